@@ -1,0 +1,108 @@
+// Stream entries, and the batches in which they arrive.
+//
+// A batch is one arena: an entry, its fields and their texts lie in it, so that reading thousands of
+// entries costs a handful of allocations. It lives until its owner and every entry handed out have let go of it.
+#pragma once
+
+#include <atomic>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+
+namespace agx {
+
+struct EntryId {
+  uint64_t ms = 0;
+  uint64_t seq = 0;
+
+  friend auto operator<=>(const EntryId&, const EntryId&) = default;
+};
+
+inline constexpr EntryId kLastEntryId{UINT64_MAX, UINT64_MAX};
+
+// "ms-seq", or "ms" for "ms-0"; decimal digits only, both within 64 bits.
+bool ParseEntryId(std::string_view text, EntryId* id);
+
+// Writes "ms-seq" and a NUL into at least 42 bytes; returns the length without it.
+size_t PrintEntryId(EntryId id, char* text);
+
+struct Field {
+  std::string_view name;
+  std::string_view value;
+};
+
+class Batch;
+
+// One stored entry and, once a format has read it, the event that it stands for. Texts end with a NUL.
+struct Entry {
+  Batch* batch = nullptr;
+  Entry* next = nullptr;
+  EntryId id;
+  std::string_view id_text;
+  Field* fields = nullptr;
+  size_t field_count = 0;
+
+  // Filled by a format.
+  std::string_view type;
+  std::string_view origin;
+  std::string_view body;
+
+  // JSON forms, made when first asked for; owned by the entry.
+  std::atomic<char*> json[2] = {nullptr, nullptr};
+};
+
+// Built by one thread; then its entries are handed out one by one, from first on.
+class Batch {
+ public:
+  // Throws bad_alloc. `bytes` is what the entries are expected to take.
+  static Batch* Create(size_t bytes = 0);
+
+  // Room for `size` bytes, aligned for any of the types above. Throws bad_alloc.
+  void* Allocate(size_t size);
+  // A copy of the text in the arena, followed by a NUL. Throws bad_alloc.
+  std::string_view Copy(std::string_view text);
+  // An entry with room for `fields` fields, at the end of the list; the caller fills it. Throws bad_alloc.
+  Entry* Append(EntryId id, std::string_view id_text, size_t fields);
+
+  Entry* first() const { return first_; }
+  Entry* last() const { return last_; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  size_t bytes() const { return bytes_; }
+
+  // Takes the first entry out of the list. It keeps the batch alive until Release(entry).
+  Entry* TakeFirst();
+
+  // Gives up an entry that was taken; from any thread.
+  static void Release(Entry* entry);
+  // Gives up the batch and the entries that were not taken.
+  void Drop();
+
+ private:
+  struct Block {
+    Block* next;
+  };
+
+  Batch() = default;
+  ~Batch() = default;
+  void Unref(size_t count);
+
+  std::atomic<size_t> refs_{1};
+  Entry* first_ = nullptr;
+  Entry* last_ = nullptr;
+  size_t size_ = 0;
+  size_t bytes_ = 0;
+  Block* blocks_ = nullptr;
+  char* free_ = nullptr;
+  char* free_end_ = nullptr;
+  size_t next_block_ = 0;
+};
+
+struct BatchDrop {
+  void operator()(Batch* batch) const { batch->Drop(); }
+};
+using BatchPtr = std::unique_ptr<Batch, BatchDrop>;
+
+}  // namespace agx

@@ -1,0 +1,173 @@
+// Where streams live: the one interface that core/ knows. memory/ and redis/ implement it, and
+// tests/store_contract_test.cpp holds both to it.
+//
+// A store keeps streams, and live flags: strings with an optional expiry, whose presence means that a session is live.
+// All functions may be called from any thread. They return errors as values; what a hostile or broken server sends is one of those.
+// Only bad_alloc is thrown; no function leaves anything half done or blocked if it is.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/status.h"
+#include "store/entry.h"
+
+namespace agx {
+
+// Told when a watched key may have changed: an entry was added, the key was set, deleted or expired, or the store cannot
+// tell (its connection was lost). Called from any thread, also from within a call into the store; must be brief, not throw and not call the store.
+class Watcher {
+ public:
+  virtual void Changed() noexcept = 0;
+
+ protected:
+  ~Watcher() = default;
+};
+
+// What a live flag says.
+struct LiveFlag {
+  bool present = false;
+  int64_t ttl_ms = -1;  // until it expires; -1: it has no expiry
+};
+
+struct NewEntry {
+  const Field* fields = nullptr;
+  size_t count = 0;
+};
+
+struct StartRequest {
+  std::string_view key;
+  std::string_view live_key;
+  std::string_view token;    // the flag's value: whose lease it is
+  int64_t lease_ms = 0;
+  int64_t expire_ms = 0;     // > 0: the stream expires so long after the lease
+  bool take_over = false;
+  NewEntry begin;
+};
+
+enum class StartOutcome {
+  kStarted,    // the stream holds `begin` and nothing before it, and has no old expiry
+  kTakenOver,  // was live, and is ours now; the stream was left as it is
+  kBusy        // is live; nothing was changed
+};
+
+struct StopRequest {
+  std::string_view key;
+  std::string_view live_key;
+  std::string_view token;  // empty: stop it whosever it is
+  NewEntry end;            // its first field marks an ended stream: a stream whose last entry has it gets no second
+  int64_t grace_ms = 0;
+};
+
+enum class StopOutcome {
+  kStopped,
+  kTakenOver,  // the flag holds another token; nothing was changed
+  kAbsent      // neither the stream nor the flag exists; nothing was changed
+};
+
+enum class LeaseState {
+  kUnknown,
+  kOwn,     // the flag holds our token
+  kOther,   // it holds another
+  kAbsent,  // there is no flag, but there is a stream
+  kLost     // there is neither: the store lost its data
+};
+
+struct Lease {
+  std::string_view key;
+  std::string_view live_key;
+  std::string_view token;
+  int64_t lease_ms = 0;
+  int64_t expire_ms = 0;
+  LeaseState state = LeaseState::kUnknown;  // out
+};
+
+struct ReadRequest {
+  std::string_view key;
+  std::string_view live_key;  // empty: `live` is not wanted
+  EntryId after;              // {0,0}: from the beginning, and no gap can be
+  size_t count = 0;           // at most so many entries
+
+  // Out.
+  BatchPtr batch;        // what is there, in order; null or empty if nothing
+  bool gap = false;      // entries between `after` and the first that is there may have been dropped
+  bool exists = false;   // there is a stream
+  LiveFlag live;
+};
+
+// Reads of one stream by one thread, over a way of its own: it can ask for the next entries before those at hand are used up,
+// and can wait for entries with one round trip less than a watch. Used by one thread at a time, except Wake.
+class Tail {
+ public:
+  enum class Outcome { kDone, kTimeout, kWoken };
+
+  virtual ~Tail() = default;
+
+  // Asks for up to count entries after `after`; with follow, if there are none, for the first that come. One request at a time.
+  virtual Status Request(std::string_view key, EntryId after, size_t count, bool follow) = 0;
+  // A request's answer has not been taken yet.
+  virtual bool pending() const = 0;
+  // Waits for the answer. kDone: `request`'s batch, gap and exists are set (an unanswered follow gives an empty batch now and then).
+  // A status other than OK: the tail is broken, drop it.
+  virtual Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) = 0;
+  // Makes the current or next Await return kWoken; from any thread.
+  virtual void Wake() noexcept = 0;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond about so many may go.
+  virtual Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) = 0;
+  // In order. *added: how many, from the first on, are known to be stored; ids, or null, has room for all.
+  virtual Status AddMany(std::string_view key, std::span<const NewEntry> entries,
+                         uint64_t max_length, EntryId* ids, size_t* added) = 0;
+
+  // Each is one atomic step.
+  virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;
+  virtual Status Stop(const StopRequest& request, StopOutcome* outcome) = 0;
+  virtual Status Cancel(std::string_view live_key, bool* was_live) = 0;
+
+  virtual Status Live(std::string_view live_key, LiveFlag* flag) = 0;
+  // Gives a flag that has an expiry at least lease_ms more; *present says whether it exists.
+  virtual Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) = 0;
+  // Renews those that hold their token, and says what became of each.
+  virtual Status Renew(std::span<Lease> leases) = 0;
+  // Says what became of each, and makes changes of a watched flag ring again.
+  virtual Status Check(std::span<Lease> leases) = 0;
+
+  // Reads each, and makes changes of the watched among their keys ring again.
+  virtual Status Read(std::span<ReadRequest> requests) = 0;
+  // The last id given out in the stream; {0,0} if there is no stream.
+  virtual Status LastId(std::string_view key, EntryId* id) = 0;
+
+  // Some of the string keys that begin with `prefix` and end with `suffix` (both taken literally). *cursor is "0" at first and again after the last;
+  // a key that exists all the while comes at least once.
+  virtual Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
+                      std::vector<std::string>* keys) = 0;
+
+  // From here on the watcher is told of changes of key, once for each time that the key is read by Read or Check (so: watch, then read).
+  // Several watchers may watch a key.
+  virtual Status Watch(std::string_view key, Watcher* watcher) = 0;
+  // When it returns, no call of the watcher is under way and none will come.
+  virtual void Unwatch(std::string_view key, Watcher* watcher) noexcept = 0;
+
+  // Null if the store has none to give: then watch.
+  virtual std::unique_ptr<Tail> OpenTail() = 0;
+
+  // Makes every call, now and later, return AGX_ECLOSED soon.
+  virtual void Close() noexcept = 0;
+};
+
+// A line for the client's log.
+using Log = std::function<void(agx_log_level, const std::string&)>;
+
+}  // namespace agx
