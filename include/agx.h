@@ -269,7 +269,7 @@ typedef struct agx_new_event {
 
 /** Adds count events in their order, each as agx_add does, in as few round trips as possible; not atomic. The arguments of all are checked before any is
  * written. ids: room for count * AGX_ID_SIZE bytes, one id every AGX_ID_SIZE bytes, or NULL. added, or NULL: how many, from the first on, are known to be stored.
- * On AGX_EUNCERTAIN those after the first *added may be stored too; on any other error they are not, up to the one that failed.
+ * On an error each of those after the first *added may be stored or not; AGX_ECONNECT and AGX_ETIMEOUT mean that none of them is.
  * Blocks: one command. Outcomes and errors as for agx_add. */
 AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count,
                                 char* ids, size_t* added);

@@ -9,7 +9,7 @@
 namespace agx {
 namespace {
 
-constexpr size_t kAlign = alignof(std::max_align_t);
+constexpr size_t kAlign = alignof(Entry);
 constexpr size_t kSmallBlock = 1024;
 constexpr size_t kLargeBlock = size_t{256} * 1024;
 

@@ -97,7 +97,7 @@ struct ReadRequest {
 
   // Out.
   BatchPtr batch;        // what is there, in order; null or empty if nothing
-  bool gap = false;      // entries between `after` and the first that is there may have been dropped
+  bool gap = false;      // entries after `after` may have been dropped: trimmed, or the whole stream is not there
   bool exists = false;   // there is a stream
   LiveFlag live;
 };
@@ -154,9 +154,12 @@ class Store {
   virtual Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
                       std::vector<std::string>* keys) = 0;
 
+  // What a watched key holds, for stores that can wait for one kind only.
+  enum class KeyKind { kStream, kFlag };
+
   // From here on the watcher is told of changes of key, once for each time that the key is read by Read or Check (so: watch, then read).
   // Several watchers may watch a key.
-  virtual Status Watch(std::string_view key, Watcher* watcher) = 0;
+  virtual Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) = 0;
   // When it returns, no call of the watcher is under way and none will come.
   virtual void Unwatch(std::string_view key, Watcher* watcher) noexcept = 0;
 
