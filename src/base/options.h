@@ -1,0 +1,50 @@
+// Options structs of callers that were built with an older or a newer header.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <type_traits>
+
+#include "agx.h"
+#include "base/status.h"
+
+namespace agx {
+
+// What the caller calls the struct, and what to start from.
+template <class T>
+struct OptionsName;
+template <>
+struct OptionsName<agx_options> {
+  static constexpr const char* kType = "agx_options";
+  static constexpr const char* kInit = "AGX_OPTIONS_INIT";
+};
+template <>
+struct OptionsName<agx_start_options> {
+  static constexpr const char* kType = "agx_start_options";
+  static constexpr const char* kInit = "AGX_START_OPTIONS_INIT";
+};
+template <>
+struct OptionsName<agx_listen_options> {
+  static constexpr const char* kType = "agx_listen_options";
+  static constexpr const char* kInit = "AGX_LISTEN_OPTIONS_INIT";
+};
+
+// Untyped part of ReadOptions: `given` may be shorter or longer than what it is copied to.
+Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
+                   const char* init, void* out);
+
+// Takes the caller's options over the defaults. null: the defaults. A smaller struct leaves the
+// defaults for what it lacks; a larger one is taken if what is unknown here is zero. Otherwise
+// AGX_EINVAL, and *out holds the defaults.
+template <class T>
+Status ReadOptions(const T* given, const T& defaults, T* out) {
+  static_assert(std::is_trivially_copyable_v<T> && offsetof(T, size) == 0);
+  *out = defaults;
+  out->size = sizeof(T);
+  if (given == nullptr) return Status();
+  return CopyOptions(given, sizeof(T), alignof(T), OptionsName<T>::kType, OptionsName<T>::kInit,
+                     out);
+}
+
+}  // namespace agx
