@@ -44,19 +44,31 @@ if(TARGET agx)
       file(RPATH_REMOVE FILE \"\$ENV{DESTDIR}/usr/${CMAKE_INSTALL_BINDIR}/agx\")
     endif()" COMPONENT tools)
 
-  file(GLOB AGX_MAN CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx/*.1)
-  install(FILES ${AGX_MAN} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT tools)
-  set(completions ${PROJECT_SOURCE_DIR}/tools/agx/completions)
-  if(EXISTS ${completions}/agx.bash)
-    install(FILES ${completions}/agx.bash RENAME agx
+  # Wherever beside the sources they lie.
+  file(GLOB_RECURSE AGX_MAN CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx*.1)
+  file(GLOB_RECURSE AGX_BASH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx.bash)
+  file(GLOB_RECURSE AGX_ZSH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/_agx)
+  file(GLOB_RECURSE AGX_FISH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx.fish)
+  if(AGX_MAN)
+    find_program(AGX_GZIP gzip REQUIRED)
+    add_custom_command(
+      OUTPUT ${PROJECT_BINARY_DIR}/agx.1.gz
+      COMMAND ${AGX_GZIP} -9nc ${AGX_MAN} >${PROJECT_BINARY_DIR}/agx.1.gz
+      DEPENDS ${AGX_MAN} VERBATIM)
+    add_custom_target(agx_man ALL DEPENDS ${PROJECT_BINARY_DIR}/agx.1.gz)
+    install(FILES ${PROJECT_BINARY_DIR}/agx.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
+            COMPONENT tools)
+  endif()
+  if(AGX_BASH)
+    install(FILES ${AGX_BASH} RENAME agx
             DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT tools)
   endif()
-  if(EXISTS ${completions}/_agx)
-    install(FILES ${completions}/_agx
-            DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions COMPONENT tools)
+  if(AGX_ZSH)
+    install(FILES ${AGX_ZSH} DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions
+            COMPONENT tools)
   endif()
-  if(EXISTS ${completions}/agx.fish)
-    install(FILES ${completions}/agx.fish
-            DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT tools)
+  if(AGX_FISH)
+    install(FILES ${AGX_FISH} DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d
+            COMPONENT tools)
   endif()
 endif()

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# ctest-labels: product
+# The binary interface is the one on record.
+# shellcheck source=tests/product/lib.sh
+source "${AGX_SOURCE_DIR:?}/tests/product/lib.sh"
+
+abidiff --no-architecture --headers-dir2 "$AGX_SOURCE_DIR/include" --drop-private-types \
+  "$AGX_SOURCE_DIR/abi/agx.abi" "$(realpath "$AGX_LIBRARY")" ||
+  fail "the ABI is not that of abi/agx.abi; if it was meant to change, run scripts/abi-record.sh"
