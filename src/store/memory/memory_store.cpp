@@ -1,0 +1,538 @@
+#include "store/memory/memory_store.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "store/memory/key_space.h"
+
+namespace agx {
+namespace {
+
+using memory::KeySpace;
+using memory::Node;
+using memory::StoredEntry;
+using memory::Stream;
+
+// Batches of more than this grow block by block.
+constexpr size_t kBatchBytes = size_t{256} * 1024;
+
+// What the clients of one name share.
+struct Shared {
+  explicit Shared(std::string n) : name(std::move(n)) {}
+
+  std::mutex mutex;
+  KeySpace keys;
+
+  const std::string name;
+  const pid_t process = getpid();
+  // The registry's:
+  size_t open_clients = 0;
+  Shared* next = nullptr;
+  std::weak_ptr<Shared> self;
+};
+
+// The data that have an open client, by name. It needs neither a constructor nor a destructor, so
+// the library can be loaded and unloaded at any time. A lock that fork() copied from a thread that
+// is not in the child is taken from it: each change of the list is one write.
+class Registry {
+ public:
+  std::shared_ptr<Shared> Open(const std::string& name);
+  void Close(Shared* shared) noexcept;
+
+ private:
+  class Lock {
+   public:
+    explicit Lock(std::atomic<pid_t>* holder) : holder_(holder) {
+      pid_t self = getpid();
+      pid_t seen = 0;
+      while (!holder_->compare_exchange_weak(seen, self, std::memory_order_acquire)) {
+        if (seen == self) {
+          seen = 0;
+          sched_yield();
+        }
+      }
+    }
+    ~Lock() { holder_->store(0, std::memory_order_release); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+   private:
+    std::atomic<pid_t>* holder_;
+  };
+
+  std::atomic<pid_t> holder_{0};
+  Shared* first_ = nullptr;
+};
+
+constinit Registry registry;
+
+std::shared_ptr<Shared> Registry::Open(const std::string& name) {
+  auto fresh = std::make_shared<Shared>(name);
+  fresh->self = fresh;
+  Lock lock(&holder_);
+  for (Shared* shared = first_; shared != nullptr; shared = shared->next) {
+    // What another process left behind in a fork is not ours to touch.
+    if (shared->name != name || shared->process != fresh->process) continue;
+    ++shared->open_clients;
+    return shared->self.lock();
+  }
+  fresh->open_clients = 1;
+  fresh->next = first_;
+  first_ = fresh.get();
+  return fresh;
+}
+
+void Registry::Close(Shared* shared) noexcept {
+  Lock lock(&holder_);
+  if (--shared->open_clients != 0) return;
+  Shared** link = &first_;
+  while (*link != shared) link = &(*link)->next;
+  *link = shared->next;
+}
+
+Status Closed() { return {AGX_ECLOSED, "the client is closed"}; }
+
+Status NotAStream(std::string_view key) {
+  return {AGX_ETYPE, Cat("the key ", key, " holds a live flag where a stream should be")};
+}
+
+Status NotAFlag(std::string_view key) {
+  return {AGX_ETYPE, Cat("the key ", key, " holds a stream where a live flag should be")};
+}
+
+TimePoint FlagExpiry(TimePoint now, int64_t lease_ms) {
+  return lease_ms > 0 ? DeadlineAfter(lease_ms, now) : kNever;
+}
+
+TimePoint StreamExpiry(TimePoint now, int64_t lease_ms, int64_t expire_ms) {
+  if (expire_ms <= 0 || expire_ms > kLongestWaitMs) return kNever;
+  return DeadlineAfter(lease_ms + expire_ms, now);
+}
+
+LiveFlag FlagOf(const Node* flag, TimePoint now) {
+  if (flag == nullptr) return {};
+  return {true, flag->expires == kNever ? -1 : MillisUntil(flag->expires, now, INT64_MAX)};
+}
+
+// Up to count entries after `after`.
+BatchPtr EntriesOf(const Stream& stream, EntryId after, size_t count) {
+  const auto& entries = stream.entries;
+  auto first = entries.begin();
+  if (after != EntryId{}) {
+    first = std::partition_point(entries.begin(), entries.end(),
+                                 [&](const StoredEntry::Ptr& entry) { return entry->id <= after; });
+  }
+  count = std::min(count, static_cast<size_t>(entries.end() - first));
+  if (count == 0) return nullptr;
+  auto last = first + static_cast<std::ptrdiff_t>(count);
+  size_t bytes = 0;
+  for (auto it = first; it != last && bytes < kBatchBytes; ++it) bytes += (*it)->arena_bytes();
+  BatchPtr batch(Batch::Create(std::min(bytes, kBatchBytes)));
+  for (auto it = first; it != last; ++it) (*it)->AppendTo(batch.get());
+  return batch;
+}
+
+class MemoryStore final : public Store {
+ public:
+  explicit MemoryStore(const std::string& name) : shared_(registry.Open(name)) {}
+  ~MemoryStore() override;
+
+  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
+  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
+                 EntryId* ids, size_t* added) override;
+  Status Start(const StartRequest& request, StartOutcome* outcome) override;
+  Status Stop(const StopRequest& request, StopOutcome* outcome) override;
+  Status Cancel(std::string_view live_key, bool* was_live) override;
+  Status Live(std::string_view live_key, LiveFlag* flag) override;
+  Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
+  Status Renew(std::span<Lease> leases) override;
+  Status Check(std::span<Lease> leases) override;
+  Status Read(std::span<ReadRequest> requests) override;
+  Status LastId(std::string_view key, EntryId* id) override;
+  Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
+              std::vector<std::string>* keys) override;
+  Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) override;
+  void Unwatch(std::string_view key, Watcher* watcher) noexcept override;
+  std::unique_ptr<Tail> OpenTail() override { return nullptr; }
+  void Close() noexcept override;
+
+ private:
+  // One call's hold on the data, at one moment.
+  struct Access {
+    explicit Access(const MemoryStore* store)
+        : lock(store->shared_->mutex), keys(store->shared_->keys), closed(store->closed_) {
+      keys.Sweep(now);
+    }
+    ~Access() {
+      std::unique_ptr<Stream> dead = keys.TakeDead();
+      lock.unlock();
+      while (dead != nullptr) dead = std::move(dead->next_dead);
+    }
+    Access(const Access&) = delete;
+    Access& operator=(const Access&) = delete;
+
+    // *node is null if there is no such flag, or stream. kArm: its next change rings its watchers.
+    enum Arming { kLeave, kArm };
+    Status FindFlag(std::string_view key, Node** node, Arming arming = kLeave);
+    Status FindStream(std::string_view key, Node** node, Arming arming = kLeave);
+    TimePoint After(int64_t ms) const { return DeadlineAfter(ms, now); }
+
+    std::unique_lock<std::mutex> lock;
+    KeySpace& keys;
+    const bool closed;
+    const TimePoint now = Clock::now();
+  };
+
+  Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
+                EntryId* ids);
+  static void TakeOver(Access& access, const StartRequest& request, Node* flag, Node* stream,
+                       std::string token);
+  static void StartAfresh(Access& access, const StartRequest& request,
+                          std::unique_ptr<Stream> stream, StoredEntry::Ptr begin,
+                          std::string token);
+  static void AddEnd(Access& access, const StopRequest& request, StoredEntry::Ptr end);
+  static Status StateOf(Access& access, Lease* lease, Node** flag, Node** stream,
+                        Access::Arming arming = Access::kLeave);
+  static Status RenewOne(Access& access, Lease* lease);
+  static Status ReadOne(Access& access, ReadRequest* request);
+
+  const std::shared_ptr<Shared> shared_;
+  // Under the lock of shared_:
+  bool closed_ = false;
+  size_t watches_ = 0;
+};
+
+MemoryStore::~MemoryStore() {
+  Close();
+  Access access(this);
+  if (watches_ != 0) access.keys.UnwatchAll(this);
+}
+
+void MemoryStore::Close() noexcept {
+  {
+    Access access(this);
+    if (closed_) return;
+    closed_ = true;
+    if (watches_ != 0) access.keys.RingAll(this);
+  }
+  registry.Close(shared_.get());
+}
+
+Status MemoryStore::Access::FindFlag(std::string_view key, Node** node, Arming arming) {
+  *node = keys.Find(key, now);
+  if (*node != nullptr && arming == kArm) keys.Arm(*node);
+  if (*node == nullptr || (*node)->is_flag) return {};
+  if ((*node)->stream != nullptr) return NotAFlag(key);
+  *node = nullptr;
+  return {};
+}
+
+Status MemoryStore::Access::FindStream(std::string_view key, Node** node, Arming arming) {
+  *node = keys.Find(key, now);
+  if (*node != nullptr && arming == kArm) keys.Arm(*node);
+  if (*node == nullptr || (*node)->stream != nullptr) return {};
+  if ((*node)->is_flag) return NotAStream(key);
+  *node = nullptr;
+  return {};
+}
+
+Status MemoryStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+  StoredEntry::Ptr stored = StoredEntry::Copy(entry);
+  return Append(key, {&stored, 1}, max_length, id);
+}
+
+Status MemoryStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
+                            uint64_t max_length, EntryId* ids, size_t* added) {
+  *added = 0;
+  std::vector<StoredEntry::Ptr> stored;
+  stored.reserve(entries.size());
+  for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
+  Status status = Append(key, stored, max_length, ids);
+  if (status.ok()) *added = entries.size();
+  return status;
+}
+
+Status MemoryStore::Append(std::string_view key, std::span<StoredEntry::Ptr> entries,
+                           uint64_t max_length, EntryId* ids) {
+  Access access(this);
+  if (access.closed) return Closed();
+  if (entries.empty()) return {};
+  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
+  if (node->is_flag) return NotAStream(key);
+  std::unique_ptr<Stream> fresh;
+  Stream* stream = node->stream.get();
+  if (stream == nullptr) {
+    fresh = access.keys.NewStream();
+    stream = fresh.get();
+  }
+  stream->Append(entries, ids);
+  stream->Trim(max_length);
+  if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
+  access.keys.Ring(&*node);
+  return {};
+}
+
+Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
+  StoredEntry::Ptr begin = StoredEntry::Copy(request.begin);
+  std::string token(request.token);
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  Node* stream;
+  if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, &stream); !status.ok()) return status;
+  if (flag == nullptr) {
+    StartAfresh(access, request, access.keys.NewStream(), std::move(begin), std::move(token));
+    *outcome = StartOutcome::kStarted;
+  } else if (request.take_over) {
+    TakeOver(access, request, flag, stream, std::move(token));
+    *outcome = StartOutcome::kTakenOver;
+  } else {
+    *outcome = StartOutcome::kBusy;
+  }
+  return {};
+}
+
+void MemoryStore::TakeOver(Access& access, const StartRequest& request, Node* flag, Node* stream,
+                           std::string token) {
+  access.keys.SetFlag(flag, std::move(token));
+  access.keys.SetExpiry(flag, FlagExpiry(access.now, request.lease_ms));
+  access.keys.Ring(flag);
+  if (stream == nullptr) return;
+  access.keys.SetExpiry(stream, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
+}
+
+// What can fail comes first, so that nothing is left half done.
+void MemoryStore::StartAfresh(Access& access, const StartRequest& request,
+                              std::unique_ptr<Stream> stream, StoredEntry::Ptr begin,
+                              std::string token) {
+  KeySpace& keys = access.keys;
+  KeySpace::Obtained node = keys.Obtain(request.key, access.now);
+  KeySpace::Obtained flag = keys.Obtain(request.live_key, access.now);
+  if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
+  stream->Append({&begin, 1}, nullptr);
+  keys.SetFlag(&*flag, std::move(token));
+  keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
+  keys.SetStream(&*node, std::move(stream));
+  keys.SetExpiry(&*node, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
+  keys.Ring(&*flag);
+  keys.Ring(&*node);
+}
+
+Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
+  StoredEntry::Ptr end = StoredEntry::Copy(request.end);
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  Node* node;
+  if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (flag == nullptr && node == nullptr) {
+    *outcome = StopOutcome::kAbsent;
+    return {};
+  }
+  if (flag != nullptr && !request.token.empty() && flag->token != request.token) {
+    *outcome = StopOutcome::kTakenOver;
+    return {};
+  }
+  if (request.grace_ms > 0) {
+    AddEnd(access, request, std::move(end));
+  } else if (node != nullptr) {
+    access.keys.DropValue(node);
+  }
+  if (flag != nullptr) access.keys.DropValue(flag);
+  *outcome = StopOutcome::kStopped;
+  return {};
+}
+
+void MemoryStore::AddEnd(Access& access, const StopRequest& request, StoredEntry::Ptr end) {
+  KeySpace::Obtained node = access.keys.Obtain(request.key, access.now);
+  std::unique_ptr<Stream> fresh;
+  Stream* stream = node->stream.get();
+  if (stream == nullptr) {
+    fresh = access.keys.NewStream();
+    stream = fresh.get();
+  }
+  if (stream->entries.empty() || !stream->entries.back()->FirstFieldIs(request.end)) {
+    stream->Append({&end, 1}, nullptr);
+    if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
+    access.keys.Ring(&*node);
+  }
+  access.keys.SetExpiry(&*node, access.After(request.grace_ms));
+}
+
+Status MemoryStore::Cancel(std::string_view live_key, bool* was_live) {
+  *was_live = false;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  if (Status status = access.FindFlag(live_key, &flag); !status.ok()) return status;
+  *was_live = flag != nullptr;
+  if (flag != nullptr) access.keys.DropValue(flag);
+  return {};
+}
+
+Status MemoryStore::Live(std::string_view live_key, LiveFlag* flag) {
+  *flag = {};
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindFlag(live_key, &node); !status.ok()) return status;
+  *flag = FlagOf(node, access.now);
+  return {};
+}
+
+Status MemoryStore::Extend(std::string_view live_key, int64_t lease_ms, bool* present) {
+  *present = false;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  if (Status status = access.FindFlag(live_key, &flag); !status.ok()) return status;
+  if (flag == nullptr) return {};
+  *present = true;
+  if (flag->expires == kNever) return {};
+  access.keys.SetExpiry(flag, std::max(flag->expires, access.After(lease_ms)));
+  return {};
+}
+
+// Each lease, and each read, is one step of its own; one that fails does not hold up the others.
+Status MemoryStore::Renew(std::span<Lease> leases) {
+  Status first;
+  for (Lease& lease : leases) {
+    Access access(this);
+    if (access.closed) return Closed();
+    Status status = RenewOne(access, &lease);
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+Status MemoryStore::RenewOne(Access& access, Lease* lease) {
+  Node* flag;
+  Node* stream;
+  if (Status status = StateOf(access, lease, &flag, &stream); !status.ok()) return status;
+  if (lease->state != LeaseState::kOwn) return {};
+  access.keys.SetExpiry(flag, FlagExpiry(access.now, lease->lease_ms));
+  if (stream != nullptr && lease->expire_ms > 0) {
+    access.keys.SetExpiry(stream, StreamExpiry(access.now, lease->lease_ms, lease->expire_ms));
+  }
+  return {};
+}
+
+Status MemoryStore::Check(std::span<Lease> leases) {
+  Status first;
+  for (Lease& lease : leases) {
+    Access access(this);
+    if (access.closed) return Closed();
+    Node* flag;
+    Node* stream;
+    Status status = StateOf(access, &lease, &flag, &stream, Access::kArm);
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+Status MemoryStore::StateOf(Access& access, Lease* lease, Node** flag, Node** stream,
+                            Access::Arming arming) {
+  lease->state = LeaseState::kUnknown;
+  Status status = access.FindFlag(lease->live_key, flag, arming);
+  if (!status.ok()) return status;
+  status = access.FindStream(lease->key, stream);
+  if (!status.ok()) return status;
+  if (*flag != nullptr) {
+    lease->state = (*flag)->token == lease->token ? LeaseState::kOwn : LeaseState::kOther;
+  } else {
+    lease->state = *stream != nullptr ? LeaseState::kAbsent : LeaseState::kLost;
+  }
+  return {};
+}
+
+Status MemoryStore::Read(std::span<ReadRequest> requests) {
+  Status first;
+  for (ReadRequest& request : requests) {
+    Access access(this);
+    if (access.closed) return Closed();
+    Status status = ReadOne(access, &request);
+    if (first.ok()) first = std::move(status);
+  }
+  return first;
+}
+
+Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
+  request->batch.reset();
+  request->gap = request->exists = false;
+  request->live = {};
+  Node* node;
+  Status status = access.FindStream(request->key, &node, Access::kArm);
+  if (!status.ok()) return status;
+  if (!request->live_key.empty()) {
+    Node* flag;
+    status = access.FindFlag(request->live_key, &flag, Access::kArm);
+    if (!status.ok()) return status;
+    request->live = FlagOf(flag, access.now);
+  }
+  bool resumes = request->after != EntryId{};
+  if (node == nullptr) {
+    request->gap = resumes;
+    return {};
+  }
+  const Stream& stream = *node->stream;
+  request->exists = true;
+  request->gap = resumes && request->after < stream.dropped;
+  request->batch = EntriesOf(stream, request->after, request->count);
+  return {};
+}
+
+Status MemoryStore::LastId(std::string_view key, EntryId* id) {
+  *id = {};
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  if (node != nullptr) *id = node->stream->last;
+  return {};
+}
+
+Status MemoryStore::Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
+                         std::vector<std::string>* keys) {
+  Access access(this);
+  if (access.closed) return Closed();
+  // Between the first and the last call, the cursor is the last key that was looked at.
+  std::string after;
+  if (*cursor != "0") {
+    if (!cursor->starts_with('>')) return {AGX_EINVAL, "the cursor of a scan is not one"};
+    after = cursor->substr(1);
+  }
+  bool done = access.keys.Scan(prefix, suffix, &after, keys, access.now);
+  *cursor = done ? "0" : Cat(">", after);
+  return {};
+}
+
+Status MemoryStore::Watch(std::string_view key, KeyKind, Watcher* watcher) {
+  Access access(this);
+  if (access.closed) return Closed();
+  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
+  node->watches.push_back({watcher, this});
+  ++watches_;
+  return {};
+}
+
+// Watchers are called under the lock that this takes, so none is being called when it has it.
+void MemoryStore::Unwatch(std::string_view key, Watcher* watcher) noexcept {
+  Access access(this);
+  Node* node = access.keys.Find(key, access.now);
+  if (node != nullptr && access.keys.Unwatch(node, watcher, this)) --watches_;
+}
+
+}  // namespace
+
+std::shared_ptr<Store> OpenMemoryStore(const std::string& name) {
+  return std::make_shared<MemoryStore>(name);
+}
+
+}  // namespace agx
