@@ -1,0 +1,144 @@
+#include "format/agx_format.h"
+
+#include <charconv>
+#include <cstring>
+
+#include "agx.h"
+#include "base/json.h"
+
+namespace agx {
+namespace {
+
+constexpr std::string_view kType = "type";
+constexpr std::string_view kOrigin = "origin";
+constexpr std::string_view kBody = "body";
+
+// Takes "N:" off the front; N only as std::to_string writes it, or two keys would be one session.
+bool TakeInteger(std::string_view* text, int64_t* value) {
+  size_t colon = text->find(':');
+  if (colon == std::string_view::npos) return false;
+  std::string_view digits = text->substr(0, colon);
+  const char* end = digits.data() + digits.size();
+  auto [stop, error] = std::from_chars(digits.data(), end, *value);
+  if (error != std::errc() || stop != end) return false;
+  bool leading_zero = digits[digits[0] == '-' ? 1 : 0] == '0';
+  if (leading_zero && digits != "0") return false;
+  text->remove_prefix(colon + 1);
+  return true;
+}
+
+Status CheckSessionIdText(std::string_view id) {
+  if (id.empty()) {
+    return Status(AGX_EINVAL, "session_id is empty: give the session a name of 1 to 512 bytes");
+  }
+  if (id.size() > AGX_SESSION_ID_MAX) {
+    return Status(AGX_ETOOBIG, Cat("session_id has more than ", AGX_SESSION_ID_MAX, " bytes"));
+  }
+  if (!ValidateUtf8(id)) return Status(AGX_EINVAL, "session_id is not UTF-8");
+  if (id.ends_with(kLiveSuffix)) {
+    return Status(AGX_EINVAL,
+                  "session_id ends in \":live\", which would be another session's live flag");
+  }
+  return Status();
+}
+
+}  // namespace
+
+std::string StreamKey(std::string_view prefix, int64_t scope, int64_t user,
+                      std::string_view session_id) {
+  return Cat(prefix, ":", scope, ":", user, ":", session_id);
+}
+
+std::string LiveKey(std::string_view stream_key) { return Cat(stream_key, kLiveSuffix); }
+
+std::string LivePrefix(std::string_view prefix, int64_t scope, int64_t user) {
+  if (scope == AGX_ANY) return Cat(prefix, ":");
+  if (user == AGX_ANY) return Cat(prefix, ":", scope, ":");
+  return Cat(prefix, ":", scope, ":", user, ":");
+}
+
+bool ParseLiveKey(std::string_view prefix, std::string_view key, int64_t* scope, int64_t* user,
+                  std::string_view* session) {
+  if (!key.starts_with(prefix) || !key.ends_with(kLiveSuffix)) return false;
+  if (key.size() < prefix.size() + kLiveSuffix.size()) return false;
+  key.remove_prefix(prefix.size());
+  key.remove_suffix(kLiveSuffix.size());
+  if (!key.starts_with(':')) return false;
+  key.remove_prefix(1);
+  if (!TakeInteger(&key, scope) || !TakeInteger(&key, user)) return false;
+  // A C string could not carry it.
+  if (key.find('\0') != std::string_view::npos) return false;
+  *session = key;
+  return CheckSessionIdText(key).ok();
+}
+
+Status CheckSessionId(const char* session_id) {
+  if (session_id == nullptr) return Status(AGX_EINVAL, "session_id is NULL");
+  return CheckSessionIdText({session_id, strnlen(session_id, AGX_SESSION_ID_MAX + 1)});
+}
+
+Status CheckName(const char* what, const char* text) {
+  if (text == nullptr) return Status(AGX_EINVAL, Cat(what, " is NULL"));
+  std::string_view name(text, strnlen(text, AGX_NAME_MAX + 1));
+  if (name.empty()) return Status(AGX_EINVAL, Cat(what, " is empty"));
+  if (name.size() > AGX_NAME_MAX) {
+    return Status(AGX_ETOOBIG, Cat(what, " has more than ", AGX_NAME_MAX, " bytes"));
+  }
+  if (!ValidateUtf8(name)) return Status(AGX_EINVAL, Cat(what, " is not UTF-8"));
+  return Status();
+}
+
+Status CheckBody(const char* body, size_t* length) {
+  *length = 0;
+  if (body == nullptr) return Status();
+  size_t size = strnlen(body, size_t{AGX_BODY_MAX} + 1);
+  if (size == 0) return Status(AGX_EJSON, "body is empty, which is not JSON: pass NULL for none");
+  if (size > AGX_BODY_MAX) {
+    return Status(AGX_ETOOBIG, Cat("body has more than ", AGX_BODY_MAX, " bytes"));
+  }
+  JsonError error;
+  if (!ValidateJson({body, size}, AGX_DEPTH_MAX, &error)) {
+    return Status(AGX_EJSON,
+                  Cat("body is not valid JSON at byte ", error.offset, ": ", error.reason));
+  }
+  *length = size;
+  return Status();
+}
+
+EventFields MakeEvent(std::string_view type, std::string_view origin, std::string_view body) {
+  EventFields event;
+  event.fields[event.count++] = {kType, type};
+  event.fields[event.count++] = {kOrigin, origin};
+  if (body.data() != nullptr) event.fields[event.count++] = {kBody, body};
+  return event;
+}
+
+void ReadEvent(Entry* entry) {
+  const Field* type = nullptr;
+  const Field* origin = nullptr;
+  const Field* body = nullptr;
+  for (size_t i = 0; i < entry->field_count; ++i) {
+    const Field& field = entry->fields[i];
+    if (type == nullptr && field.name == kType) {
+      type = &field;
+    } else if (origin == nullptr && field.name == kOrigin) {
+      origin = &field;
+    } else if (body == nullptr && field.name == kBody) {
+      body = &field;
+    }
+  }
+  entry->type = type ? type->value : "";
+  entry->origin = origin ? origin->value : "";
+  entry->body = body ? body->value : "{}";
+}
+
+bool IsEnd(const Entry& entry) { return entry.type == "end"; }
+
+std::string BeginBody(std::string_view session_id) {
+  std::string body = "{\"session_id\": ";
+  AppendJsonStringAscii(session_id, &body);
+  body += '}';
+  return body;
+}
+
+}  // namespace agx
