@@ -28,6 +28,9 @@ Status Invalid(std::string message) { return Status(AGX_EINVAL, std::move(messag
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool IsHostCharacter(char c) {
+  return IsLetter(c) || IsDigit(c) || c == '.' || c == '_' || c == '-';
+}
 bool IsControl(char c) { return (c >= 0 && c < ' ') || c == 0x7F; }
 
 int HexDigit(char c) {
@@ -72,8 +75,8 @@ bool ParseNumber(std::string_view text, int64_t* value) {
   return error == std::errc() && stop == end;
 }
 
-// ---- The URL. Its parts are never quoted in a message: a password with a '/', '?' or '#' that was
-// not encoded may have ended up in any of them.
+// ---- The URL. Messages quote nothing of it but the names of parameters: what stands where another
+// part should be may be a password.
 
 struct Parameter {
   std::string_view name;
@@ -144,7 +147,7 @@ Status ReadPort(std::string_view text, Config* config) {
   if (!digits || !ParseNumber(text, &port) || port < 1 || port > 65535) {
     return Invalid(
         "the port is not a number from 1 to 65535 (an IPv6 address is written in brackets, [::1]; "
-        "in a user or password write '/' as %2F, '?' as %3F and '@' as %40)");
+        "in a user or password write '/' as %2F and '?' as %3F)");
   }
   config->port = static_cast<int>(port);
   return Status();
@@ -160,11 +163,8 @@ Status ReadAddress(std::string_view text, Config* config) {
   }
   config->host = address;
   if (zone.empty()) return Status();
-  auto allowed = [](char c) {
-    return IsLetter(c) || IsDigit(c) || c == '.' || c == '_' || c == '-';
-  };
   if (!zone.starts_with("%25") || zone.size() == 3 ||
-      !std::all_of(zone.begin() + 3, zone.end(), allowed)) {
+      !std::all_of(zone.begin() + 3, zone.end(), IsHostCharacter)) {
     return Invalid("the IPv6 address's zone is not written as in [fe80::1%25eth0]");
   }
   config->host += Cat("%", zone.substr(3));
@@ -172,11 +172,8 @@ Status ReadAddress(std::string_view text, Config* config) {
 }
 
 Status ReadHostName(std::string_view text, Config* config) {
-  auto allowed = [](char c) {
-    return IsLetter(c) || IsDigit(c) || c == '.' || c == '_' || c == '-';
-  };
   if (text.empty()) return Status();
-  if (text.size() > kHostMax || !std::all_of(text.begin(), text.end(), allowed)) {
+  if (text.size() > kHostMax || !std::all_of(text.begin(), text.end(), IsHostCharacter)) {
     return Invalid(
         "the host is not a name or an address: it has letters, digits, '.', '-' and '_', at most "
         "255 of them");
@@ -193,8 +190,9 @@ Status ReadAuthority(std::string_view text, Config* config) {
   }
   bool bracketed = text.starts_with('[');
   size_t host_end = bracketed ? text.find(']') : text.find(':');
-  if (bracketed && host_end == std::string_view::npos)
+  if (bracketed && host_end == std::string_view::npos) {
     return Invalid("a ']' is missing after the IPv6 address");
+  }
   std::string_view port = host_end == std::string_view::npos ? "" : text.substr(host_end);
   std::string_view host = text.substr(0, host_end);
   if (bracketed) {
@@ -234,8 +232,9 @@ Status ReadPath(std::string_view text, Config* config) {
     return Invalid(
         Cat("the path has more than the ", kPathMax, " bytes that a Unix socket's may have"));
   }
-  if (path.ends_with('/'))
+  if (path.ends_with('/')) {
     return Invalid("the path names no socket: write unix:///run/redis.sock, for example");
+  }
   config->path = std::move(path);
   return Status();
 }
@@ -308,31 +307,42 @@ Status CheckPlace(std::string_view name, const Config& config) {
   return Status();
 }
 
-// name=value, separated by '&'. The name is only quoted once it is known to be a parameter's.
+Status CheckKnown(std::string_view name) {
+  if (IsParameter(name)) return Status();
+  if (name == "password") {
+    return Invalid(
+        "the password is no parameter: write it before the '@', or set agx_options.password");
+  }
+  bool quotable = name.size() <= 64 && std::all_of(name.begin(), name.end(), IsHostCharacter);
+  return Invalid(Cat("there is no parameter ", quotable ? name : "of such a name",
+                     ": agx_options in agx.h names those that there are"));
+}
+
+// name=value. One that is not a setting is taken at once.
+Status ReadParameter(std::string_view text, Config* config, std::vector<Parameter>* parameters) {
+  std::string_view name = TakeUntil(&text, "=");
+  if (name.empty() || text.empty()) {
+    return Invalid("what follows the '?' is not name=value, separated by '&'");
+  }
+  if (auto status = CheckKnown(name); !status.ok()) return status;
+  if (auto status = CheckPlace(name, *config); !status.ok()) return status;
+  auto same = [name](const Parameter& other) { return other.name == name; };
+  if (std::any_of(parameters->begin(), parameters->end(), same)) {
+    return Invalid(Cat("the parameter ", name, " is given twice"));
+  }
+  parameters->push_back({name, ""});
+  std::string& value = parameters->back().value;
+  if (auto status = Decode(Cat("the parameter ", name), text.substr(1), &value); !status.ok()) {
+    return status;
+  }
+  return name == kDatabase ? ReadDatabase(value, config) : Status();
+}
+
 Status ReadParameters(std::string_view text, Config* config, std::vector<Parameter>* parameters) {
   while (!text.empty()) {
-    std::string_view pair = TakeUntil(&text, "&");
+    std::string_view parameter = TakeUntil(&text, "&");
     if (!text.empty()) text.remove_prefix(1);
-    std::string_view name = TakeUntil(&pair, "=");
-    if (name.empty() || pair.empty()) {
-      return Invalid("what follows the '?' is not name=value, separated by '&'");
-    }
-    if (!IsParameter(name)) {
-      return Invalid(
-          "it has an unknown parameter: agx_options in agx.h names those that there are (in a "
-          "password, '?' is written %3F and '@' %40)");
-    }
-    auto same = [name](const Parameter& other) { return other.name == name; };
-    if (std::any_of(parameters->begin(), parameters->end(), same)) {
-      return Invalid(Cat("the parameter ", name, " is given twice"));
-    }
-    if (auto status = CheckPlace(name, *config); !status.ok()) return status;
-    Parameter parameter{name, ""};
-    auto status = Decode(Cat("the parameter ", name), pair.substr(1), &parameter.value);
-    if (!status.ok()) return status;
-    if (name == kDatabase) status = ReadDatabase(parameter.value, config);
-    if (!status.ok()) return status;
-    parameters->push_back(std::move(parameter));
+    if (auto status = ReadParameter(parameter, config, parameters); !status.ok()) return status;
   }
   return Status();
 }
@@ -343,6 +353,12 @@ Status ReadUrl(std::string_view url, Config* config, std::vector<Parameter>* par
   if (config->kind == StoreKind::kRedis) {
     auto status = ReadAuthority(TakeUntil(&url, "/?"), config);
     if (!status.ok()) return status;
+    // Else a part of a password could pass for the host, and be named in messages.
+    if (url.find('@') != std::string_view::npos) {
+      return Invalid(
+          "there is an '@' after the host: in a user or password write '/' as %2F and '?' as %3F, "
+          "and an '@' anywhere else as %40");
+    }
   }
   if (auto status = ReadPath(TakeUntil(&url, "?"), config); !status.ok()) return status;
   if (!url.empty()) url.remove_prefix(1);
