@@ -53,7 +53,8 @@ if(TARGET agx)
     find_program(AGX_GZIP gzip REQUIRED)
     add_custom_command(
       OUTPUT ${PROJECT_BINARY_DIR}/agx.1.gz
-      COMMAND ${AGX_GZIP} -9nc ${AGX_MAN} >${PROJECT_BINARY_DIR}/agx.1.gz
+      COMMAND ${CMAKE_COMMAND} -E copy ${AGX_MAN} ${PROJECT_BINARY_DIR}/agx.1
+      COMMAND ${AGX_GZIP} -9nf ${PROJECT_BINARY_DIR}/agx.1
       DEPENDS ${AGX_MAN} VERBATIM)
     add_custom_target(agx_man ALL DEPENDS ${PROJECT_BINARY_DIR}/agx.1.gz)
     install(FILES ${PROJECT_BINARY_DIR}/agx.1.gz DESTINATION ${CMAKE_INSTALL_MANDIR}/man1

@@ -4,7 +4,7 @@ if(NOT PROJECT_IS_TOP_LEVEL OR NOT CMAKE_INSTALL_PREFIX STREQUAL "/usr")
   return()
 endif()
 
-set(AGX_PACKAGER "The libagx authors <libagx@users.noreply.github.com>"
+set(AGX_PACKAGER "The libagx authors <libagx@localhost>"
     CACHE STRING "The Maintainer of the Debian packages")
 set(AGX_RUNTIME libagx${PROJECT_VERSION_MAJOR})
 
@@ -12,7 +12,8 @@ set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME libagx)
 set(CPACK_PACKAGE_VENDOR "The libagx authors")
 set(CPACK_PACKAGE_CONTACT "${AGX_PACKAGER}")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+# Else it would become the first line of every package's description.
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
@@ -24,13 +25,15 @@ set(CPACK_DEBIAN_PACKAGE_PRIORITY optional)
 set(CPACK_DEBIAN_PACKAGE_SOURCE libagx)
 
 set(about "libagx carries what an AI agent does, while it does it, from the process that
- runs the agent to every process that wants to watch, steer or stop it, through
- a Redis server or within one process.")
+runs the agent to every process that wants to watch, steer or stop it, through
+a Redis server or within one process.")
 
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME ${AGX_RUNTIME})
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_RUNTIME_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS_POLICY ">=")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/debian/triggers)
 set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "agents' events, followed live (library)\n${about}")
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libagx-dev)
@@ -41,8 +44,10 @@ if(HIREDIS_SSL_FOUND)
   string(APPEND CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS ", libssl-dev")
 endif()
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION
-    "agents' events, followed live (development files)\n${about}\n .\n This package has the header, \
-the static library and what pkg-config and CMake\n need.")
+    "agents' events, followed live (development files)\n${about}
+
+This package has the header, the static library and what pkg-config and CMake
+need.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME agx-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION utils)
@@ -51,7 +56,9 @@ set(CPACK_DEBIAN_TOOLS_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/src)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "${AGX_RUNTIME} (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_TOOLS_DESCRIPTION
-    "agents' events, followed live (command)\n${about}\n .\n This package has the command, agx.")
+    "agents' events, followed live (command)\n${about}
+
+This package has the command, agx.")
 
 # What Debian's policy asks of every package.
 string(TIMESTAMP AGX_CHANGELOG_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
@@ -77,6 +84,8 @@ Copyright: ${CMAKE_MATCH_1}
 License: Expat
  ${license}
 ")
+
+file(WRITE ${AGX_DEBIAN_DIR}/triggers "activate-noawait ldconfig\n")
 
 find_program(AGX_GZIP gzip REQUIRED)
 execute_process(COMMAND ${AGX_GZIP} -9nf ${AGX_DEBIAN_DIR}/changelog COMMAND_ERROR_IS_FATAL ANY)

@@ -103,7 +103,7 @@ stop_leftovers() {
   local environ pid leftovers=0
   for environ in /proc/[0-9]*/environ; do
     pid=${environ//[^0-9]/}
-    if [[ $pid != $$ && $pid != "$BASHPID" ]] &&
+    if [[ $pid != "$$" && $pid != "$BASHPID" ]] &&
       { tr '\0' '\n' <"$environ"; } 2>/dev/null | grep -qx "AGX_TEST_RUN=$AGX_TEST_RUN"; then
       printf 'left behind by a test: %s\n' "$({ tr '\0' ' ' <"/proc/$pid/cmdline"; } 2>/dev/null)" >&2
       kill "$pid" 2>/dev/null || true

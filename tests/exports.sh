@@ -6,8 +6,8 @@ source "${AGX_SOURCE_DIR:?}/tests/product/lib.sh"
 
 nm -D --defined-only --with-symbol-versions "$AGX_LIBRARY" | awk '{ print $NF }' |
   grep -vx 'AGX_0@*' | sort >"$scratch/exported"
-# Comments out, the preprocessor's lines out, one statement a line.
-cc -E -P -fpreprocessed -dD "$AGX_SOURCE_DIR/include/agx.h" | grep -v '^#' | tr '\n' ' ' | tr ';' '\n' |
+# The preprocessor's lines out, comments out, one statement a line.
+sed '/^ *#/d' "$AGX_SOURCE_DIR/include/agx.h" | cc -E -P -fpreprocessed -x c - | tr '\n;' ' \n' |
   grep AGX_API | grep -o 'agx_[a-z_]*(' | tr -d '(' | sed 's/$/@@AGX_0/' | sort >"$scratch/declared"
 
 [[ -s $scratch/declared ]] || fail "found no declarations in agx.h"
