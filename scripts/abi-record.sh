@@ -3,6 +3,7 @@
 # abi-record.sh [LIBRARY]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+mkdir -p abi
 library=$(realpath "${1:-build/release/src/libagx.so}")
 
 # Without locations and paths, so that only a change of the interface changes the record.
