@@ -42,20 +42,26 @@ struct NewEntry {
   size_t count = 0;
 };
 
+enum class StartMode {
+  kIfNotLive,  // begin afresh, unless a flag with another token is there
+  kTakeOver,   // take the flag whosever it is and leave the stream; begin afresh if there is no flag
+  kResume      // take back a flag that ran out and leave the stream; begin afresh if there is no stream
+};
+
 struct StartRequest {
   std::string_view key;
   std::string_view live_key;
   std::string_view token;    // the flag's value: whose lease it is
   int64_t lease_ms = 0;
   int64_t expire_ms = 0;     // > 0: the stream expires so long after the lease
-  bool take_over = false;
+  StartMode mode = StartMode::kIfNotLive;
   NewEntry begin;
 };
 
 enum class StartOutcome {
-  kStarted,    // the stream holds `begin` and nothing before it, and has no old expiry
-  kTakenOver,  // was live, and is ours now; the stream was left as it is
-  kBusy        // is live; nothing was changed
+  kStarted,    // the flag is ours and the stream holds `begin` and nothing before it, with no old expiry
+  kTakenOver,  // the flag is ours; the stream was left as it is, but for its old expiry
+  kBusy        // another's flag is there; nothing was changed
 };
 
 struct StopRequest {
@@ -100,6 +106,7 @@ struct ReadRequest {
   bool gap = false;      // entries after `after` may have been dropped: trimmed, or the whole stream is not there
   bool exists = false;   // there is a stream
   LiveFlag live;
+  Status status;         // what is wrong with this one, such as a key of another type
 };
 
 // Reads of one stream by one thread, over a way of its own: it can ask for the next entries before those at hand are used up,
@@ -144,7 +151,7 @@ class Store {
   // Says what became of each, and makes changes of a watched flag ring again.
   virtual Status Check(std::span<Lease> leases) = 0;
 
-  // Reads each, and makes changes of the watched among their keys ring again.
+  // Reads each, in the order given, and makes changes of the watched among their keys ring again.
   virtual Status Read(std::span<ReadRequest> requests) = 0;
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
@@ -166,7 +173,7 @@ class Store {
   // Null if the store has none to give: then watch.
   virtual std::unique_ptr<Tail> OpenTail() = 0;
 
-  // Makes every call, now and later, return AGX_ECLOSED soon.
+  // Makes every call, now and later, return AGX_ECLOSED soon, and tells all watchers.
   virtual void Close() noexcept = 0;
 };
 

@@ -190,7 +190,7 @@ class MemoryStore final : public Store {
 
   Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
                 EntryId* ids);
-  static void TakeOver(Access& access, const StartRequest& request, Node* flag, Node* stream,
+  static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
                           std::unique_ptr<Stream> stream, StoredEntry::Ptr begin,
@@ -286,24 +286,26 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Node* stream;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
   if (Status status = access.FindStream(request.key, &stream); !status.ok()) return status;
-  if (flag == nullptr) {
+  bool others = flag != nullptr && flag->token != request.token;
+  bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
+  if (others && request.mode != StartMode::kTakeOver) {
+    *outcome = StartOutcome::kBusy;
+  } else if (afresh) {
     StartAfresh(access, request, access.keys.NewStream(), std::move(begin), std::move(token));
     *outcome = StartOutcome::kStarted;
-  } else if (request.take_over) {
-    TakeOver(access, request, flag, stream, std::move(token));
-    *outcome = StartOutcome::kTakenOver;
   } else {
-    *outcome = StartOutcome::kBusy;
+    TakeOver(access, request, stream, std::move(token));
+    *outcome = StartOutcome::kTakenOver;
   }
   return {};
 }
 
-void MemoryStore::TakeOver(Access& access, const StartRequest& request, Node* flag, Node* stream,
+void MemoryStore::TakeOver(Access& access, const StartRequest& request, Node* stream,
                            std::string token) {
-  access.keys.SetFlag(flag, std::move(token));
-  access.keys.SetExpiry(flag, FlagExpiry(access.now, request.lease_ms));
-  access.keys.Ring(flag);
-  if (stream == nullptr) return;
+  KeySpace::Obtained flag = access.keys.Obtain(request.live_key, access.now);
+  access.keys.SetFlag(&*flag, std::move(token));
+  access.keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
+  access.keys.Ring(&*flag);
   access.keys.SetExpiry(stream, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
 }
 
@@ -453,14 +455,12 @@ Status MemoryStore::StateOf(Access& access, Lease* lease, Node** flag, Node** st
 }
 
 Status MemoryStore::Read(std::span<ReadRequest> requests) {
-  Status first;
   for (ReadRequest& request : requests) {
     Access access(this);
     if (access.closed) return Closed();
-    Status status = ReadOne(access, &request);
-    if (first.ok()) first = std::move(status);
+    request.status = ReadOne(access, &request);
   }
-  return first;
+  return {};
 }
 
 Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {

@@ -1,0 +1,296 @@
+#include "store/redis/connection.h"
+
+#include <fcntl.h>
+#include <hiredis/hiredis.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+
+#if AGX_HAVE_TLS
+#include "store/redis/tls.h"
+#endif
+
+namespace agx::redis {
+namespace {
+
+constexpr size_t kReadSize = size_t{64} * 1024;
+
+timeval ToTimeval(int64_t ms) {
+  timeval value{};
+  value.tv_sec = static_cast<time_t>(ms / 1000);
+  value.tv_usec = static_cast<suseconds_t>(ms % 1000 * 1000);
+  return value;
+}
+
+redisContext* Connect(const Config& config) {
+  timeval timeout = ToTimeval(config.connect_timeout_ms);
+  if (config.kind == StoreKind::kUnix) {
+    return redisConnectUnixWithTimeout(config.path.c_str(), timeout);
+  }
+  return redisConnectWithTimeout(config.host.c_str(), config.port, timeout);
+}
+
+// The number after "redis_version:" or "valkey_version:" in INFO; Valkey gives a Redis version that it is compatible with.
+bool FindVersion(std::string_view info, int* major, int* minor) {
+  constexpr std::string_view kLabel = "redis_version:";
+  size_t at = info.find(kLabel);
+  if (at == std::string_view::npos) return false;
+  std::string number(info.substr(at + kLabel.size(), 16));
+  return std::sscanf(number.c_str(), "%d.%d", major, minor) == 2;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Connection>> Connection::Open(const Config& config) {
+  redisContext* context = Connect(config);
+  if (context == nullptr) return Status(AGX_ENOMEM, "out of memory");
+  std::unique_ptr<Connection> connection;
+  try {
+    connection.reset(new Connection(config, context));
+  } catch (...) {
+    redisFree(context);
+    throw;
+  }
+  if (context->err == REDIS_ERR_OOM || !connection->parser_.valid()) {
+    return Status(AGX_ENOMEM, "out of memory");
+  }
+  if (context->err != 0) {
+    return Status(AGX_ECONNECT, Cat("cannot connect to ", Describe(config), ": ", context->errstr,
+                                    "; is the server running, and the address right?"));
+  }
+  connection->fd_ = context->fd;
+  redisSetTimeout(context, ToTimeval(config.command_timeout_ms));
+  if (config.kind != StoreKind::kUnix) redisEnableKeepAlive(context);
+  if (config.tls) {
+    if (Status status = connection->StartTls(); !status.ok()) return status;
+  }
+  if (Status status = connection->Introduce(); !status.ok()) return status;
+  return connection;
+}
+
+Connection::Connection(const Config& config, redisContext* context)
+    : config_(config), context_(nullptr), fd_(-1), buffer_(new char[kReadSize]) {
+  context_ = context;
+}
+
+Connection::~Connection() { redisFree(context_); }
+
+Status Connection::StartTls() {
+#if AGX_HAVE_TLS
+  if (Status status = BeginTls(config_, context_); !status.ok()) return status;
+  // From here on poll decides when to read and write, so that one thread can do either while another waits.
+  fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
+  context_->flags &= ~REDIS_BLOCK;
+  tls_ = true;
+  return {};
+#else
+  return {AGX_EUNSUPPORTED,
+          "rediss:// needs TLS, which this libagx was built without (its hiredis has none)"};
+#endif
+}
+
+Status Connection::Introduce() {
+  Commands commands;
+  if (!config_.password.empty()) {
+    if (config_.user.empty()) {
+      commands.Add("AUTH", config_.password);
+    } else {
+      commands.Add("AUTH", config_.user, config_.password);
+    }
+  }
+  size_t auth = commands.count();
+  if (config_.database != 0) commands.Add("SELECT", int64_t{config_.database});
+  size_t select = commands.count();
+  commands.Add("CLIENT", "SETNAME", config_.client_name);
+  commands.Add("INFO", "server");
+
+  ValueSink sink;
+  if (Status status = Execute(commands, &sink); !status.ok()) return status;
+  for (size_t i = 0; i < sink.replies.size(); ++i) {
+    const Value& reply = sink.replies[i];
+    if (!reply.is_error()) continue;
+    if (i < auth) return ServerError(reply.text, Cat("logging in to ", Describe(config_)));
+    if (i < select) {
+      return {AGX_EINVAL, Cat("database ", config_.database, " of ", Describe(config_),
+                              ": the server says \"", reply.text, "\"")};
+    }
+    // A proxy may know neither CLIENT nor INFO; but a server that wants a password has to be heard.
+    if (reply.text.starts_with("NOAUTH")) {
+      return ServerError(reply.text, Cat("logging in to ", Describe(config_)));
+    }
+  }
+  int major = 0;
+  int minor = 0;
+  if (FindVersion(sink.replies.back().text, &major, &minor) &&
+      (major < 6 || (major == 6 && minor < 2))) {
+    return {AGX_EUNSUPPORTED, Cat(Describe(config_), " is Redis ", major, ".", minor,
+                                  "; Redis 6.2 or later, or Valkey, is needed")};
+  }
+  return {};
+}
+
+long Connection::ReadSome(char* buffer, size_t size) {
+#if AGX_HAVE_TLS
+  if (tls_) {
+    std::lock_guard lock(tls_mutex_);
+    return context_->funcs->read(context_, buffer, size);
+  }
+#endif
+  for (;;) {
+    ssize_t n = recv(fd_, buffer, size, MSG_DONTWAIT);
+    if (n > 0) return n;
+    if (n == 0) return -1;
+    if (errno == EINTR) continue;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+  }
+}
+
+long Connection::WriteSome(const char* bytes, size_t size) {
+#if AGX_HAVE_TLS
+  if (tls_) {
+    std::lock_guard lock(tls_mutex_);
+    // hiredis' TLS writes what is in its own buffer.
+    return WriteTls(context_, bytes, size);
+  }
+#endif
+  for (;;) {
+    ssize_t n = send(fd_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) return n;
+    if (errno == EINTR) continue;
+    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
+  }
+}
+
+int Connection::Poll(short events, TimePoint deadline, int wake_fd) const {
+  pollfd fds[2] = {{fd_, events, 0}, {wake_fd, POLLIN, 0}};
+  for (;;) {
+    int64_t wait = deadline == kNever ? -1 : MillisUntil(deadline);
+    int n = poll(fds, wake_fd >= 0 ? 2 : 1, static_cast<int>(wait));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return -1;
+    if (n == 0) {
+      if (deadline != kNever && Clock::now() >= deadline) return 0;
+      continue;
+    }
+    return fds[0].revents != 0 ? 1 : 2;
+  }
+}
+
+Status Connection::Send(std::string_view bytes, size_t* sent) {
+  TimePoint deadline = kNever;
+  *sent = 0;
+  while (*sent < bytes.size()) {
+    long n = WriteSome(bytes.data() + *sent, bytes.size() - *sent);
+    if (n < 0) return Lost(std::strerror(errno));
+    *sent += static_cast<size_t>(n);
+    if (n > 0) {
+      deadline = kNever;
+      continue;
+    }
+    if (deadline == kNever) deadline = DeadlineAfter(config_.command_timeout_ms);
+    if (Poll(POLLOUT, deadline, -1) != 1) return Lost("it takes no more data");
+  }
+  return {};
+}
+
+Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status* status) {
+  char* buffer = buffer_.get();
+  long n = 0;
+  // The whole command timeout is ahead, as it is for a lone command: the socket's own timeout serves, and saves a poll.
+  bool direct = !tls_ && wake_fd < 0 && deadline != kNever &&
+                deadline - Clock::now() > Millis(config_.command_timeout_ms) * 9 / 10;
+  if (direct) {
+    do {
+      n = recv(fd_, buffer, kReadSize, 0);
+    } while (n < 0 && errno == EINTR);
+    if (n == 0) errno = ECONNRESET;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::kTimeout;
+    if (n == 0) n = -1;
+  } else {
+    // TLS may hold decrypted bytes that poll does not see.
+    n = tls_ ? ReadSome(buffer, kReadSize) : 0;
+    while (n == 0) {
+      int ready = Poll(POLLIN, deadline, wake_fd);
+      if (ready == 0) return Received::kTimeout;
+      if (ready == 2) return Received::kWoken;
+      errno = ECONNRESET;
+      n = ready == 1 ? ReadSome(buffer, kReadSize) : -1;
+    }
+  }
+  if (n < 0) {
+    *status = Lost(errno == ECONNRESET || errno == 0 ? "the server closed it"
+                                                     : std::strerror(errno));
+    return Received::kBroken;
+  }
+  if (!parser_.Feed(buffer, static_cast<size_t>(n))) {
+    *status = {AGX_ENOMEM, "out of memory"};
+    return Received::kBroken;
+  }
+  return Received::kData;
+}
+
+Status Connection::Lost(std::string_view why) const {
+  return {AGX_ECONNECT, Cat("the connection to ", Describe(config_), " was lost: ", why)};
+}
+
+Status Connection::Broken(const Sink& sink) const {
+  if (sink.out_of_memory()) return {AGX_ENOMEM, "out of memory"};
+  return {AGX_EPROTOCOL, Cat(Describe(config_), " sent what is not the reply of a Redis server (",
+                             parser_.error(), "); is it one?")};
+}
+
+Status Connection::Execute(const Commands& commands, Sink* sink) {
+  size_t sent = 0;
+  if (Status status = Send(commands.bytes(), &sent); !status.ok()) return status;
+  TimePoint deadline = DeadlineAfter(config_.command_timeout_ms);
+  for (size_t i = 0; i < commands.count(); ++i) {
+    sink->BeginReply(i);
+    for (;;) {
+      Parser::Outcome outcome = parser_.Next(sink);
+      if (outcome == Parser::Outcome::kComplete) break;
+      if (outcome == Parser::Outcome::kBroken) return Broken(*sink);
+      Status status;
+      Received received = Receive(deadline, -1, &status);
+      if (received == Received::kBroken) return status;
+      if (received == Received::kTimeout) {
+        return {AGX_ETIMEOUT, Cat(Describe(config_), " did not answer within ",
+                                  config_.command_timeout_ms, " ms")};
+      }
+    }
+    sink->EndReply();
+  }
+  return {};
+}
+
+bool Connection::Stale() {
+  if (tls_) return false;
+  char byte = 0;
+  ssize_t n = recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+void Connection::Shutdown() { shutdown(fd_, SHUT_RDWR); }
+
+Backoff::Backoff(const Config& config)
+    : deadline_(DeadlineAfter(std::max<int64_t>(config.reconnect_timeout_ms, 0))),
+      attempts_left_(config.reconnect_timeout_ms < 0 ? 0 : config.reconnect_attempts),
+      delay_ms_(20) {}
+
+bool Backoff::Next(TimePoint* until) {
+  TimePoint now = Clock::now();
+  if (attempts_left_-- <= 0 || now >= deadline_) return false;
+  // The clock's low digits are jitter enough to keep many clients apart.
+  auto ticks = static_cast<uint64_t>(now.time_since_epoch().count());
+  std::minstd_rand random(static_cast<unsigned>(ticks ^ (ticks >> 17)));
+  int64_t jittered = delay_ms_ / 2 + static_cast<int64_t>(random() % (delay_ms_ / 2 + 1));
+  *until = std::min(now + Millis(jittered), deadline_);
+  delay_ms_ = std::min<int64_t>(delay_ms_ * 2, 2000);
+  return true;
+}
+
+}  // namespace agx::redis

@@ -1,0 +1,86 @@
+// One connection to a Redis server, ready for commands: bytes out, replies in. It has no thread of its own.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/status.h"
+#include "store/redis/resp.h"
+
+struct redisContext;
+
+namespace agx::redis {
+
+class Connection {
+ public:
+  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version. Blocks for the connect timeout.
+  static Result<std::unique_ptr<Connection>> Open(const Config& config);
+  ~Connection();
+
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Sends all. One thread at a time; another may receive meanwhile. On an error some of it may have been sent: `*sent` says
+  // how much the system is known to have taken.
+  Status Send(std::string_view bytes, size_t* sent);
+
+  enum class Received { kData, kTimeout, kWoken, kBroken };
+  // Waits for bytes and hands them to the parser. One thread at a time. If wake_fd >= 0, returns kWoken once that is readable.
+  Received Receive(TimePoint deadline, int wake_fd, Status* status);
+
+  // The next reply of those received.
+  Parser::Outcome Parse(Sink* sink) { return parser_.Next(sink); }
+  // Why Parse said that it is broken.
+  Status Broken(const Sink& sink) const;
+
+  // Sends the commands and waits for their replies; for a connection that nobody else uses.
+  Status Execute(const Commands& commands, Sink* sink);
+
+  // The other side has closed it, as far as can be told without waiting.
+  bool Stale();
+  // Makes a Send or Receive that is under way, and all later ones, fail; from any thread.
+  void Shutdown();
+
+ private:
+  Connection(const Config& config, redisContext* context);
+
+  Status StartTls();
+  Status Introduce();
+  Status CheckVersion();
+  bool tls() const { return tls_; }
+  // One read or write without waiting: > 0 bytes, 0 not ready, -1 broken.
+  long ReadSome(char* buffer, size_t size);
+  long WriteSome(const char* bytes, size_t size);
+  // 1 ready, 0 deadline, 2 woken, -1 error.
+  int Poll(short events, TimePoint deadline, int wake_fd) const;
+  Status Lost(std::string_view why) const;
+
+  const Config& config_;
+  redisContext* context_;
+  int fd_;
+  bool tls_ = false;
+  std::mutex tls_mutex_;  // OpenSSL's objects take one thread at a time
+  Parser parser_;
+  std::unique_ptr<char[]> buffer_;
+};
+
+// Waits between attempts to reconnect: exponential, with jitter, within limits of time and number.
+class Backoff {
+ public:
+  explicit Backoff(const Config& config);
+  // How long to wait before the next attempt; false if there is none left.
+  bool Next(TimePoint* until);
+
+ private:
+  TimePoint deadline_;
+  int64_t attempts_left_;
+  int64_t delay_ms_;
+};
+
+}  // namespace agx::redis

@@ -1,0 +1,340 @@
+#include "store/redis/doorbell.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <system_error>
+
+namespace agx::redis {
+namespace {
+
+constexpr std::string_view kChannel = "__redis__:invalidate";
+// A silent bell is tried so often.
+constexpr int64_t kPingMs = 15000;
+// Without tracking: how long a blocking read blocks, and so how often flags and new watches are looked at.
+constexpr int64_t kSliceMs = 100;
+constexpr size_t kMostStreams = 512;
+
+// Takes ["message", channel, [key, …] or nil] apart while it is parsed; everything else is passed over.
+class InvalidationSink final : public Sink {
+ public:
+  explicit InvalidationSink(Doorbell* bell) : bell_(bell) {}
+
+  bool String(const redisReadTask& task, std::string_view text) override {
+    if (Depth(task) == 2) bell_->Ring(text);
+    return true;
+  }
+  bool Array(const redisReadTask& task, size_t /*size*/) override { return Depth(task) < 2; }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return true; }
+  bool Nil(const redisReadTask& task) override {
+    if (Depth(task) == 1) bell_->RingAll();  // the whole database was flushed
+    return true;
+  }
+  void Error(std::string_view /*text*/) override {}
+
+ private:
+  Doorbell* bell_;
+};
+
+}  // namespace
+
+Doorbell::Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads)
+    : config_(config), log_(log), reset_reads_(std::move(reset_reads)) {}
+
+Doorbell::~Doorbell() {
+  Close();
+  if (thread_.joinable()) thread_.join();
+  if (wake_fd_ >= 0) close(wake_fd_);
+}
+
+Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher) {
+  std::lock_guard lock(mutex_);
+  if (!thread_.joinable()) {
+    if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake_fd_ < 0) return {AGX_ESYSTEM, "no file descriptor is left"};
+    try {
+      thread_ = std::thread([this] { Run(); });
+    } catch (const std::system_error&) {
+      return {AGX_ESYSTEM, "the system refuses a thread"};
+    }
+  }
+  auto it = watched_.find(key);
+  if (it == watched_.end()) it = watched_.emplace(std::string(key), Watched{}).first;
+  it->second.kind = kind;
+  it->second.watchers.push_back(watcher);
+  return {};
+}
+
+void Doorbell::Unwatch(std::string_view key, Watcher* watcher) noexcept {
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(key);
+  if (it == watched_.end()) return;
+  std::vector<Watcher*>& watchers = it->second.watchers;
+  auto found = std::find(watchers.begin(), watchers.end(), watcher);
+  if (found != watchers.end()) watchers.erase(found);
+  if (watchers.empty()) watched_.erase(it);
+}
+
+void Doorbell::Ring(std::string_view key) noexcept {
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(key);
+  if (it == watched_.end()) return;
+  for (Watcher* watcher : it->second.watchers) watcher->Changed();
+}
+
+void Doorbell::RingAll() noexcept {
+  std::lock_guard lock(mutex_);
+  for (auto& [key, watched] : watched_) {
+    for (Watcher* watcher : watched.watchers) watcher->Changed();
+  }
+}
+
+void Doorbell::SetState(State state, int64_t id) {
+  {
+    std::lock_guard lock(mutex_);
+    state_ = state;
+    id_ = id;
+  }
+  state_changed_.Ring();
+}
+
+Status Doorbell::Track(Connection& reads) {
+  int64_t id = 0;
+  TimePoint deadline = DeadlineAfter(config_.connect_timeout_ms);
+  for (;;) {
+    uint32_t ticket = state_changed_.ticket();
+    {
+      std::lock_guard lock(mutex_);
+      // While the bell is down nothing rings; when it is up again this connection is reset.
+      if (state_ != State::kStarting || !thread_.joinable() || closed_) {
+        id = state_ == State::kTracking ? id_ : 0;
+        break;
+      }
+    }
+    if (!state_changed_.Wait(ticket, deadline)) break;
+  }
+  if (id != 0) {
+    Commands commands;
+    commands.Add("CLIENT", "TRACKING", "ON", "REDIRECT", id);
+    ValueSink sink;
+    if (Status status = reads.Execute(commands, &sink); !status.ok()) return status;
+    if (sink.replies[0].is_error()) {
+      // The bell's connection is gone and its thread is about to find out.
+      return {AGX_ECONNECT, Cat("CLIENT TRACKING: ", sink.replies[0].text)};
+    }
+  }
+  RingAll();
+  return {};
+}
+
+void Doorbell::Close() noexcept {
+  closed_ = true;
+  closing_.Ring();
+  state_changed_.Ring();
+  std::lock_guard lock(mutex_);
+  if (wake_fd_ >= 0) eventfd_write(wake_fd_, 1);
+}
+
+void Doorbell::Run() noexcept {
+  int64_t delay_ms = 20;
+  while (!closed_) {
+    uint32_t ticket = closing_.ticket();
+    try {
+      TimePoint began = Clock::now();
+      Status status = Serve();
+      if (closed_) return;
+      log_(AGX_LOG_WARNING, Cat("watching for changes: ", status.message()));
+      if (Clock::now() - began > Millis(5000)) delay_ms = 20;
+    } catch (const std::bad_alloc&) {
+      // Like a lost connection: everything is read again once there is memory.
+    }
+    SetState(State::kDown, 0);
+    RingAll();
+    closing_.Wait(ticket, DeadlineAfter(delay_ms));
+    delay_ms = std::min<int64_t>(delay_ms * 2, 2000);
+  }
+}
+
+// One connection's life.
+Status Doorbell::Serve() {
+  Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
+  if (!opened.ok()) return opened.status();
+  int64_t id = 0;
+  std::string refusal;
+  if (Status status = Subscribe(**opened, &id, &refusal); !status.ok()) return status;
+  // Reads that connected while the bell was down ring nothing: they wait for the new state and begin anew.
+  SetState(State::kStarting, 0);
+  reset_reads_();
+  if (refusal.empty()) {
+    SetState(State::kTracking, id);
+    RingAll();
+    return FollowTracking(**opened);
+  }
+  log_(AGX_LOG_WARNING, Cat("the server refuses key tracking (\"", refusal,
+                            "\"): falling back to blocking reads"));
+  SetState(State::kRefused, 0);
+  RingAll();
+  opened = Connection::Open(config_);  // what was refused may have left the first in any state
+  if (!opened.ok()) return opened.status();
+  return FollowReads(**opened);
+}
+
+// Finds out if the server tracks keys, and subscribes to what it then tells.
+Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* refusal) {
+  Commands commands;
+  commands.Add("CLIENT", "ID");
+  commands.Add("CLIENT", "TRACKING", "ON", "OPTIN");
+  commands.Add("CLIENT", "TRACKING", "OFF");
+  ValueSink sink;
+  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+  for (const Value& reply : sink.replies) {
+    if (reply.is_error() && refusal->empty()) *refusal = reply.text;
+  }
+  *id = sink.replies[0].integer;
+  if (*id <= 0 && refusal->empty()) *refusal = "no client id";
+  if (!refusal->empty()) return {};
+  commands.Clear();
+  commands.Add("SUBSCRIBE", kChannel);
+  ValueSink subscribed;
+  if (Status status = connection.Execute(commands, &subscribed); !status.ok()) return status;
+  if (subscribed.replies[0].is_error()) *refusal = subscribed.replies[0].text;
+  return {};
+}
+
+Status Doorbell::FollowTracking(Connection& connection) {
+  InvalidationSink sink(this);
+  Commands ping;
+  ping.Add("PING");
+  bool asked = false;
+  while (!closed_) {
+    Status status;
+    TimePoint deadline = DeadlineAfter(asked ? config_.command_timeout_ms : kPingMs);
+    switch (connection.Receive(deadline, wake_fd_, &status)) {
+      case Connection::Received::kWoken:
+        return {AGX_ECLOSED, {}};
+      case Connection::Received::kBroken:
+        return status;
+      case Connection::Received::kTimeout: {
+        if (asked) return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
+        size_t sent = 0;
+        if (status = connection.Send(ping.bytes(), &sent); !status.ok()) return status;
+        asked = true;
+        break;
+      }
+      case Connection::Received::kData: {
+        asked = false;
+        Parser::Outcome outcome = connection.Parse(&sink);
+        while (outcome == Parser::Outcome::kComplete) outcome = connection.Parse(&sink);
+        if (outcome == Parser::Outcome::kBroken) return connection.Broken(sink);
+        break;
+      }
+    }
+  }
+  return {AGX_ECLOSED, {}};
+}
+
+// Without tracking: blocking reads of all streams, in short slices, between which flags and new watches are looked at.
+Status Doorbell::FollowReads(Connection& connection) {
+  while (!closed_) {
+    if (Status status = LookAtNew(connection); !status.ok()) return status;
+    if (Status status = LookAtFlags(connection); !status.ok()) return status;
+    if (Status status = ReadStreams(connection); !status.ok()) return status;
+  }
+  return {AGX_ECLOSED, {}};
+}
+
+std::vector<std::string> Doorbell::Keys(Store::KeyKind kind, bool known) {
+  std::lock_guard lock(mutex_);
+  std::vector<std::string> keys;
+  for (const auto& [key, watched] : watched_) {
+    if (watched.kind == kind && watched.known == known) keys.push_back(key);
+  }
+  return keys;
+}
+
+void Doorbell::Forget(const std::string& key) {
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(key);
+  if (it != watched_.end()) it->second.known = false;
+}
+
+void Doorbell::Saw(const std::string& key, const std::string& what) {
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(key);
+  if (it == watched_.end()) return;
+  bool changed = !it->second.known || it->second.seen != what;
+  it->second.known = true;
+  it->second.seen = what;
+  if (!changed) return;
+  for (Watcher* watcher : it->second.watchers) watcher->Changed();
+}
+
+// Notes where a newly watched stream ends, from where it is then followed.
+Status Doorbell::LookAtNew(Connection& connection) {
+  std::vector<std::string> keys = Keys(Store::KeyKind::kStream, false);
+  if (keys.empty()) return {};
+  Commands commands;
+  for (const std::string& key : keys) {
+    commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
+  }
+  ValueSink sink;
+  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const Value& reply = sink.replies[i];
+    bool any = !reply.items.empty() && !reply.items[0].items.empty();
+    Saw(keys[i], any ? reply.items[0].items[0].text : "0-0");
+  }
+  return {};
+}
+
+Status Doorbell::LookAtFlags(Connection& connection) {
+  std::vector<std::string> keys = Keys(Store::KeyKind::kFlag, true);
+  std::vector<std::string> unknown = Keys(Store::KeyKind::kFlag, false);
+  keys.insert(keys.end(), unknown.begin(), unknown.end());
+  if (keys.empty()) return {};
+  Commands commands;
+  for (const std::string& key : keys) commands.Add("GET", key);
+  ValueSink sink;
+  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const Value& reply = sink.replies[i];
+    Saw(keys[i], reply.kind == Value::Kind::kString ? "=" + reply.text : "");
+  }
+  return {};
+}
+
+Status Doorbell::ReadStreams(Connection& connection) {
+  std::vector<std::string> keys = Keys(Store::KeyKind::kStream, true);
+  // More than this would cost the server more than they are worth; they are still read now and then.
+  if (keys.size() > kMostStreams) keys.resize(kMostStreams);
+  if (keys.empty()) {
+    closing_.Wait(closing_.ticket(), DeadlineAfter(kSliceMs));
+    return {};
+  }
+  Commands commands;
+  commands.Begin(6 + keys.size() * 2);
+  commands.Arg("XREAD").Arg("COUNT").Arg(int64_t{1}).Arg("BLOCK").Arg(kSliceMs).Arg("STREAMS");
+  for (const std::string& key : keys) commands.Arg(key);
+  {
+    std::lock_guard lock(mutex_);
+    for (const std::string& key : keys) {
+      auto it = watched_.find(key);
+      commands.Arg(it != watched_.end() ? it->second.seen : "$");
+    }
+  }
+  ValueSink sink;
+  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+  if (sink.replies[0].is_error()) {
+    RingAll();  // such as a key of another type: whose it is finds out by reading
+    closing_.Wait(closing_.ticket(), DeadlineAfter(kSliceMs));
+    return {};
+  }
+  for (const Value& stream : sink.replies[0].items) {
+    // Where it ends now is looked up with the new ones; it may have got more than this entry.
+    if (!stream.items.empty()) Forget(stream.items[0].text);
+  }
+  return {};
+}
+
+}  // namespace agx::redis

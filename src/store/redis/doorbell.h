@@ -1,0 +1,83 @@
+// One bell for everything that is watched: a connection on which the server tells which keys have changed.
+//
+// Redis' key tracking (CLIENT TRACKING … REDIRECT) rings once for each key that the tracked connection has read, whoever changes it. A server
+// or proxy that refuses tracking is watched with blocking reads instead, and flags by looking at them.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "base/config.h"
+#include "base/futex.h"
+#include "store/redis/connection.h"
+#include "store/store.h"
+
+namespace agx::redis {
+
+class Doorbell {
+ public:
+  // `reset_reads` drops the tracked connection, whose tracking has become void.
+  Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads);
+  ~Doorbell();
+
+  Status Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher);
+  void Unwatch(std::string_view key, Watcher* watcher) noexcept;
+
+  // Makes a new connection's reads ring this bell, and rings everything, since what was read before on another no longer does.
+  Status Track(Connection& reads);
+
+  void RingAll() noexcept;
+  void Ring(std::string_view key) noexcept;
+  void Close() noexcept;
+
+ private:
+  struct Watched {
+    Store::KeyKind kind = Store::KeyKind::kStream;
+    std::vector<Watcher*> watchers;
+    // Without tracking: what was last seen. Only the bell's thread uses it.
+    bool known = false;
+    std::string seen;
+  };
+  struct Hash {
+    using is_transparent = void;
+    size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
+  };
+  using Map = std::unordered_map<std::string, Watched, Hash, std::equal_to<>>;
+  enum class State { kStarting, kTracking, kDown, kRefused };
+
+  void Run() noexcept;
+  Status Serve();
+  Status Subscribe(Connection& connection, int64_t* id, std::string* refusal);
+  Status FollowTracking(Connection& connection);
+  Status FollowReads(Connection& connection);
+  Status LookAtNew(Connection& connection);
+  Status LookAtFlags(Connection& connection);
+  Status ReadStreams(Connection& connection);
+  std::vector<std::string> Keys(Store::KeyKind kind, bool known);
+  void Saw(const std::string& key, const std::string& what);
+  void Forget(const std::string& key);
+  void SetState(State state, int64_t id);
+
+  const Config& config_;
+  const Log& log_;
+  const std::function<void()> reset_reads_;
+
+  std::mutex mutex_;
+  Map watched_;
+  State state_ = State::kStarting;
+  int64_t id_ = 0;
+  Bell state_changed_;
+  std::thread thread_;
+  std::atomic<bool> closed_{false};
+  Bell closing_;
+  int wake_fd_ = -1;
+};
+
+}  // namespace agx::redis

@@ -1,0 +1,109 @@
+// A connection that many threads share.
+//
+// It has no thread: whoever waits, drives. A thread that waits for a reply reads the socket; if several wait, one
+// reads for all, and hands over when it has its own. Commands that meet on a busy connection leave in one write.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "base/config.h"
+#include "base/futex.h"
+#include "store/redis/connection.h"
+#include "store/redis/resp.h"
+
+namespace agx::redis {
+
+// May a command be sent again if it is not known whether the server has run it?
+enum class Effect {
+  kRepeatable,  // yes: it reads, or running it twice is as good as once
+  kOnce         // no
+};
+
+class Pipe {
+ public:
+  // Run on every new connection before it is used.
+  using OnConnect = std::function<Status(Connection&)>;
+
+  Pipe(const Config& config, const Log& log, OnConnect on_connect);
+
+  // Connects now rather than with the first command; one attempt.
+  Status Open();
+
+  // Sends the commands, waits for all replies, and gives them to the sink. Reconnects within the configured limits. The sink may see
+  // replies of an attempt that failed before those of the one that succeeded.
+  Status Execute(const Commands& commands, Effect effect, Sink* sink);
+
+  // Commands that are under way: Execute in two steps, so that the server works on the first while the next are written.
+  // Lives until Wait has returned.
+  class Call {
+   private:
+    friend class Pipe;
+    enum State : uint32_t { kWaiting, kSleeping, kDrive, kDone };
+
+    Sink* sink_ = nullptr;
+    size_t expected_ = 0;
+    size_t received_ = 0;
+    Call* next_ = nullptr;
+    uint64_t begin_ = 0;  // where its bytes lie in all that this connection was given
+    uint64_t end_ = 0;
+    TimePoint deadline_;
+    bool may_have_run_ = false;
+    agx_status code_ = AGX_OK;
+    std::shared_ptr<const Status> status_;  // null, if there was no memory for it
+    std::atomic<uint32_t> state_{kWaiting};
+  };
+
+  // Reconnects if need be. On an error the call was not submitted and need not be waited for.
+  Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff);
+  // *may_have_run: on an error, whether the server may have run some of it all the same.
+  Status Wait(Call* call, bool* may_have_run);
+
+  // Drops the connection; the next command makes a new one.
+  void Reset();
+  // Makes all calls, now and later, return AGX_ECLOSED.
+  void Close() noexcept;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  Status Connect(Lock& lock, Backoff* backoff);
+  void Enqueue(const Commands& commands, Sink* sink, Call* call);
+  void Write(Lock& lock, const Commands& first, const Call& call);
+  void Send(Lock& lock, const std::shared_ptr<Connection>& connection, std::string_view bytes);
+  void Drive(Lock& lock, Call* own);
+  void Deliver();
+  void Finish(Call* call) noexcept;
+  void HandOver() noexcept;
+  void Fail(agx_status code, std::shared_ptr<const Status> status) noexcept;
+  Status Closed() const;
+
+  const Config& config_;
+  const Log& log_;
+  const OnConnect on_connect_;
+
+  std::mutex mutex_;
+  std::shared_ptr<Connection> connection_;  // null: not connected
+  bool closed_ = false;
+  bool connecting_ = false;
+  Bell connected_;  // rings when an attempt to connect is over, or at Close
+
+  // Calls whose replies are still to come, in the order of their bytes.
+  Call* front_ = nullptr;
+  Call* back_ = nullptr;
+  bool reply_begun_ = false;
+  bool driving_ = false;
+
+  bool writing_ = false;
+  std::string out_;      // waits for the thread that is writing
+  uint64_t given_ = 0;   // bytes given to this connection
+  uint64_t taken_ = 0;   // and how many of them the system may have
+  TimePoint last_use_;
+};
+
+}  // namespace agx::redis

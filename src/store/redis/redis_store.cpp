@@ -1,0 +1,558 @@
+#include "store/redis/redis_store.h"
+
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <optional>
+#include <vector>
+
+#include "store/redis/connection.h"
+#include "store/redis/doorbell.h"
+#include "store/redis/pipe.h"
+#include "store/redis/resp.h"
+#include "store/redis/scripts.h"
+#include "store/redis/tail.h"
+
+namespace agx {
+namespace redis {
+namespace {
+
+// So many listeners may have a connection of their own.
+constexpr int kTails = 2;
+// Adds are sent on in pieces of this many, so that the server works on the first while the next are written.
+constexpr size_t kAddsInPiece = 64;
+
+// The ids of XADD replies.
+class IdsSink final : public Sink {
+ public:
+  IdsSink() = default;
+  IdsSink(EntryId* ids, size_t first) : ids_(ids), first_(first) {}
+
+  // How many are stored, from the first to the one before the first error.
+  size_t stored() const { return stored_; }
+  std::string_view error() const { return error_; }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    if (index != 0) return;
+    stored_ = 0;
+    error_.clear();
+  }
+  bool String(const redisReadTask& task, std::string_view text) override {
+    EntryId id;
+    if (Depth(task) != 0 || !ParseEntryId(text, &id)) return false;
+    if (!error_.empty()) return true;
+    if (ids_ != nullptr) ids_[first_ + index()] = id;
+    ++stored_;
+    return true;
+  }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override {
+    if (error_.empty()) error_ = text;
+  }
+
+ private:
+  EntryId* ids_ = nullptr;
+  size_t first_ = 0;
+  size_t stored_ = 0;
+  std::string error_;
+};
+
+// For each request the entries of an XRANGE, and if its live flag is wanted, a PTTL.
+class ReadSink final : public Sink {
+ public:
+  explicit ReadSink(std::span<ReadRequest> requests) : requests_(requests) {}
+
+  std::string_view error() const { return error_; }
+  // Whose cursor's entry is not there.
+  const std::vector<ReadRequest*>& suspects() const { return suspects_; }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    if (index == 0) {
+      at_ = 0;
+      flag_ = false;
+      suspects_.clear();
+      error_.clear();
+    }
+    if (flag_) return;
+    builder_.Begin(requests_[at_].after);
+    requests_[at_].status = Status();
+  }
+  bool String(const redisReadTask& task, std::string_view text) override {
+    return !flag_ && builder_.String(task, text);
+  }
+  bool Array(const redisReadTask& task, size_t size) override {
+    return !flag_ && builder_.Array(task, size);
+  }
+  bool Integer(const redisReadTask& task, int64_t number) override {
+    if (!flag_ || Depth(task) != 0) return false;
+    requests_[at_].live = {number != -2, number};
+    return true;
+  }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override {
+    if (text.starts_with("LOADING")) {
+      error_ = text;
+      return;
+    }
+    ReadRequest& request = requests_[at_];
+    request.status = ServerError(text, Cat("reading ", flag_ ? request.live_key : request.key));
+  }
+  void EndReply() override {
+    ReadRequest& request = requests_[at_];
+    if (!flag_) {
+      request.batch = builder_.Take();
+      request.gap = false;
+      request.exists = builder_.skipped() || request.batch != nullptr;
+      bool suspect = !builder_.skipped() && request.after != EntryId{} && request.status.ok();
+      if (suspect) suspects_.push_back(&request);
+    }
+    if (!flag_ && !request.live_key.empty()) {
+      flag_ = true;
+    } else {
+      flag_ = false;
+      ++at_;
+    }
+  }
+
+ private:
+  std::span<ReadRequest> requests_;
+  size_t at_ = 0;
+  bool flag_ = false;
+  EntriesBuilder builder_;
+  std::vector<ReadRequest*> suspects_;
+  std::string error_;
+};
+
+size_t SizeOf(const NewEntry& entry) {
+  size_t size = 0;
+  for (size_t i = 0; i < entry.count; ++i) {
+    size += entry.fields[i].name.size() + entry.fields[i].value.size() + 32;
+  }
+  return size;
+}
+
+void AppendFields(Commands* commands, const NewEntry& entry) {
+  for (size_t i = 0; i < entry.count; ++i) {
+    commands->Arg(entry.fields[i].name).Arg(entry.fields[i].value);
+  }
+}
+
+void AppendXadd(Commands* commands, std::string_view key, const NewEntry& entry,
+                uint64_t max_length) {
+  commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2);
+  commands->Arg("XADD").Arg(key);
+  if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(static_cast<int64_t>(max_length));
+  commands->Arg("*");
+  AppendFields(commands, entry);
+}
+
+// Special characters of Redis' patterns, taken literally.
+std::string Escaped(std::string_view text) {
+  std::string escaped;
+  for (char c : text) {
+    if (std::string_view("*?[]\\^-").find(c) != std::string_view::npos) escaped += '\\';
+    escaped += c;
+  }
+  return escaped;
+}
+
+const Value* Attribute(const Value& info, std::string_view name) {
+  for (size_t i = 0; i + 1 < info.items.size(); i += 2) {
+    if (info.items[i].text == name) return &info.items[i + 1];
+  }
+  return nullptr;
+}
+
+// Whether all entries that this stream ever had are still in it; servers before Redis 7 do not say.
+bool NothingRemoved(const Value& info) {
+  const Value* added = Attribute(info, "entries-added");
+  const Value* length = Attribute(info, "length");
+  return added != nullptr && length != nullptr && added->integer == length->integer;
+}
+
+LeaseState LeaseStateOf(std::string_view text) {
+  if (text == "own") return LeaseState::kOwn;
+  if (text == "other") return LeaseState::kOther;
+  if (text == "absent") return LeaseState::kAbsent;
+  if (text == "lost") return LeaseState::kLost;
+  return LeaseState::kUnknown;
+}
+
+}  // namespace
+
+class RedisStore final : public Store {
+ public:
+  RedisStore(const Config& config, Log log)
+      : config_(config),
+        log_(std::move(log)),
+        bell_(config_, log_, [this] { reads_.Reset(); }),
+        commands_(config_, log_, nullptr),
+        reads_(config_, log_, [this](Connection& connection) { return bell_.Track(connection); }) {}
+
+  Status Open() { return commands_.Open(); }
+
+  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
+  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
+                 EntryId* ids, size_t* added) override;
+  Status Start(const StartRequest& request, StartOutcome* outcome) override;
+  Status Stop(const StopRequest& request, StopOutcome* outcome) override;
+  Status Cancel(std::string_view live_key, bool* was_live) override;
+  Status Live(std::string_view live_key, LiveFlag* flag) override;
+  Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
+  Status Renew(std::span<Lease> leases) override;
+  Status Check(std::span<Lease> leases) override;
+  Status Read(std::span<ReadRequest> requests) override;
+  Status LastId(std::string_view key, EntryId* id) override;
+  Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
+              std::vector<std::string>* keys) override;
+  Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) override {
+    return bell_.Watch(key, kind, watcher);
+  }
+  void Unwatch(std::string_view key, Watcher* watcher) noexcept override {
+    bell_.Unwatch(key, watcher);
+  }
+  std::unique_ptr<Tail> OpenTail() override;
+  void Close() noexcept override;
+
+ private:
+  // Runs them, again while the server is loading, within the limits of a reconnect. `what` names them in errors.
+  template <class S>
+  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink);
+  Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
+                   EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
+  Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
+
+  const Config config_;
+  const Log log_;
+  Doorbell bell_;
+  Pipe commands_;
+  Pipe reads_;
+  std::atomic<int> tails_{0};
+  std::atomic<bool> closed_{false};
+  Bell closing_;
+};
+
+template <class S>
+Status RedisStore::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
+                       S* sink) {
+  std::optional<Backoff> backoff;
+  for (;;) {
+    if (Status status = pipe.Execute(commands, effect, sink); !status.ok()) return status;
+    if (sink->error().empty()) return {};
+    Status status = ServerError(sink->error(), what);
+    if (status.code() != AGX_ELOADING) return status;
+    if (!backoff) backoff.emplace(config_);
+    TimePoint until;
+    uint32_t ticket = closing_.ticket();
+    if (closed_ || !backoff->Next(&until)) return status;
+    closing_.Wait(ticket, until);
+  }
+}
+
+Status RedisStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+  Commands commands;
+  commands.Reserve(SizeOf(entry) + key.size() + 96);
+  AppendXadd(&commands, key, entry, max_length);
+  IdsSink sink(id, 0);
+  Status status = commands_.Execute(commands, Effect::kOnce, &sink);
+  if (!status.ok() || sink.error().empty()) return status;
+  // What was refused was not written, so it may be tried again.
+  status = ServerError(sink.error(), Cat("XADD to ", key));
+  if (status.code() != AGX_ELOADING) return status;
+  return Run(commands_, commands, Effect::kOnce, Cat("XADD to ", key), &sink);
+}
+
+Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
+                           uint64_t max_length, EntryId* ids, size_t* added) {
+  *added = 0;
+  Backoff backoff(config_);
+  for (;;) {
+    bool may_have_run = false;
+    size_t before = *added;
+    Status status = AddPieces(key, entries, max_length, ids, added, &may_have_run, &backoff);
+    if (status.ok()) return status;
+    bool lost = status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT;
+    if (may_have_run) {
+      return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
+                                  " are stored, of the others it is not known")};
+    }
+    TimePoint until;
+    if (!lost || (*added == before && !backoff.Next(&until))) return status;
+  }
+}
+
+// Adds those after the first *added, several pieces at a time.
+Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> entries,
+                             uint64_t max_length, EntryId* ids, size_t* added, bool* may_have_run,
+                             Backoff* backoff) {
+  constexpr size_t kPieces = 8;
+  struct Piece {
+    Pipe::Call call;
+    IdsSink sink;
+    size_t size = 0;
+  };
+  size_t next = *added;
+  std::array<std::optional<Piece>, kPieces> pieces;
+  size_t submitted = 0;
+  size_t waited = 0;
+  Status failure;
+  bool counting = true;
+
+  auto submit = [&] {
+    size_t size = std::min(kAddsInPiece, entries.size() - next);
+    Commands commands;
+    commands.Reserve((SizeOf(entries[next]) + key.size() + 96) * size);
+    for (size_t i = 0; i < size; ++i) AppendXadd(&commands, key, entries[next + i], max_length);
+    Piece& piece = pieces[submitted % kPieces].emplace();
+    piece.sink = IdsSink(ids, next);
+    piece.size = size;
+    Status status = commands_.Submit(commands, &piece.sink, &piece.call, backoff);
+    if (!status.ok()) return status;
+    next += size;
+    ++submitted;
+    return status;
+  };
+  auto wait = [&] {
+    Piece& piece = *pieces[waited++ % kPieces];
+    bool ran = false;
+    Status status = commands_.Wait(&piece.call, &ran);
+    if (status.ok() && !piece.sink.error().empty()) {
+      status = ServerError(piece.sink.error(), Cat("XADD to ", key));
+    } else if (!status.ok()) {
+      *may_have_run |= ran;
+    }
+    if (counting) *added += piece.sink.stored();
+    counting = counting && status.ok();
+    if (failure.ok()) failure = status;
+  };
+
+  // What was submitted has to be waited for, whatever happens.
+  try {
+    while (failure.ok() && next < entries.size()) {
+      if (submitted - waited == kPieces) wait();
+      if (failure.ok()) failure = submit();
+    }
+  } catch (const std::bad_alloc&) {
+    failure = {AGX_ENOMEM, {}};
+  }
+  while (waited < submitted) wait();
+  return failure;
+}
+
+Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
+  Commands commands;
+  commands.Begin(9 + request.begin.count * 2);
+  commands.Arg("EVAL").Arg(kStart).Arg("2").Arg(request.key).Arg(request.live_key);
+  commands.Arg(request.token).Arg(request.lease_ms);
+  commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
+  commands.Arg(request.mode == StartMode::kTakeOver ? "take over"
+               : request.mode == StartMode::kResume ? "resume"
+                                                    : "begin");
+  AppendFields(&commands, request.begin);
+  ValueSink sink;
+  // With the same token it can be run again.
+  Status status =
+      Run(commands_, commands, Effect::kRepeatable, Cat("starting ", request.key), &sink);
+  if (!status.ok()) return status;
+  const std::string& text = sink.replies[0].text;
+  *outcome = text == "busy"         ? StartOutcome::kBusy
+             : text == "taken over" ? StartOutcome::kTakenOver
+                                    : StartOutcome::kStarted;
+  return {};
+}
+
+Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
+  Commands commands;
+  commands.Begin(7 + request.end.count * 2);
+  commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
+  commands.Arg(request.token).Arg(request.grace_ms);
+  AppendFields(&commands, request.end);
+  ValueSink sink;
+  // A second run finds the `end` of the first. Without a token it might end what another has begun meanwhile.
+  Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatable;
+  Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
+  if (!status.ok()) return status;
+  const std::string& text = sink.replies[0].text;
+  *outcome = text == "taken over" ? StopOutcome::kTakenOver
+             : text == "absent"   ? StopOutcome::kAbsent
+                                  : StopOutcome::kStopped;
+  return {};
+}
+
+Status RedisStore::Cancel(std::string_view live_key, bool* was_live) {
+  Commands commands;
+  commands.Add("GETDEL", live_key);
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kOnce, Cat("cancelling ", live_key), &sink);
+  if (status.ok()) *was_live = sink.replies[0].kind == Value::Kind::kString;
+  return status;
+}
+
+Status RedisStore::Live(std::string_view live_key, LiveFlag* flag) {
+  Commands commands;
+  commands.Add("PTTL", live_key);
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("PTTL of ", live_key), &sink);
+  if (status.ok()) *flag = {sink.replies[0].integer != -2, sink.replies[0].integer};
+  return status;
+}
+
+Status RedisStore::Extend(std::string_view live_key, int64_t lease_ms, bool* present) {
+  Commands commands;
+  commands.Add("EVAL", kExtend, "1", live_key, lease_ms);
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("renewing ", live_key), &sink);
+  if (status.ok()) *present = sink.replies[0].integer == 1;
+  return status;
+}
+
+Status RedisStore::Renew(std::span<Lease> leases) {
+  Commands commands;
+  for (const Lease& lease : leases) {
+    commands.Add("EVAL", kRenew, "2", lease.key, lease.live_key, lease.token, lease.lease_ms,
+                 lease.expire_ms > 0 ? lease.expire_ms + lease.lease_ms : 0);
+  }
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, "renewing leases", &sink);
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < leases.size(); ++i) leases[i].state = LeaseStateOf(sink.replies[i].text);
+  return {};
+}
+
+Status RedisStore::Check(std::span<Lease> leases) {
+  Commands commands;
+  for (const Lease& lease : leases) {
+    commands.Add("GET", lease.live_key).Add("EXISTS", lease.key);
+  }
+  ValueSink sink;
+  Status status = Run(reads_, commands, Effect::kRepeatable, "looking at live flags", &sink);
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < leases.size(); ++i) {
+    const Value& flag = sink.replies[i * 2];
+    bool stream = sink.replies[i * 2 + 1].integer != 0;
+    bool own = flag.kind == Value::Kind::kString && flag.text == leases[i].token;
+    leases[i].state = own                                ? LeaseState::kOwn
+                      : flag.kind == Value::Kind::kString ? LeaseState::kOther
+                      : stream                            ? LeaseState::kAbsent
+                                                          : LeaseState::kLost;
+  }
+  return {};
+}
+
+Status RedisStore::Read(std::span<ReadRequest> requests) {
+  Commands commands;
+  for (const ReadRequest& request : requests) {
+    auto count = static_cast<int64_t>(request.count);
+    if (request.after == EntryId{}) {
+      commands.Add("XRANGE", request.key, "-", "+", "COUNT", count);
+    } else {
+      // From the cursor's own entry on: that it is there proves that nothing after it was dropped.
+      commands.Add("XRANGE", request.key, request.after, "+", "COUNT", count + 1);
+    }
+    if (!request.live_key.empty()) commands.Add("PTTL", request.live_key);
+  }
+  ReadSink sink(requests);
+  std::string what = Cat("reading ", requests.size() == 1 ? requests[0].key : "streams");
+  Status status = Run(reads_, commands, Effect::kRepeatable, what, &sink);
+  for (ReadRequest* request : sink.suspects()) {
+    if (!status.ok()) break;
+    status = CheckGap(request->key, request->after, &request->gap, &request->exists);
+  }
+  return status;
+}
+
+// The cursor's entry was not found: were entries after it dropped too?
+Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists) {
+  Commands commands;
+  commands.Add("EXISTS", key);
+  commands.Add("XRANGE", key, "-", after, "COUNT", int64_t{1});
+  ValueSink sink;
+  Status status =
+      Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key), &sink);
+  if (!status.ok()) return status;
+  *exists = sink.replies[0].integer != 0;
+  *gap = !*exists;
+  // Entries go from the front: where one as old as the cursor is left, none after it has gone.
+  if (*gap || !sink.replies[1].items.empty()) return {};
+  commands.Clear();
+  commands.Add("XINFO", "STREAM", key);
+  ValueSink info;
+  status = commands_.Execute(commands, Effect::kRepeatable, &info);
+  *gap = info.replies.empty() || !NothingRemoved(info.replies[0]);
+  return status;
+}
+
+Status RedisStore::LastId(std::string_view key, EntryId* id) {
+  Commands commands;
+  commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("reading ", key), &sink);
+  if (!status.ok()) return status;
+  *id = {};
+  const Value& reply = sink.replies[0];
+  if (!reply.items.empty() && !reply.items[0].items.empty()) {
+    if (!ParseEntryId(reply.items[0].items[0].text, id)) {
+      return {AGX_EPROTOCOL, "the server sent an entry id that is none"};
+    }
+  }
+  return {};
+}
+
+Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
+                        std::vector<std::string>* keys) {
+  Commands commands;
+  commands.Add("SCAN", *cursor, "MATCH", Escaped(prefix) + "*" + Escaped(suffix), "COUNT",
+               int64_t{500}, "TYPE", "string");
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, "SCAN", &sink);
+  if (!status.ok()) return status;
+  Value& reply = sink.replies[0];
+  if (reply.items.size() != 2) return {AGX_EPROTOCOL, "the server's reply to SCAN is none"};
+  *cursor = reply.items[0].text;
+  for (Value& key : reply.items[1].items) {
+    bool fits = key.text.size() >= prefix.size() + suffix.size() && key.text.starts_with(prefix) &&
+                key.text.ends_with(suffix);
+    if (fits) keys->push_back(std::move(key.text));
+  }
+  return {};
+}
+
+std::unique_ptr<Tail> RedisStore::OpenTail() {
+  if (closed_ || tails_.fetch_add(1) >= kTails) {
+    tails_.fetch_sub(1);
+    return nullptr;
+  }
+  int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wake_fd < 0) {
+    tails_.fetch_sub(1);
+    return nullptr;  // a watch needs none
+  }
+  auto check = [this](std::string_view key, EntryId after, bool* gap, bool* exists) {
+    return CheckGap(key, after, gap, exists);
+  };
+  return std::make_unique<RedisTail>(config_, log_, check, wake_fd, [this] { --tails_; });
+}
+
+void RedisStore::Close() noexcept {
+  closed_ = true;
+  closing_.Ring();
+  commands_.Close();
+  reads_.Close();
+  bell_.Close();
+}
+
+}  // namespace redis
+
+Result<std::shared_ptr<Store>> OpenRedisStore(const Config& config, const Log& log) {
+  auto store = std::make_shared<redis::RedisStore>(config, log);
+  if (Status status = store->Open(); !status.ok()) return status;
+  return std::shared_ptr<Store>(std::move(store));
+}
+
+}  // namespace agx

@@ -1,0 +1,278 @@
+#include "store/redis/resp.h"
+
+#include <hiredis/hiredis.h>
+
+#include <charconv>
+#include <cstring>
+#include <new>
+
+namespace agx::redis {
+namespace {
+
+// What hiredis stores as a part's object. It only asks whether there is one.
+char part_object;
+
+Sink* SinkOf(const redisReadTask* task) { return static_cast<Sink*>(task->privdata); }
+
+// Runs a sink's function; a part that it refuses, or has no memory for, stops the parser. hiredis is C: nothing may be thrown through it.
+template <class Function>
+void* Guarded(const redisReadTask* task, Function function) noexcept {
+  try {
+    return function() ? &part_object : nullptr;
+  } catch (const std::bad_alloc&) {
+    SinkOf(task)->set_out_of_memory();
+    return nullptr;
+  }
+}
+
+void* OnString(const redisReadTask* task, char* text, size_t size) {
+  return Guarded(task, [&] {
+    if (task->type == REDIS_REPLY_ERROR && task->parent == nullptr) {
+      SinkOf(task)->Error({text, size});
+      return true;
+    }
+    return SinkOf(task)->String(*task, {text, size});
+  });
+}
+
+#if HIREDIS_MAJOR >= 1
+using ArraySize = size_t;
+#else
+using ArraySize = int;
+#endif
+
+void* OnArray(const redisReadTask* task, ArraySize size) {
+  return Guarded(task, [&] { return SinkOf(task)->Array(*task, static_cast<size_t>(size)); });
+}
+
+void* OnInteger(const redisReadTask* task, long long number) {
+  return Guarded(task, [&] { return SinkOf(task)->Integer(*task, number); });
+}
+
+void* OnNil(const redisReadTask* task) {
+  return Guarded(task, [&] { return SinkOf(task)->Nil(*task); });
+}
+
+void OnFree(void* /*object*/) {}
+
+redisReplyObjectFunctions* Functions() {
+  static constinit redisReplyObjectFunctions functions = [] {
+    redisReplyObjectFunctions table{};
+    table.createString = OnString;
+    table.createArray = OnArray;
+    table.createInteger = OnInteger;
+    table.createNil = OnNil;
+    table.freeObject = OnFree;
+    return table;
+  }();
+  return &functions;
+}
+
+bool HasPrefix(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+}  // namespace
+
+void Commands::Header(char kind, uint64_t number) {
+  char text[24];
+  text[0] = kind;
+  char* end = std::to_chars(text + 1, text + 22, number).ptr;
+  *end++ = '\r';
+  *end++ = '\n';
+  bytes_.append(text, static_cast<size_t>(end - text));
+}
+
+Commands& Commands::Begin(size_t args) {
+  Header('*', args);
+  ++count_;
+  return *this;
+}
+
+Commands& Commands::Arg(std::string_view text) {
+  Header('$', text.size());
+  bytes_.append(text);
+  bytes_.append("\r\n", 2);
+  return *this;
+}
+
+Commands& Commands::Arg(int64_t number) {
+  char text[24];
+  char* end = std::to_chars(text, text + sizeof(text), number).ptr;
+  return Arg(std::string_view(text, static_cast<size_t>(end - text)));
+}
+
+Commands& Commands::Arg(EntryId id) {
+  char text[42];
+  return Arg(std::string_view(text, PrintEntryId(id, text)));
+}
+
+void Commands::Clear() {
+  bytes_.clear();
+  count_ = 0;
+}
+
+int Depth(const redisReadTask& task) {
+  int depth = 0;
+  for (const redisReadTask* p = task.parent; p != nullptr; p = p->parent) ++depth;
+  return depth;
+}
+
+void ValueSink::BeginReply(size_t index) {
+  Sink::BeginReply(index);
+  if (index == 0) replies.clear();
+  replies.resize(index + 1);
+  path_.clear();
+}
+
+std::string_view ValueSink::error() const {
+  for (const Value& reply : replies) {
+    if (reply.is_error()) return reply.text;
+  }
+  return {};
+}
+
+// A finished sibling's address may change when the next is appended; those of the open ancestors, in path_, do not.
+Value* ValueSink::Place(const redisReadTask& task) {
+  auto depth = static_cast<size_t>(Depth(task));
+  Value* value = nullptr;
+  if (depth == 0) {
+    value = &replies[index()];
+  } else {
+    if (path_.size() < depth) return nullptr;
+    value = &path_[depth - 1]->items.emplace_back();
+  }
+  path_.resize(depth);
+  path_.push_back(value);
+  return value;
+}
+
+bool ValueSink::String(const redisReadTask& task, std::string_view text) {
+  Value* value = Place(task);
+  if (value == nullptr) return false;
+  value->kind = task.type == REDIS_REPLY_ERROR ? Value::Kind::kError : Value::Kind::kString;
+  value->text = text;
+  return true;
+}
+
+bool ValueSink::Array(const redisReadTask& task, size_t /*size*/) {
+  Value* value = Place(task);
+  if (value == nullptr) return false;
+  value->kind = Value::Kind::kArray;
+  return true;
+}
+
+bool ValueSink::Integer(const redisReadTask& task, int64_t number) {
+  Value* value = Place(task);
+  if (value == nullptr) return false;
+  value->kind = Value::Kind::kInteger;
+  value->integer = number;
+  return true;
+}
+
+bool ValueSink::Nil(const redisReadTask& task) { return Place(task) != nullptr; }
+
+void ValueSink::Error(std::string_view text) {
+  replies[index()].kind = Value::Kind::kError;
+  replies[index()].text = text;
+}
+
+void EntriesBuilder::Begin(EntryId skip) {
+  skip_ = skip;
+  skipped_ = false;
+  skipping_ = false;
+  id_length_ = 0;
+  entry_ = nullptr;
+  batch_.reset();
+}
+
+bool EntriesBuilder::Array(const redisReadTask& task, size_t size) {
+  int depth = Depth(task) - base_;
+  if (depth == 0 || depth == 1) return true;
+  // A larger number of fields than any server takes is a broken one's; memory is not reserved for it.
+  constexpr size_t kMostFields = 65536;
+  if (depth != 2 || task.idx != 1 || id_length_ == 0 || size % 2 != 0 || size > kMostFields * 2) {
+    return false;
+  }
+  skipping_ = id_ == skip_;
+  if (skipping_) {
+    skipped_ = true;
+    return true;
+  }
+  if (batch_ == nullptr) batch_.reset(Batch::Create());
+  entry_ = batch_->Append(id_, {id_text_, id_length_}, size / 2);
+  return true;
+}
+
+bool EntriesBuilder::String(const redisReadTask& task, std::string_view text) {
+  int depth = Depth(task) - base_;
+  if (depth == 2 && task.idx == 0) {
+    EntryId id;
+    if (text.size() >= sizeof(id_text_) || !ParseEntryId(text, &id)) return false;
+    id_ = id;
+    std::memcpy(id_text_, text.data(), text.size());
+    id_length_ = text.size();
+    return true;
+  }
+  if (depth != 3) return false;
+  if (skipping_) return true;
+  if (entry_ == nullptr) return false;
+  Field& field = entry_->fields[task.idx / 2];
+  (task.idx % 2 == 0 ? field.name : field.value) = batch_->Copy(text);
+  return true;
+}
+
+Status ServerError(std::string_view text, std::string_view what) {
+  struct Kind {
+    std::string_view prefix;
+    agx_status code;
+    std::string_view advice;
+  };
+  static constexpr Kind kKinds[] = {
+      {"WRONGTYPE", AGX_ETYPE, ": another kind of key is in the way; use another prefix or id"},
+      {"OOM", AGX_EFULL, ": the server is out of memory (its maxmemory)"},
+      {"READONLY", AGX_EREADONLY, ": the server is a replica; connect to its master"},
+      {"MISCONF", AGX_EREADONLY, ": the server cannot persist and refuses writes"},
+      {"NOREPLICAS", AGX_EREADONLY, ""},
+      {"LOADING", AGX_ELOADING, ": try again when it has loaded its data"},
+      {"MASTERDOWN", AGX_ELOADING, ""},
+      {"NOAUTH", AGX_EAUTH, ": give a password, as in redis://:password@host"},
+      {"WRONGPASS", AGX_EAUTH, ": the user or the password is wrong"},
+      {"ERR invalid password", AGX_EAUTH, ": the password is wrong"},
+      {"ERR AUTH", AGX_EAUTH, ""},
+      {"ERR Client sent AUTH", AGX_EAUTH, ": the server has no password; leave it out"},
+      {"NOPERM", AGX_EDENIED, ": the server's user lacks this permission"},
+      {"ERR unknown command", AGX_EUNSUPPORTED, ": Redis 6.2 or later, or Valkey, is needed"},
+  };
+  for (const Kind& kind : kKinds) {
+    if (HasPrefix(text, kind.prefix)) {
+      return {kind.code, Cat(what, ": the server says \"", text, "\"", kind.advice)};
+    }
+  }
+  return {AGX_ESERVER, Cat(what, ": the server says \"", text, "\"")};
+}
+
+Parser::Parser() : reader_(redisReaderCreateWithFunctions(Functions())) {
+  // Freeing the buffer each time it runs empty would cost an allocation for each large reply.
+  if (reader_ != nullptr) reader_->maxbuf = 1024 * 1024;
+}
+
+Parser::~Parser() {
+  if (reader_ != nullptr) redisReaderFree(reader_);
+}
+
+bool Parser::Feed(const char* bytes, size_t size) {
+  return redisReaderFeed(reader_, bytes, size) == REDIS_OK;
+}
+
+Parser::Outcome Parser::Next(Sink* sink) {
+  reader_->privdata = sink;
+  // A reply that is half parsed keeps the sink that it began with.
+  void* reply = nullptr;
+  if (redisReaderGetReply(reader_, &reply) != REDIS_OK) return Outcome::kBroken;
+  return reply != nullptr ? Outcome::kComplete : Outcome::kIncomplete;
+}
+
+const char* Parser::error() const { return reader_->errstr; }
+
+}  // namespace agx::redis

@@ -1,0 +1,159 @@
+// The RESP2 protocol: commands out, replies in through hiredis' parser with objects of our own.
+#pragma once
+
+#include <hiredis/read.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "store/entry.h"
+#include "store/store.h"
+
+namespace agx::redis {
+
+// Commands, one after the other, as they go over the wire.
+class Commands {
+ public:
+  // Announces a command of `args` arguments, which are then added one by one.
+  Commands& Begin(size_t args);
+  Commands& Arg(std::string_view text);
+  Commands& Arg(int64_t number);
+  Commands& Arg(EntryId id);
+
+  // A whole command.
+  template <class... Args>
+  Commands& Add(const Args&... args) {
+    Begin(sizeof...(args));
+    (Arg(args), ...);
+    return *this;
+  }
+
+  const std::string& bytes() const { return bytes_; }
+  size_t count() const { return count_; }
+  void Reserve(size_t bytes) { bytes_.reserve(bytes); }
+  void Clear();
+
+ private:
+  void Header(char kind, uint64_t number);
+
+  std::string bytes_;
+  size_t count_ = 0;
+};
+
+// Receives the parts of replies while they are parsed. `task` says where in the reply a part stands. Returns false if a part
+// cannot be there: then the connection is broken off.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+
+  // Before the index-th reply is parsed, and after it is complete. 0 begins anew: an earlier attempt may have failed half way.
+  virtual void BeginReply(size_t index) { index_ = index; }
+  virtual void EndReply() {}
+
+  virtual bool String(const redisReadTask& task, std::string_view text) = 0;
+  virtual bool Array(const redisReadTask& task, size_t size) = 0;
+  virtual bool Integer(const redisReadTask& task, int64_t number) = 0;
+  virtual bool Nil(const redisReadTask& task) = 0;
+  // An error at the top of a reply.
+  virtual void Error(std::string_view text) = 0;
+
+  // A part was refused because there was no memory for it.
+  bool out_of_memory() const { return out_of_memory_; }
+  void set_out_of_memory() { out_of_memory_ = true; }
+
+ protected:
+  size_t index() const { return index_; }
+
+ private:
+  size_t index_ = 0;
+  bool out_of_memory_ = false;
+};
+
+// How deep in its reply a part stands; the reply itself is at 0.
+int Depth(const redisReadTask& task);
+
+// A small reply as a tree.
+struct Value {
+  enum class Kind { kNil, kString, kInteger, kArray, kError };
+
+  Kind kind = Kind::kNil;
+  int64_t integer = 0;
+  std::string text;
+  std::vector<Value> items;
+
+  bool is_error() const { return kind == Kind::kError; }
+};
+
+class ValueSink final : public Sink {
+ public:
+  std::vector<Value> replies;
+
+  // The first reply that is an error, or "".
+  std::string_view error() const;
+
+  void BeginReply(size_t index) override;
+  bool String(const redisReadTask& task, std::string_view text) override;
+  bool Array(const redisReadTask& task, size_t size) override;
+  bool Integer(const redisReadTask& task, int64_t number) override;
+  bool Nil(const redisReadTask& task) override;
+  void Error(std::string_view text) override;
+
+ private:
+  Value* Place(const redisReadTask& task);
+
+  std::vector<Value*> path_;
+};
+
+// Builds the entries of an XRANGE reply (base depth 0) or of an XREAD of one stream (base depth 2) in a batch.
+class EntriesBuilder {
+ public:
+  explicit EntriesBuilder(int base_depth = 0) : base_(base_depth) {}
+
+  // An entry with this id is not built but only noted: the cursor itself.
+  void Begin(EntryId skip);
+  bool String(const redisReadTask& task, std::string_view text);
+  bool Array(const redisReadTask& task, size_t size);
+
+  bool skipped() const { return skipped_; }
+  BatchPtr Take() { return std::move(batch_); }
+
+ private:
+  int base_;
+  EntryId skip_;
+  bool skipped_ = false;
+  bool skipping_ = false;
+  EntryId id_;
+  char id_text_[42] = {};
+  size_t id_length_ = 0;
+  Entry* entry_ = nullptr;
+  BatchPtr batch_;
+};
+
+// Turns a server's error text into a status; `what` says what was being done, as in "XADD to agx:1:2:s".
+Status ServerError(std::string_view text, std::string_view what);
+
+// The parser, bound to hiredis' reader.
+class Parser {
+ public:
+  enum class Outcome { kComplete, kIncomplete, kBroken };
+
+  Parser();
+  ~Parser();
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+
+  bool valid() const { return reader_ != nullptr; }
+  bool Feed(const char* bytes, size_t size);
+  // Parses on until a reply is complete.
+  Outcome Next(Sink* sink);
+  // Why it is broken.
+  const char* error() const;
+
+ private:
+  redisReader* reader_;
+};
+
+}  // namespace agx::redis

@@ -1,0 +1,60 @@
+// A connection lent to one listener that has a thread waiting: the next entries are asked for before those at hand are used up,
+// and blocking XREAD saves the round trip that a bell costs.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/config.h"
+#include "store/redis/connection.h"
+#include "store/store.h"
+
+namespace agx::redis {
+
+class RedisTail final : public Tail {
+ public:
+  // Says whether entries after `after` may have been dropped, now that its own entry is not there.
+  using GapCheck = std::function<Status(std::string_view key, EntryId after, bool* gap, bool* exists)>;
+
+  // `released` is called when the tail is destroyed. wake_fd is an eventfd, owned from here on.
+  RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,
+            std::function<void()> released);
+  ~RedisTail() override;
+
+  Status Request(std::string_view key, EntryId after, size_t count, bool follow) override;
+  bool pending() const override { return pending_; }
+  Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) override;
+  void Wake() noexcept override;
+
+ private:
+  class ReplySink;
+
+  Status Send();
+  Status Recover(const Status& why, TimePoint deadline, Outcome* outcome);
+  Status AwaitReplies(TimePoint deadline, Outcome* outcome);
+  Status Answer(ReadRequest* answer);
+
+  const Config& config_;
+  const Log& log_;
+  const GapCheck gap_check_;
+  const int wake_fd_;
+  const std::function<void()> released_;
+
+  std::unique_ptr<Connection> connection_;
+  std::unique_ptr<ReplySink> sink_;
+  std::optional<Backoff> backoff_;
+  TimePoint answer_by_ = kNever;
+
+  std::string key_;
+  EntryId after_;
+  size_t count_ = 0;
+  bool follow_ = false;
+  bool pending_ = false;
+  bool begun_ = false;    // a reply is half parsed
+  bool checked_ = false;  // the cursor's entry is not there, but that is no gap
+  bool waited_ = false;   // the second reply did not come with the first
+};
+
+}  // namespace agx::redis
