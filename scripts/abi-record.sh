@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p abi
 library=$(realpath "${1:-build/release/src/libagx.so}")
 
-# Without locations and paths, so that only a change of the interface changes the record.
-abidw --headers-dir include --drop-private-types --no-show-locs --no-comp-dir-path \
-  --no-corpus-path --out-file abi/agx.abi "$library"
+# With locations, by which abidiff knows what is the interface; without this machine's paths.
+abidw --headers-dir include --drop-private-types --no-comp-dir-path --no-corpus-path \
+  --out-file abi/agx.abi "$library"
+sed -i "s|filepath='$PWD/|filepath='|" abi/agx.abi
 echo "recorded: abi/agx.abi, of $library"
