@@ -10,7 +10,7 @@ source scripts/lib.sh
 
 apt_install g++ cmake ninja-build pkg-config ccache binutils file gzip \
   libhiredis-dev libcjson-dev libssl-dev libgtest-dev libgmock-dev \
-  redis-server openssl python3 \
+  zlib1g-dev libzstd-dev redis-server openssl python3 \
   clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck
 clang_version=$(clang -dumpversion | cut -d. -f1)
 apt_install "libclang-rt-$clang_version-dev"
