@@ -41,11 +41,17 @@ StoredEntry::Ptr StoredEntry::Copy(NewEntry entry) {
   return stored;
 }
 
-bool StoredEntry::FirstFieldIs(const NewEntry& other) const {
-  if (field_count_ == 0 || other.count == 0) return false;
-  const Sizes& size = sizes()[0];
-  return std::string_view(text(), size.name) == other.fields[0].name &&
-         std::string_view(text() + size.name + 1, size.value) == other.fields[0].value;
+bool StoredEntry::HasFirstFieldOf(const NewEntry& other) const {
+  if (other.count == 0) return false;
+  const char* at = text();
+  for (size_t i = 0; i < field_count_; ++i) {
+    const Sizes& size = sizes()[i];
+    std::string_view name(at, size.name);
+    std::string_view value(at + size.name + 1, size.value);
+    if (name == other.fields[0].name) return value == other.fields[0].value;
+    at += size.name + size.value + 2;
+  }
+  return false;
 }
 
 size_t StoredEntry::arena_bytes() const {

@@ -28,7 +28,8 @@ class StoredEntry {
 
   static Ptr Copy(NewEntry entry);
 
-  bool FirstFieldIs(const NewEntry& other) const;
+  // Whether a field of that name, the first if there are several, has that value.
+  bool HasFirstFieldOf(const NewEntry& other) const;
   // About what AppendTo takes from an arena.
   size_t arena_bytes() const;
   void AppendTo(Batch* batch) const;

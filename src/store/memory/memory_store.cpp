@@ -360,7 +360,7 @@ void MemoryStore::AddEnd(Access& access, const StopRequest& request, StoredEntry
     fresh = access.keys.NewStream();
     stream = fresh.get();
   }
-  if (stream->entries.empty() || !stream->entries.back()->FirstFieldIs(request.end)) {
+  if (stream->entries.empty() || !stream->entries.back()->HasFirstFieldOf(request.end)) {
     stream->Append({&end, 1}, nullptr);
     if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
     access.keys.Ring(&*node);
