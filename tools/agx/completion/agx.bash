@@ -1,0 +1,84 @@
+# shellcheck shell=bash
+# Completion of agx(1) for bash.
+
+_agx_commands='demo start add stop cancel live listen ls version'
+_agx_globals='--url --prefix --color --verbose --help'
+
+_agx_options() {
+    case $1 in
+        demo) echo "--fast" ;;
+        start) echo "--lease --take-over --origin" ;;
+        add) echo "--type --origin --body --lines --lease --quiet" ;;
+        stop) echo "--grace" ;;
+        listen) echo "--after --wait --timeout --limit --end --pretty --json" ;;
+        ls) echo "--json" ;;
+    esac
+}
+
+_agx_values() {
+    case $1 in
+        --color) echo "auto always never" ;;
+        --after) echo "new" ;;
+        --wait | --timeout) echo "never" ;;
+        --type) echo "event info error" ;;
+        --url) echo "redis:// rediss:// unix:///" ;;
+    esac
+}
+
+_agx_takes_value() {
+    case $1 in
+        --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
+            --wait | --timeout | --limit) return 0 ;;
+    esac
+    return 1
+}
+
+_agx() {
+    local -a words store candidates=()
+    local cur word command='' value_of='' i
+    # Bash also splits at "=" and ":", which are part of URLs and sessions: take the line itself.
+    read -ra words <<<"${COMP_LINE:0:COMP_POINT}"
+    if [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]]; then words+=(""); fi
+    cur=${words[-1]}
+    for ((i = 1; i < ${#words[@]} - 1; i++)); do
+        word=${words[i]}
+        if [[ -n $value_of ]]; then
+            [[ $value_of == --url || $value_of == --prefix ]] && store+=("$value_of=$word")
+            value_of=''
+        elif _agx_takes_value "$word"; then
+            value_of=$word
+        elif [[ $word == --url=* || $word == --prefix=* ]]; then
+            store+=("$word")
+        elif [[ $word != -* && -z $command ]]; then
+            command=$word
+        fi
+    done
+
+    if [[ -z $value_of && $cur == --*=* ]]; then
+        for word in $(_agx_values "${cur%%=*}"); do candidates+=("${cur%%=*}=$word"); done
+    elif [[ -n $value_of ]]; then
+        read -ra candidates <<<"$(_agx_values "$value_of")"
+    elif [[ $cur == -* && ! $cur =~ ^-[0-9] ]]; then
+        read -ra candidates <<<"$(_agx_options "$command") $_agx_globals"
+    elif [[ -z $command ]]; then
+        read -ra candidates <<<"$_agx_commands"
+    elif [[ $command == @(start|add|stop|cancel|live|listen) ]]; then
+        # A store that does not answer must not hold up the shell.
+        mapfile -t candidates < <(timeout 2 "${words[0]}" "${store[@]}" ls 2>/dev/null </dev/null)
+    fi
+
+    # What readline replaces begins after the last of its own breaks.
+    local replaced=${COMP_WORDS[COMP_CWORD]}
+    [[ $replaced == [:=] ]] && replaced=''
+    local kept=${cur%"$replaced"}
+    COMPREPLY=()
+    for word in "${candidates[@]}"; do
+        [[ $word == "$cur"* ]] || continue
+        COMPREPLY+=("$(printf '%q' "${word#"$kept"}")")
+    done
+    # A URL goes on after its slashes.
+    [[ ${COMPREPLY[0]-} == */ ]] && compopt -o nospace 2>/dev/null
+    return 0
+}
+
+complete -F _agx agx

@@ -1,0 +1,56 @@
+# Completion of agx(1) for fish.
+
+set -l commands demo start add stop cancel live listen ls version
+set -l of_session start add stop cancel live listen
+
+# A store that does not answer must not hold up the shell.
+function __agx_sessions
+    set -l store
+    set -l words (commandline -opc)
+    for i in (seq 2 (count $words))
+        switch $words[$i]
+            case '--url=*' '--prefix=*'
+                set -a store $words[$i]
+            case --url --prefix
+                set -l next (math $i + 1)
+                test $next -le (count $words); and set -a store $words[$i]=$words[$next]
+        end
+    end
+    timeout 2 $words[1] $store ls 2>/dev/null </dev/null
+end
+
+complete -c agx -f
+complete -c agx -l url -x -a 'redis:// rediss:// unix:///' -d 'The store'
+complete -c agx -l prefix -x -d 'First part of every key'
+complete -c agx -l color -x -a 'auto always never' -d 'When to use colour'
+complete -c agx -l verbose -d 'Say what the library does'
+complete -c agx -s h -l help -d 'Show help'
+
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a demo -d 'Show what this is about'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a start -d 'Begin a session'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a add -d 'Add an event, or many'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a stop -d 'End a session'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a cancel -d 'Cancel a session'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a live -d 'Is a session live?'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a listen -d 'Follow its events'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a ls -d 'List live sessions'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the versions'
+
+complete -c agx -n "__fish_seen_subcommand_from $of_session" -a '(__agx_sessions)' -d Session
+
+complete -c agx -n '__fish_seen_subcommand_from demo' -l fast -d 'Do not pause for the reader'
+complete -c agx -n '__fish_seen_subcommand_from start add' -l lease -x -d 'Seconds it stays live'
+complete -c agx -n '__fish_seen_subcommand_from start' -l take-over -d 'Even if it is live'
+complete -c agx -n '__fish_seen_subcommand_from start add' -l origin -x -d 'Who says so'
+complete -c agx -n '__fish_seen_subcommand_from add' -l type -x -a 'event info error' -d 'Kind of event'
+complete -c agx -n '__fish_seen_subcommand_from add' -l body -x -d 'JSON, or - for standard input'
+complete -c agx -n '__fish_seen_subcommand_from add' -l lines -d 'An event for each line of input'
+complete -c agx -n '__fish_seen_subcommand_from add' -l quiet -d 'Do not print the ids'
+complete -c agx -n '__fish_seen_subcommand_from stop' -l grace -x -d 'Seconds until its events are gone'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l after -x -a new -d 'Where to begin'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l wait -x -a never -d 'For it to appear'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l timeout -x -a never -d 'Of silence'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l limit -x -d 'End after so many events'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l end -d 'Show the end event'
+complete -c agx -n '__fish_seen_subcommand_from listen' -l pretty -d 'For people'
+complete -c agx -n '__fish_seen_subcommand_from listen ls' -l json -d 'JSON lines'

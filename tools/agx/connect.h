@@ -1,0 +1,25 @@
+// From the command line's words to a client and a session.
+#pragma once
+
+#include "args.h"
+#include "handles.h"
+#include "util.h"
+
+namespace cli {
+
+// These complain, and return an exit status that is not kDone, if they fail.
+
+// lease_ms 0: the default. default_url, or null: $AGX_URL, or else a Redis on this machine.
+int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
+               Client* client);
+int OpenSession(agx_client* client, const SessionName& name, Session* session);
+
+// The client and the session that the first operand names.
+struct Connection {
+  SessionName name;
+  Client client;
+  Session session;
+};
+int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection);
+
+}  // namespace cli

@@ -1,0 +1,155 @@
+// agx: the command line of libagx.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <exception>
+#include <span>
+
+#include "args.h"
+#include "commands.h"
+#include "util.h"
+
+namespace cli {
+namespace {
+
+constexpr std::string_view kSession = "SCOPE/USER/SESSION";
+constexpr std::string_view kSessionAndType = "SCOPE/USER/SESSION --type TYPE";
+
+constexpr Option kLease = {"lease", "S", "seconds that it stays live without a sign; default 15"};
+
+constexpr std::array kStartOptions = {
+    kLease,
+    Option{"take-over", "", "become the producer of a session that is live already"},
+    Option{"origin", "ORIGIN", "origin of the begin event; default opale"},
+};
+constexpr std::array kStopOptions = {
+    Option{"grace", "S", "seconds until its events are gone; default 5"},
+};
+constexpr std::array kAddOptions = {
+    Option{"type", "TYPE", "the event's type (needed)"},
+    Option{"origin", "ORIGIN", "who says so; default cli"},
+    Option{"body", "JSON", "the event's body; - reads it from standard input"},
+    Option{"lines", "", "one event for each line of standard input, which is its body"},
+    Option{"lease", "S", "seconds that the session stays live from here; default 15"},
+    Option{"quiet", "", "do not print the ids"},
+};
+constexpr std::array kListenOptions = {
+    Option{"after", "ID|new", "what came after this id, or comes from now on; default: everything"},
+    Option{"wait", "S", "give up if it has not appeared by then; default 3; never"},
+    Option{"timeout", "S", "give up after so long without an event; default 60; never"},
+    Option{"limit", "N", "end after N events"},
+    Option{"end", "", "show the closing end event as well"},
+    Option{"pretty", "", "for people; the default on a terminal"},
+    Option{"json", "", "a line of JSON for each event; the default elsewhere"},
+};
+constexpr std::array kLsOptions = {
+    Option{"json", "", "a line of JSON for each session"},
+};
+constexpr std::array kDemoOptions = {
+    Option{"fast", "", "do not pause for the reader; the default where there is no terminal"},
+};
+
+int RunVersion(const Arguments&) {
+  Output out;
+  out.buffer() = "agx " + std::to_string(AGX_VERSION_MAJOR) + "." +
+                 std::to_string(AGX_VERSION_MINOR) + "." + std::to_string(AGX_VERSION_PATCH) +
+                 ", libagx " + agx_version_string() + "\n";
+  out.Flush();
+  return out.ExitForClosed();
+}
+
+constexpr std::array kCommands = {
+    Command{"demo", "", 0, 0, "show what this is about: needs no server",
+            "Shows an agent's run as it is followed live, a second listener that joins late, and\n"
+            "a cancel that takes effect. In this process alone, or with --url on that store.",
+            kDemoOptions, RunDemo},
+    Command{"start", kSession, 1, 1, "begin a session",
+            "Begins the session afresh: it is live from here on, for as long as events are added\n"
+            "or its lease lasts. Exit status 5: it is live already.",
+            kStartOptions, RunStart},
+    Command{"add", kSessionAndType, 1, 1, "add an event, or many",
+            "Adds an event and prints its id. If the session is live it stays so. --lines adds\n"
+            "each line as it comes; at one that cannot be added it stops, and says which it was.",
+            kAddOptions, RunAdd},
+    Command{"stop", kSession, 1, 1, "end a session",
+            "Ends the session: adds its end event, after which listeners end too.\n"
+            "Exit status 1: there is no such session.",
+            kStopOptions, RunStop},
+    Command{"cancel",
+            kSession,
+            1,
+            1,
+            "cancel a session",
+            "Asks the producer of the session to stop. Exit status 1: it was not live.",
+            {},
+            RunCancel},
+    Command{"live",
+            kSession,
+            1,
+            1,
+            "ask whether a session is live",
+            "Answers by its exit status: 0 live, 1 not live.",
+            {},
+            RunLive},
+    Command{"listen", kSession, 1, 1, "follow a session's events",
+            "Shows what has happened and what happens, until the session ends. Exit status 1: it\n"
+            "never appeared; 7: silent for too long; 8: its producer is gone; 9: ended, but some\n"
+            "events were missing. After Ctrl-C, --after goes on where it was.",
+            kListenOptions, RunListen},
+    Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
+            "Lists the sessions that are live, of all, a scope, or a scope and user.\n"
+            "Exit status 1: there is none.",
+            kLsOptions, RunLs},
+    Command{"version",
+            "",
+            0,
+            0,
+            "show the versions of agx and of the library",
+            "Shows the versions of agx and of the library.",
+            {},
+            RunVersion},
+};
+
+// A descriptor that the caller closed would otherwise become that of a connection, and what is
+// printed would go to the store.
+void OpenStandardDescriptors() {
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
+    if (fcntl(fd, F_GETFD) >= 0) continue;
+    // Opened the wrong way round, so that using it is an error still.
+    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0) return;
+  }
+}
+
+int Help(const Command* command) {
+  Output out;
+  out.buffer() = command ? CommandHelp(*command) : GeneralHelp(kCommands);
+  out.Flush();
+  return out.ExitForClosed();
+}
+
+int Main(std::span<const char* const> words) {
+  OpenStandardDescriptors();
+  std::signal(SIGPIPE, SIG_IGN);  // a write says so too
+  const Result<Arguments> parsed = ParseArguments(kCommands, words);
+  if (!parsed.ok()) {
+    Complain(parsed.error());
+    return kUsage;
+  }
+  if (parsed->Has("help")) return Help(parsed->command());
+  return parsed->command()->run(*parsed);
+}
+
+}  // namespace
+}  // namespace cli
+
+int main(int argc, char** argv) {
+  try {
+    const std::span<const char* const> words(argv, static_cast<size_t>(argc));
+    return cli::Main(words.subspan(words.empty() ? 0 : 1));
+  } catch (const std::exception& error) {
+    cli::Complain(error.what());  // out of memory, or of threads
+    return cli::kFailed;
+  }
+}
