@@ -1,0 +1,1383 @@
+// ctest-labels: redis threads
+// ctest-timeout: 120
+// What every store promises, whatever is behind it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <optional>
+#include <ostream>
+#include <set>
+#include <thread>
+
+#include "base/config.h"
+#include "base/futex.h"
+#include "store/memory/memory_store.h"
+#include "store/redis/redis_store.h"
+#include "support/redis_server.h"
+#include "support/wait.h"
+
+namespace agx::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr int64_t kLong = 60000;
+constexpr int64_t kShort = 120;
+
+// One set of data, of which clients can be opened.
+class StoreBackend {
+ public:
+  virtual ~StoreBackend() = default;
+  virtual std::shared_ptr<Store> Open() = 0;
+};
+
+struct StoreCase {
+  std::string name;
+  // Tells a cursor whose own entry was the last to be dropped from one that lost entries.
+  bool exact_gaps;
+  std::function<std::unique_ptr<StoreBackend>()> make;
+
+  friend void PrintTo(const StoreCase& store, std::ostream* out) { *out << store.name; }
+};
+
+class MemoryBackend final : public StoreBackend {
+ public:
+  std::shared_ptr<Store> Open() override { return OpenMemoryStore("contract"); }
+};
+
+class RedisBackend final : public StoreBackend {
+ public:
+  std::shared_ptr<Store> Open() override {
+    Config config;
+    config.port = server_.port();
+    auto store = OpenRedisStore(config, {});
+    if (!store.ok()) throw std::runtime_error(store.status().message());
+    return *store;
+  }
+
+ private:
+  RedisServer server_;
+};
+
+// An entry to add: "type", and "body" unless it is empty.
+struct Event {
+  Event(std::string_view type, std::string_view body = {})  // NOLINT: implicit, for brevity
+      : fields{{"type", type}, {"body", body}}, count(body.empty() ? 1 : 2) {}
+  operator NewEntry() const { return {fields, count}; }  // NOLINT: the same
+
+  Field fields[2];
+  size_t count;
+};
+
+struct CountingWatcher final : Watcher {
+  void Changed() noexcept override {
+    rings.fetch_add(1);
+    bell.Ring();
+  }
+  std::atomic<int> rings{0};
+  Bell bell;
+};
+
+std::string Text(const Entry& entry) {
+  std::string text;
+  for (size_t i = 0; i < entry.field_count; ++i) {
+    if (i != 0) text += ' ';
+    text += entry.fields[i].name;
+    text += '=';
+    text += entry.fields[i].value;
+  }
+  return text;
+}
+
+std::vector<const Entry*> Entries(const ReadRequest& read) {
+  std::vector<const Entry*> entries;
+  for (Entry* e = read.batch ? read.batch->first() : nullptr; e != nullptr; e = e->next) {
+    entries.push_back(e);
+  }
+  return entries;
+}
+
+std::vector<std::string> Texts(const ReadRequest& read) {
+  std::vector<std::string> texts;
+  for (const Entry* entry : Entries(read)) texts.push_back(Text(*entry));
+  return texts;
+}
+
+std::vector<EntryId> Ids(const ReadRequest& read) {
+  std::vector<EntryId> ids;
+  for (const Entry* entry : Entries(read)) ids.push_back(entry->id);
+  return ids;
+}
+
+// Runs `body(i)` in so many threads, which begin together.
+template <class Body>
+void InThreads(int count, Body body) {
+  std::atomic<int> ready{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&, i] {
+      ready.fetch_add(1);
+      while (ready.load() < count) std::this_thread::yield();
+      body(i);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+class StoreContract : public testing::TestWithParam<StoreCase> {
+ protected:
+  void SetUp() override {
+    backend_ = GetParam().make();
+    store_ = backend_->Open();
+  }
+  void TearDown() override { store_.reset(); }
+
+  EntryId Add(std::string_view key, NewEntry entry, uint64_t max_length = 0) {
+    EntryId id;
+    Status status = store_->Add(key, entry, max_length, &id);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return id;
+  }
+
+  ReadRequest Read(std::string_view key, EntryId after = {}, size_t count = 100000,
+                   std::string_view live_key = {}) {
+    ReadRequest request;
+    request.key = key;
+    request.live_key = live_key;
+    request.after = after;
+    request.count = count;
+    Status status = store_->Read({&request, 1});
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_TRUE(request.status.ok()) << request.status.message();
+    return request;
+  }
+  std::vector<std::string> ReadTexts(std::string_view key) { return Texts(Read(key)); }
+  bool Exists(std::string_view key) { return Read(key).exists; }
+
+  StartRequest StartOf(std::string_view token, int64_t lease_ms = kLong) {
+    StartRequest request;
+    request.key = "s";
+    request.live_key = "s:live";
+    request.token = token;
+    request.lease_ms = lease_ms;
+    request.begin = begin_;
+    return request;
+  }
+  StartOutcome Start(const StartRequest& request) {
+    StartOutcome outcome{};
+    Status status = store_->Start(request, &outcome);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return outcome;
+  }
+  StartOutcome Start(std::string_view token, int64_t lease_ms = kLong) {
+    return Start(StartOf(token, lease_ms));
+  }
+  // The other session, with the same times, by whose end one knows that the time has passed.
+  void StartControl(int64_t lease_ms, int64_t expire_ms = 0) {
+    StartRequest request = StartOf("control", lease_ms);
+    request.key = "control";
+    request.live_key = "control:live";
+    request.expire_ms = expire_ms;
+    ASSERT_EQ(Start(request), StartOutcome::kStarted);
+  }
+
+  StopRequest StopOf(std::string_view token, int64_t grace_ms = kLong) {
+    StopRequest request;
+    request.key = "s";
+    request.live_key = "s:live";
+    request.token = token;
+    request.grace_ms = grace_ms;
+    request.end = end_;
+    return request;
+  }
+  StopOutcome Stop(const StopRequest& request) {
+    StopOutcome outcome{};
+    Status status = store_->Stop(request, &outcome);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return outcome;
+  }
+  StopOutcome Stop(std::string_view token, int64_t grace_ms = kLong) {
+    return Stop(StopOf(token, grace_ms));
+  }
+
+  bool Cancel(std::string_view live_key) {
+    bool was_live = false;
+    Status status = store_->Cancel(live_key, &was_live);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return was_live;
+  }
+  LiveFlag Live(std::string_view live_key) {
+    LiveFlag flag;
+    Status status = store_->Live(live_key, &flag);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return flag;
+  }
+  EntryId LastId(std::string_view key) {
+    EntryId id{1, 1};
+    Status status = store_->LastId(key, &id);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return id;
+  }
+
+  Lease LeaseOf(std::string_view token, int64_t lease_ms = kLong, int64_t expire_ms = 0) {
+    return {"s", "s:live", token, lease_ms, expire_ms, LeaseState::kUnknown};
+  }
+  LeaseState Renew(Lease lease) {
+    Status status = store_->Renew({&lease, 1});
+    EXPECT_TRUE(status.ok()) << status.message();
+    return lease.state;
+  }
+  LeaseState Check(Lease lease) {
+    Status status = store_->Check({&lease, 1});
+    EXPECT_TRUE(status.ok()) << status.message();
+    return lease.state;
+  }
+
+  std::multiset<std::string> Scan(std::string_view prefix, std::string_view suffix) {
+    std::multiset<std::string> found;
+    std::string cursor = "0";
+    do {
+      std::vector<std::string> keys;
+      Status status = store_->Scan(prefix, suffix, &cursor, &keys);
+      EXPECT_TRUE(status.ok()) << status.message();
+      if (!status.ok()) break;
+      found.insert(keys.begin(), keys.end());
+    } while (cursor != "0");
+    return found;
+  }
+
+  void StartFlag(std::string_view live_key) {
+    StartRequest request = StartOf("t");
+    std::string key = Cat("stream of ", live_key);
+    request.key = key;
+    request.live_key = live_key;
+    EXPECT_EQ(Start(request), StartOutcome::kStarted);
+  }
+
+  Event begin_{"begin", "{}"};
+  Event end_{"end"};
+  std::unique_ptr<StoreBackend> backend_;
+  std::shared_ptr<Store> store_;
+};
+
+// --- Entries -----------------------------------------------------------------------------------
+
+TEST_P(StoreContract, EntriesAreReadAsAndInTheOrderTheyWereAdded) {
+  EntryId first = Add("s", Event("a", "1"));
+  EntryId second = Add("s", Event("b"));
+  EXPECT_LT(EntryId{}, first);
+  EXPECT_LT(first, second);
+
+  ReadRequest read = Read("s");
+  EXPECT_TRUE(read.exists);
+  EXPECT_FALSE(read.gap);
+  EXPECT_THAT(Texts(read), ElementsAre("type=a body=1", "type=b"));
+  EXPECT_THAT(Ids(read), ElementsAre(first, second));
+}
+
+TEST_P(StoreContract, IdsTellTheTimeAndIncreaseWithinAMillisecond) {
+  EntryId last;
+  for (int i = 0; i < 3000; ++i) {
+    EntryId id = Add("s", Event("x"));
+    ASSERT_LT(last, id);
+    last = id;
+  }
+  int64_t off = WallMillis() - static_cast<int64_t>(last.ms);
+  EXPECT_LT(std::abs(off), 60000);
+  EXPECT_EQ(LastId("s"), last);
+}
+
+TEST_P(StoreContract, TextsOfAnEntryEndWithANulAndItsIdIsPrinted) {
+  EntryId id = Add("s", Event("type", "body"));
+  ReadRequest read = Read("s");
+  ASSERT_EQ(Entries(read).size(), 1U);
+  const Entry& entry = *Entries(read)[0];
+  char printed[42];
+  PrintEntryId(id, printed);
+  EXPECT_STREQ(entry.id_text.data(), printed);
+  EXPECT_EQ(entry.id_text, printed);
+  EXPECT_STREQ(entry.fields[0].name.data(), "type");
+  EXPECT_STREQ(entry.fields[0].value.data(), "type");
+  EXPECT_STREQ(entry.fields[1].value.data(), "body");
+}
+
+TEST_P(StoreContract, AnyBytesCanBeInAnEntryAndInAKey) {
+  using namespace std::string_view_literals;
+  const std::vector<std::string_view> texts = {""sv,   "\0"sv,       "a\0b\0"sv,           "\r\n"sv,
+                                               "$5"sv, "\xff\xfe"sv, "\xf0\x9f\x98\x80"sv, " "sv};
+  for (std::string_view text : texts) {
+    std::string key = Cat("key ", text);
+    Field fields[3] = {{text, "value"}, {"name", text}, {text, text}};
+    EntryId id;
+    ASSERT_TRUE(store_->Add(key, {fields, 3}, 0, &id).ok());
+    ReadRequest read = Read(key);
+    ASSERT_EQ(Entries(read).size(), 1U);
+    const Entry& entry = *Entries(read)[0];
+    ASSERT_EQ(entry.field_count, 3U);
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(entry.fields[i].name, fields[i].name);
+      EXPECT_EQ(entry.fields[i].value, fields[i].value);
+    }
+  }
+}
+
+TEST_P(StoreContract, AValueCanBe64MiB) {
+  std::string body(size_t{64} << 20, 'x');
+  body.back() = 'y';
+  Add("s", Event("before"));
+  Add("s", Event("large", body));
+  Add("s", Event("after"));
+  ReadRequest read = Read("s");
+  ASSERT_EQ(Entries(read).size(), 3U);
+  EXPECT_TRUE(Entries(read)[1]->fields[1].value == body);
+  EXPECT_EQ(Text(*Entries(read)[2]), "type=after");
+}
+
+TEST_P(StoreContract, AddManyAddsInOrder) {
+  std::vector<std::string> bodies;
+  std::vector<Event> events;
+  for (int i = 0; i < 1500; ++i) bodies.push_back(std::to_string(i));
+  events.reserve(bodies.size());
+  for (const std::string& body : bodies) events.emplace_back("e", body);
+  std::vector<NewEntry> entries(events.begin(), events.end());
+  std::vector<EntryId> ids(entries.size());
+  size_t added = 0;
+  ASSERT_TRUE(store_->AddMany("s", entries, 0, ids.data(), &added).ok());
+  EXPECT_EQ(added, entries.size());
+  ReadRequest read = Read("s");
+  EXPECT_EQ(Ids(read), ids);
+  EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
+  ASSERT_EQ(Entries(read).size(), bodies.size());
+  for (size_t i = 0; i < bodies.size(); ++i) {
+    ASSERT_EQ(Entries(read)[i]->fields[1].value, bodies[i]);
+  }
+}
+
+TEST_P(StoreContract, AddManyTakesNoneAndNeedsNoRoomForIds) {
+  size_t added = 7;
+  EXPECT_TRUE(store_->AddMany("s", {}, 0, nullptr, &added).ok());
+  EXPECT_EQ(added, 0U);
+  EXPECT_FALSE(Exists("s"));
+  std::vector<NewEntry> entries = {begin_, end_};
+  EXPECT_TRUE(store_->AddMany("s", entries, 0, nullptr, &added).ok());
+  EXPECT_EQ(added, 2U);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(2));
+}
+
+TEST_P(StoreContract, ReadsFromEveryPositionAndAsManyAsAsked) {
+  std::vector<EntryId> ids;
+  for (int i = 0; i < 13; ++i) ids.push_back(Add("s", Event("e")));
+  std::vector<EntryId> cursors = {EntryId{}, kLastEntryId, {ids.back().ms, ids.back().seq + 1}};
+  cursors.insert(cursors.end(), ids.begin(), ids.end());
+  for (EntryId after : cursors) {
+    for (size_t count : {1U, 2U, 12U, 13U, 14U, 1000U}) {
+      auto first = std::upper_bound(ids.begin(), ids.end(), after);
+      auto size = std::min<size_t>(count, static_cast<size_t>(ids.end() - first));
+      std::vector<EntryId> expected(first, first + static_cast<std::ptrdiff_t>(size));
+      ReadRequest read = Read("s", after, count);
+      EXPECT_EQ(Ids(read), expected) << after.ms << '-' << after.seq << " count " << count;
+      EXPECT_FALSE(read.gap);
+      EXPECT_TRUE(read.exists);
+    }
+  }
+}
+
+TEST_P(StoreContract, ReadsOnFromWhereABatchEnded) {
+  constexpr size_t kEntries = 5000;
+  std::string body(100, 'b');
+  std::vector<Event> events(kEntries, Event("e", body));
+  std::vector<NewEntry> entries(events.begin(), events.end());
+  std::vector<EntryId> ids(kEntries);
+  size_t added = 0;
+  ASSERT_TRUE(store_->AddMany("s", entries, 0, ids.data(), &added).ok());
+  std::vector<EntryId> got;
+  EntryId after;
+  for (;;) {
+    ReadRequest read = Read("s", after, 499);
+    if (Entries(read).empty()) break;
+    for (EntryId id : Ids(read)) got.push_back(id);
+    after = got.back();
+  }
+  EXPECT_EQ(got, ids);
+}
+
+TEST_P(StoreContract, AStreamThatIsNotThereReadsAsNothing) {
+  ReadRequest read = Read("none");
+  EXPECT_FALSE(read.exists);
+  EXPECT_FALSE(read.gap);
+  EXPECT_THAT(Texts(read), IsEmpty());
+  EXPECT_EQ(LastId("none"), EntryId{});
+  EXPECT_FALSE(Exists("none")) << "looking made it";
+}
+
+TEST_P(StoreContract, ReadsManyKeysAtOnceEachFromItsCursor) {
+  std::vector<std::string> keys;
+  std::vector<EntryId> cursors;
+  for (size_t i = 0; i < 300; ++i) {
+    keys.push_back(Cat("s", i));
+    cursors.emplace_back();
+    if (i % 3 == 0) continue;
+    Add(keys[i], Event("first", keys[i]));
+    if (i % 3 == 2) cursors[i] = LastId(keys[i]);
+    Add(keys[i], Event("second", keys[i]));
+  }
+  StartFlag("live");
+  std::vector<ReadRequest> reads(keys.size());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    reads[i].key = keys[i];
+    reads[i].after = cursors[i];
+    reads[i].count = 10;
+    if (i % 2 == 1) reads[i].live_key = i % 4 == 1 ? "live" : "not live";
+  }
+  ASSERT_TRUE(store_->Read(reads).ok());
+  for (size_t i = 0; i < keys.size(); ++i) {
+    std::vector<std::string> expected;
+    if (i % 3 == 1) expected.push_back(Cat("type=first body=", keys[i]));
+    if (i % 3 != 0) expected.push_back(Cat("type=second body=", keys[i]));
+    EXPECT_EQ(Texts(reads[i]), expected);
+    EXPECT_EQ(reads[i].exists, i % 3 != 0);
+    EXPECT_EQ(reads[i].live.present, i % 4 == 1);
+    EXPECT_TRUE(reads[i].status.ok());
+  }
+}
+
+TEST_P(StoreContract, ARequestCanBeUsedAgain) {
+  EntryId first = Add("s", Event("a"));
+  ReadRequest read = Read("s");
+  ASSERT_THAT(Texts(read), SizeIs(1));
+  read.after = first;
+  ASSERT_TRUE(store_->Read({&read, 1}).ok());
+  EXPECT_THAT(Texts(read), IsEmpty());
+  Add("s", Event("b"));
+  ASSERT_TRUE(store_->Read({&read, 1}).ok());
+  EXPECT_THAT(Texts(read), ElementsAre("type=b"));
+}
+
+TEST_P(StoreContract, ClientsShareTheData) {
+  std::shared_ptr<Store> other = backend_->Open();
+  EntryId id;
+  ASSERT_TRUE(other->Add("s", Event("e"), 0, &id).ok());
+  EXPECT_THAT(Ids(Read("s")), ElementsAre(id));
+  EXPECT_LT(id, Add("s", Event("e")));
+}
+
+TEST_P(StoreContract, ManyThreadsAddAndEachFindsItsOwnInOrder) {
+  constexpr int kThreads = 8;
+  constexpr int kEach = 200;
+  std::vector<std::vector<EntryId>> ids(kThreads);
+  InThreads(kThreads, [&](int thread) {
+    std::string name = std::to_string(thread);
+    for (int i = 0; i < kEach; ++i)
+      ids[static_cast<size_t>(thread)].push_back(Add("s", Event(name)));
+  });
+  ReadRequest read = Read("s");
+  std::vector<std::vector<EntryId>> found(kThreads);
+  EntryId last;
+  for (const Entry* entry : Entries(read)) {
+    EXPECT_LT(last, entry->id);
+    last = entry->id;
+    found[static_cast<size_t>(std::stoi(std::string(entry->fields[0].value)))].push_back(last);
+  }
+  EXPECT_EQ(found, ids);
+}
+
+// --- Trimming and gaps -------------------------------------------------------------------------
+
+TEST_P(StoreContract, MaxLengthKeepsTheNewest) {
+  constexpr size_t kEntries = 5000;
+  constexpr size_t kMax = 500;
+  std::vector<EntryId> ids;
+  for (size_t i = 0; i < kEntries; ++i) ids.push_back(Add("s", Event("e"), kMax));
+  std::vector<EntryId> kept = Ids(Read("s"));
+  ASSERT_GE(kept.size(), kMax);
+  EXPECT_LT(kept.size(), kMax + 500) << "approximately";
+  EXPECT_TRUE(std::equal(kept.rbegin(), kept.rend(), ids.rbegin()));
+  EXPECT_EQ(LastId("s"), ids.back());
+}
+
+TEST_P(StoreContract, MaxLengthHoldsForAddMany) {
+  std::vector<NewEntry> entries(3000, begin_);
+  size_t added = 0;
+  ASSERT_TRUE(store_->AddMany("s", entries, 100, nullptr, &added).ok());
+  EXPECT_EQ(added, 3000U);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(testing::AllOf(testing::Ge(100U), testing::Lt(600U))));
+}
+
+TEST_P(StoreContract, ACursorBehindWhatWasTrimmedHasAGap) {
+  std::vector<EntryId> ids;
+  for (size_t i = 0; i < 2000; ++i) ids.push_back(Add("s", Event("e"), 300));
+  size_t kept = Ids(Read("s")).size();
+  ASSERT_LT(kept, ids.size());
+  size_t dropped = ids.size() - kept;
+  EXPECT_FALSE(Read("s").gap) << "from the beginning there is none";
+  for (size_t i = 0; i < ids.size(); i += 50) {
+    if (i + 1 == dropped) continue;
+    ReadRequest read = Read("s", ids[i], 1);
+    EXPECT_EQ(read.gap, i + 1 < dropped) << i << " of " << dropped << " dropped";
+    EXPECT_TRUE(read.exists);
+  }
+  EXPECT_TRUE(Read("s", {1, 0}).gap);
+  EXPECT_TRUE(Read("s", ids[dropped - 2]).gap);
+  EXPECT_FALSE(Read("s", ids[dropped]).gap);
+  EXPECT_FALSE(Read("s", ids.back()).gap);
+  if (GetParam().exact_gaps) {
+    EXPECT_FALSE(Read("s", ids[dropped - 1]).gap);
+  }
+}
+
+TEST_P(StoreContract, AnUntouchedStreamHasNoGapBetweenItsEntries) {
+  EntryId first = Add("s", Event("a"));
+  ASSERT_TRUE(WaitUntil([&] { return Add("s", Event("b")).ms > first.ms; }));
+  EXPECT_FALSE(Read("s", {first.ms, first.seq + 1000}).gap) << "an id that no entry has";
+}
+
+TEST_P(StoreContract, ACursorIntoWhatARestartDroppedHasAGap) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EntryId begin = LastId("s");
+  EntryId middle = Add("s", Event("e"));
+  ASSERT_EQ(Stop("one"), StopOutcome::kStopped);
+  ASSERT_EQ(Start("two"), StartOutcome::kStarted);
+  EXPECT_TRUE(Read("s", begin).gap);
+  EXPECT_TRUE(Read("s", middle).gap);
+  EXPECT_FALSE(Read("s").gap);
+  EXPECT_FALSE(Read("s", LastId("s")).gap);
+}
+
+TEST_P(StoreContract, ACursorIntoAStreamThatIsGoneHasAGap) {
+  Add("s", Event("a"));
+  EntryId cursor = LastId("s");
+  Add("s", Event("b"));
+  ASSERT_EQ(Stop("", 0), StopOutcome::kStopped);
+  ReadRequest read = Read("s", cursor);
+  EXPECT_FALSE(read.exists);
+  EXPECT_TRUE(read.gap);
+  EXPECT_FALSE(Read("s").gap);
+}
+
+TEST_P(StoreContract, ACursorIntoAStreamThatWasReplacedHasAGap) {
+  Add("s", Event("a"));
+  EntryId cursor = LastId("s");
+  Add("s", Event("b"));
+  ASSERT_EQ(Stop("", 0), StopOutcome::kStopped);
+  Add("s", Event("c"));
+  EXPECT_TRUE(Read("s", cursor).gap) << "b was dropped";
+  EXPECT_FALSE(Read("s").gap);
+}
+
+// --- Start, stop, cancel -----------------------------------------------------------------------
+
+TEST_P(StoreContract, StartSetsTheFlagAndAddsBegin) {
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+  LiveFlag flag = Live("s:live");
+  EXPECT_TRUE(flag.present);
+  EXPECT_GT(flag.ttl_ms, kLong / 2);
+  EXPECT_LE(flag.ttl_ms, kLong);
+  ReadRequest read = Read("s", {}, 1, "s:live");
+  EXPECT_TRUE(read.live.present);
+  EXPECT_GT(read.live.ttl_ms, kLong / 2);
+}
+
+TEST_P(StoreContract, StartOfALiveSessionIsBusyAndChangesNothing) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  StartRequest second = StartOf("two");
+  EXPECT_EQ(Start(second), StartOutcome::kBusy);
+  second.mode = StartMode::kResume;
+  EXPECT_EQ(Start(second), StartOutcome::kBusy);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(1));
+  EXPECT_EQ(Renew(LeaseOf("one")), LeaseState::kOwn);
+}
+
+TEST_P(StoreContract, AStartThatIsRepeatedWithItsTokenLeavesTheStream) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Add("s", Event("e"));
+  EXPECT_EQ(Start("one"), StartOutcome::kTakenOver);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(2));
+}
+
+TEST_P(StoreContract, AFreshStartDropsTheOldStreamAndItsExpiry) {
+  StartControl(kLong);
+  StopRequest stop_control = StopOf("control", kShort);
+  stop_control.key = "control";
+  stop_control.live_key = "control:live";
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Add("s", Event("old"));
+  EntryId old = LastId("s");
+  ASSERT_EQ(Stop("one", kShort), StopOutcome::kStopped);
+  ASSERT_EQ(Start("two"), StartOutcome::kStarted);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+  EXPECT_LT(old, LastId("s")) << "ids go on increasing";
+
+  ASSERT_EQ(Stop(stop_control), StopOutcome::kStopped);
+  ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+  EXPECT_TRUE(Exists("s"));
+}
+
+TEST_P(StoreContract, AnAbandonedStreamExpiresIfToldTo) {
+  StartRequest request = StartOf("one", kShort);
+  request.expire_ms = kShort;
+  ASSERT_EQ(Start(request), StartOutcome::kStarted);
+  EXPECT_TRUE(Exists("s"));
+  ASSERT_TRUE(WaitUntil([&] { return !Live("s:live").present; }));
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+}
+
+TEST_P(StoreContract, AnAbandonedStreamStaysUnlessToldTo) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  StartControl(kShort, kShort);
+  ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_TRUE(Exists("s"));
+}
+
+TEST_P(StoreContract, TakeOverOfALiveSessionLeavesItsStream) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Add("s", Event("e"));
+  StartRequest second = StartOf("two");
+  second.mode = StartMode::kTakeOver;
+  EXPECT_EQ(Start(second), StartOutcome::kTakenOver);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}", "type=e"));
+  EXPECT_EQ(Renew(LeaseOf("one")), LeaseState::kOther);
+  EXPECT_EQ(Renew(LeaseOf("two")), LeaseState::kOwn);
+}
+
+TEST_P(StoreContract, TakeOverOfASessionThatIsNotLiveBeginsIt) {
+  Add("s", Event("old"));
+  StartRequest request = StartOf("one");
+  request.mode = StartMode::kTakeOver;
+  EXPECT_EQ(Start(request), StartOutcome::kStarted);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+}
+
+TEST_P(StoreContract, TakeOverClearsTheStreamsExpiry) {
+  StartRequest first = StartOf("one", kShort);
+  first.expire_ms = kShort;
+  ASSERT_EQ(Start(first), StartOutcome::kStarted);
+  StartRequest second = StartOf("two");
+  second.mode = StartMode::kTakeOver;
+  ASSERT_EQ(Start(second), StartOutcome::kTakenOver);
+  StartControl(kShort, kShort);
+  ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+  EXPECT_TRUE(Exists("s"));
+  EXPECT_TRUE(Live("s:live").present);
+}
+
+TEST_P(StoreContract, ResumeTakesBackAFlagThatRanOut) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Add("s", Event("e"));
+  ASSERT_TRUE(Cancel("s:live"));
+  StartRequest again = StartOf("two");
+  again.mode = StartMode::kResume;
+  EXPECT_EQ(Start(again), StartOutcome::kTakenOver);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(2));
+  EXPECT_EQ(Check(LeaseOf("two")), LeaseState::kOwn);
+
+  ASSERT_EQ(Stop("two", 0), StopOutcome::kStopped);
+  EXPECT_EQ(Start(again), StartOutcome::kStarted) << "there is no stream";
+  EXPECT_THAT(ReadTexts("s"), SizeIs(1));
+}
+
+TEST_P(StoreContract, StopAddsEndDeletesTheFlagAndLetsTheStreamExpire) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_EQ(Stop("one", 2 * kShort), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}", "type=end"));
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+}
+
+TEST_P(StoreContract, StopWithoutGraceRemovesTheStreamAtOnce) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_EQ(Stop("one", 0), StopOutcome::kStopped);
+  EXPECT_FALSE(Exists("s"));
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_EQ(LastId("s"), EntryId{});
+}
+
+TEST_P(StoreContract, StopOfWhatIsNotThereSaysSo) {
+  EXPECT_EQ(Stop(""), StopOutcome::kAbsent);
+  EXPECT_EQ(Stop("one"), StopOutcome::kAbsent);
+  EXPECT_FALSE(Exists("s"));
+}
+
+TEST_P(StoreContract, StopOfAStreamWithoutAFlagEndsIt) {
+  Add("s", Event("e"));
+  EXPECT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=e", "type=end"));
+}
+
+TEST_P(StoreContract, StopOfAFlagWithoutAStreamMakesAnEndedOne) {
+  StartRequest request = StartOf("one");
+  request.key = "elsewhere";
+  ASSERT_EQ(Start(request), StartOutcome::kStarted);
+  EXPECT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=end"));
+  EXPECT_FALSE(Live("s:live").present);
+}
+
+TEST_P(StoreContract, AnEndedStreamGetsNoSecondEnd) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  ASSERT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_EQ(Stop(""), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}", "type=end"));
+  EXPECT_EQ(Stop("", kShort), StopOutcome::kStopped);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); })) << "but the newer grace";
+}
+
+TEST_P(StoreContract, AnEndIsKnownByItsFirstFieldOnly) {
+  Field foreign[2] = {{"origin", "other"}, {"type", "end"}};
+  EntryId id;
+  ASSERT_TRUE(store_->Add("s", {foreign, 2}, 0, &id).ok());
+  EXPECT_EQ(Stop(""), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("origin=other type=end"));
+  Add("s", Event("more", "end"));
+  EXPECT_EQ(Stop(""), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"),
+              ElementsAre("origin=other type=end", "type=more body=end", "type=end"));
+}
+
+TEST_P(StoreContract, StopDeletesTheFlagOfAStreamThatHasEnded) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Add("s", end_);
+  EXPECT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(2));
+  EXPECT_FALSE(Live("s:live").present);
+}
+
+TEST_P(StoreContract, StopIsFencedByTheToken) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  StartRequest second = StartOf("two");
+  second.mode = StartMode::kTakeOver;
+  ASSERT_EQ(Start(second), StartOutcome::kTakenOver);
+  EXPECT_EQ(Stop("one", 0), StopOutcome::kTakenOver);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+  EXPECT_EQ(Renew(LeaseOf("two")), LeaseState::kOwn);
+  EXPECT_EQ(Stop(""), StopOutcome::kStopped) << "whosever it is";
+}
+
+TEST_P(StoreContract, CancelTakesTheFlagOnce) {
+  EXPECT_FALSE(Cancel("s:live"));
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_TRUE(Cancel("s:live"));
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_FALSE(Cancel("s:live"));
+  EXPECT_THAT(ReadTexts("s"), SizeIs(1)) << "the stream is left alone";
+  EXPECT_EQ(Renew(LeaseOf("one")), LeaseState::kAbsent);
+}
+
+TEST_P(StoreContract, OfManyStartsOneWins) {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> started{0};
+    std::atomic<int> busy{0};
+    InThreads(6, [&](int thread) {
+      std::string token = std::to_string(thread);
+      StartOutcome outcome = Start(token);
+      (outcome == StartOutcome::kStarted ? started : busy).fetch_add(1);
+    });
+    EXPECT_EQ(started, 1);
+    EXPECT_EQ(busy, 5);
+    EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+    ASSERT_EQ(Stop("", kLong), StopOutcome::kStopped);
+  }
+}
+
+TEST_P(StoreContract, OfManyCancelsOneTakesTheFlag) {
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(Start(std::to_string(round)), StartOutcome::kStarted);
+    std::atomic<int> took{0};
+    InThreads(6, [&](int) { took.fetch_add(Cancel("s:live") ? 1 : 0); });
+    EXPECT_EQ(took, 1);
+  }
+}
+
+TEST_P(StoreContract, OfManyStopsOneWritesTheEnd) {
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+    InThreads(6, [&](int thread) {
+      EXPECT_EQ(Stop(thread % 2 == 0 ? "one" : ""), StopOutcome::kStopped);
+    });
+    EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}", "type=end"));
+  }
+}
+
+TEST_P(StoreContract, TakeOversAndFencedStopsNeverBothWin) {
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+    StopOutcome stopped{};
+    StartOutcome taken{};
+    StartRequest second = StartOf("two");
+    second.mode = StartMode::kTakeOver;
+    InThreads(2, [&](int thread) {
+      if (thread == 0) stopped = Stop("one");
+      if (thread == 1) taken = Start(second);
+    });
+    if (stopped == StopOutcome::kTakenOver) {
+      EXPECT_EQ(taken, StartOutcome::kTakenOver);
+    } else {
+      EXPECT_EQ(taken, StartOutcome::kStarted);
+    }
+    EXPECT_THAT(ReadTexts("s"), ElementsAre("type=begin body={}"));
+    EXPECT_EQ(Stop("two"), StopOutcome::kStopped);
+  }
+}
+
+// --- Leases ------------------------------------------------------------------------------------
+
+TEST_P(StoreContract, ALeaseRunsOut) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  EXPECT_TRUE(WaitUntil([&] { return !Live("s:live").present; }));
+  EXPECT_FALSE(Cancel("s:live"));
+  EXPECT_EQ(Renew(LeaseOf("one")), LeaseState::kAbsent) << "and is not brought back";
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_FALSE(Read("s", {}, 1, "s:live").live.present);
+  EXPECT_EQ(Start("two"), StartOutcome::kStarted);
+}
+
+TEST_P(StoreContract, RenewKeepsALeaseAlive) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  ASSERT_EQ(Renew(LeaseOf("one")), LeaseState::kOwn);
+  StartControl(kShort);
+  ASSERT_TRUE(WaitUntil([&] { return !Live("control:live").present; }));
+  EXPECT_GT(Live("s:live").ttl_ms, kLong / 2);
+}
+
+TEST_P(StoreContract, RenewMovesTheStreamsExpiryAlong) {
+  StartRequest request = StartOf("one", kShort);
+  request.expire_ms = kShort;
+  ASSERT_EQ(Start(request), StartOutcome::kStarted);
+  ASSERT_EQ(Renew(LeaseOf("one", kLong, kShort)), LeaseState::kOwn);
+  StartControl(kShort, kShort);
+  ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+  EXPECT_TRUE(Exists("s"));
+}
+
+TEST_P(StoreContract, OthersAndTheDeadAreNotRenewed) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  EXPECT_EQ(Renew(LeaseOf("two")), LeaseState::kOther);
+  EXPECT_EQ(Check(LeaseOf("one", kLong)), LeaseState::kOwn) << "which renews nothing";
+  EXPECT_TRUE(WaitUntil([&] { return !Live("s:live").present; }));
+}
+
+TEST_P(StoreContract, RenewAndCheckTellTheStatesOfManyApart) {
+  for (const char* live : {"own:live", "other:live", "absent:live"}) StartFlag(live);
+  ASSERT_TRUE(Cancel("absent:live"));
+  auto leases = [] {
+    return std::vector<Lease>{
+        {"stream of own:live", "own:live", "t", kLong, 0, LeaseState::kUnknown},
+        {"stream of other:live", "other:live", "x", kLong, 0, LeaseState::kUnknown},
+        {"stream of absent:live", "absent:live", "t", kLong, 0, LeaseState::kUnknown},
+        {"stream of lost:live", "lost:live", "t", kLong, 0, LeaseState::kUnknown},
+        {"stream of lost:live", "own:live", "t", kLong, 0, LeaseState::kUnknown}};
+  };
+  auto states = [](const std::vector<Lease>& of) {
+    std::vector<LeaseState> result;
+    for (const Lease& lease : of) result.push_back(lease.state);
+    return result;
+  };
+  auto expected = ElementsAre(LeaseState::kOwn, LeaseState::kOther, LeaseState::kAbsent,
+                              LeaseState::kLost, LeaseState::kOwn);
+  std::vector<Lease> renewed = leases();
+  ASSERT_TRUE(store_->Renew(renewed).ok());
+  EXPECT_THAT(states(renewed), expected);
+  std::vector<Lease> checked = leases();
+  ASSERT_TRUE(store_->Check(checked).ok());
+  EXPECT_THAT(states(checked), expected);
+  EXPECT_TRUE(store_->Renew({}).ok());
+  EXPECT_TRUE(store_->Check({}).ok());
+}
+
+TEST_P(StoreContract, ExtendGivesAtLeastSoMuch) {
+  bool present = true;
+  ASSERT_TRUE(store_->Extend("s:live", kLong, &present).ok());
+  EXPECT_FALSE(present);
+  EXPECT_FALSE(Live("s:live").present);
+
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  ASSERT_TRUE(store_->Extend("s:live", kLong, &present).ok());
+  EXPECT_TRUE(present);
+  EXPECT_GT(Live("s:live").ttl_ms, kLong / 2);
+  ASSERT_TRUE(store_->Extend("s:live", kShort, &present).ok());
+  EXPECT_TRUE(present);
+  EXPECT_GT(Live("s:live").ttl_ms, kLong / 2) << "and takes nothing away";
+  EXPECT_EQ(Check(LeaseOf("one")), LeaseState::kOwn) << "nor changes whose it is";
+}
+
+// --- Scan --------------------------------------------------------------------------------------
+
+TEST_P(StoreContract, ScanTakesPrefixAndSuffixLiterally) {
+  const std::vector<std::string> ids = {"plain", "a:b", "*",         "?",  "[a-z]",
+                                        "\\",    "\\*", "new\nline", "^a", "\xf0\x9f\x98\x80",
+                                        " ",     "a-b", "{x}"};
+  for (const std::string& id : ids) StartFlag(Cat("p:1:2:", id, ":live"));
+  StartFlag("p:1:20:other user:live");
+  StartFlag("p:1:2:another:suffix");
+
+  std::multiset<std::string> expected;
+  for (const std::string& id : ids) expected.insert(Cat("p:1:2:", id, ":live"));
+  EXPECT_EQ(Scan("p:1:2:", ":live"), expected);
+  EXPECT_EQ(Scan("p:1:2", ":live").size(), ids.size() + 1);
+  for (const std::string& id : ids) {
+    EXPECT_EQ(Scan(Cat("p:1:2:", id), ":live").count(Cat("p:1:2:", id, ":live")), 1U);
+    EXPECT_THAT(Scan(Cat("p:1:2:", id, ":"), "live"), SizeIs(1)) << id;
+  }
+  EXPECT_THAT(Scan("p:1:[2]:", ":live"), IsEmpty());
+  EXPECT_THAT(Scan("p:1:?:", ":live"), IsEmpty());
+  EXPECT_THAT(Scan("q", ""), IsEmpty());
+}
+
+TEST_P(StoreContract, ScanFindsFlagsThatAreThereAndNothingElse) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  Add("stream:live", Event("e"));
+  StartFlag("p:live");
+  EXPECT_EQ(Scan("", ":live"), (std::multiset<std::string>{"p:live", "s:live"}));
+  ASSERT_TRUE(Cancel("p:live"));
+  ASSERT_TRUE(WaitUntil([&] { return !Live("s:live").present; }));
+  EXPECT_THAT(Scan("", ":live"), IsEmpty());
+}
+
+TEST_P(StoreContract, ScanFindsWhatIsThereAllTheWhile) {
+  constexpr int kKeys = 3000;
+  for (int i = 0; i < kKeys; ++i) StartFlag(Cat("p:", i, ":live"));
+  std::atomic<bool> done{false};
+  std::thread changes([&] {
+    for (int i = 0; !done; i = (i + 1) % 500) {
+      StartFlag(Cat("p:x", i, ":live"));
+      Cancel(Cat("p:x", i, ":live"));
+    }
+  });
+  std::multiset<std::string> found = Scan("p:", ":live");
+  done = true;
+  changes.join();
+  for (int i = 0; i < kKeys; ++i) EXPECT_GE(found.count(Cat("p:", i, ":live")), 1U) << i;
+}
+
+// --- Watches -----------------------------------------------------------------------------------
+
+TEST_P(StoreContract, AWatchRingsForEachKindOfChangeByWhomever) {
+  std::shared_ptr<Store> other = backend_->Open();
+  for (Store* writer : {store_.get(), other.get()}) {
+    CountingWatcher stream;
+    CountingWatcher flag;
+    ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &stream).ok());
+    ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &flag).ok());
+    auto expect_rings = [&](const char* what, bool of_stream, bool of_flag, auto change) {
+      Read("s", {}, 1, "s:live");
+      int stream_before = stream.rings;
+      int flag_before = flag.rings;
+      ASSERT_TRUE(change().ok()) << what;
+      EXPECT_TRUE(WaitUntil([&] { return !of_stream || stream.rings > stream_before; })) << what;
+      EXPECT_TRUE(WaitUntil([&] { return !of_flag || flag.rings > flag_before; })) << what;
+    };
+    StartOutcome started{};
+    StopOutcome stopped{};
+    bool was_live = false;
+    EntryId id;
+    size_t added = 0;
+    NewEntry one = begin_;
+    StartRequest over = StartOf("two");
+    over.mode = StartMode::kTakeOver;
+    expect_rings("start", true, true, [&] { return writer->Start(StartOf("one"), &started); });
+    expect_rings("add", true, false, [&] { return writer->Add("s", Event("e"), 0, &id); });
+    expect_rings("add many", true, false, [&] {
+      return writer->AddMany("s", {&one, 1}, 0, nullptr, &added);
+    });
+    expect_rings("take over", false, true, [&] { return writer->Start(over, &started); });
+    expect_rings("cancel", false, true, [&] { return writer->Cancel("s:live", &was_live); });
+    expect_rings("restart", true, true, [&] { return writer->Start(StartOf("3"), &started); });
+    expect_rings("stop", true, true, [&] { return writer->Stop(StopOf("3"), &stopped); });
+    expect_rings("remove", true, false, [&] { return writer->Stop(StopOf("", 0), &stopped); });
+    store_->Unwatch("s", &stream);
+    store_->Unwatch("s:live", &flag);
+  }
+}
+
+TEST_P(StoreContract, AWatchRingsAgainAfterEachRead) {
+  CountingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
+  for (int i = 0; i < 50; ++i) {
+    Read("s");
+    int before = watcher.rings;
+    Add("s", Event("e"));
+    ASSERT_TRUE(WaitUntil([&] { return watcher.rings > before; })) << i;
+  }
+  store_->Unwatch("s", &watcher);
+}
+
+TEST_P(StoreContract, CheckMakesAFlagRingAgain) {
+  CountingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &watcher).ok());
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+    ASSERT_EQ(Check(LeaseOf("one")), LeaseState::kOwn);
+    int before = watcher.rings;
+    ASSERT_TRUE(Cancel("s:live"));
+    ASSERT_TRUE(WaitUntil([&] { return watcher.rings > before; })) << i;
+  }
+  store_->Unwatch("s:live", &watcher);
+}
+
+TEST_P(StoreContract, AWatchRingsWhenAFlagRunsOut) {
+  ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
+  CountingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &watcher).ok());
+  for (;;) {
+    int before = watcher.rings;
+    if (!Read("s", {}, 1, "s:live").live.present) break;
+    // A store without a thread notices it when it is called for whatever reason.
+    ASSERT_TRUE(WaitUntil([&] {
+      LastId("another");
+      return watcher.rings > before;
+    }));
+  }
+  store_->Unwatch("s:live", &watcher);
+}
+
+TEST_P(StoreContract, EveryWatcherOfAKeyIsTold) {
+  CountingWatcher watchers[3];
+  for (auto& watcher : watchers) {
+    ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
+  }
+  Read("s");
+  Add("s", Event("e"));
+  for (auto& watcher : watchers) EXPECT_TRUE(WaitUntil([&] { return watcher.rings > 0; }));
+
+  store_->Unwatch("s", &watchers[1]);
+  int gone = watchers[1].rings;
+  int first = watchers[0].rings;
+  int last = watchers[2].rings;
+  Read("s");
+  Add("s", Event("e"));
+  EXPECT_TRUE(WaitUntil([&] { return watchers[0].rings > first && watchers[2].rings > last; }));
+  EXPECT_EQ(watchers[1].rings, gone);
+  store_->Unwatch("s", &watchers[0]);
+  store_->Unwatch("s", &watchers[2]);
+}
+
+TEST_P(StoreContract, OneWatcherCanWatchManyKeys) {
+  CountingWatcher watcher;
+  std::vector<std::string> keys;
+  for (int i = 0; i < 100; ++i) keys.push_back(Cat("s", i));
+  for (const std::string& key : keys) {
+    ASSERT_TRUE(store_->Watch(key, Store::KeyKind::kStream, &watcher).ok());
+  }
+  for (const std::string& key : keys) {
+    Read(key);
+    int before = watcher.rings;
+    Add(key, Event("e"));
+    ASSERT_TRUE(WaitUntil([&] { return watcher.rings > before; })) << key;
+  }
+  for (const std::string& key : keys) store_->Unwatch(key, &watcher);
+}
+
+TEST_P(StoreContract, WhoeverWatchesThenReadsMissesNothing) {
+  constexpr size_t kEntries = 2000;
+  std::shared_ptr<Store> other = backend_->Open();
+  CountingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
+  std::thread producer([&] {
+    EntryId id;
+    for (size_t i = 0; i < kEntries; ++i) {
+      ASSERT_TRUE(other->Add("s", Event("e", std::to_string(i)), 0, &id).ok());
+    }
+  });
+  size_t got = 0;
+  EntryId after;
+  while (got < kEntries) {
+    uint32_t ticket = watcher.bell.ticket();
+    ReadRequest read = Read("s", after, 7);
+    for (const Entry* entry : Entries(read)) {
+      EXPECT_EQ(entry->fields[1].value, std::to_string(got++));
+      after = entry->id;
+    }
+    EXPECT_FALSE(read.gap);
+    if (!Entries(read).empty()) continue;
+    ASSERT_TRUE(watcher.bell.Wait(ticket, Clock::now() + kPatience)) << "not told after " << got;
+  }
+  producer.join();
+  store_->Unwatch("s", &watcher);
+}
+
+TEST_P(StoreContract, NoCallOfAWatcherComesAfterUnwatch) {
+  std::atomic<bool> done{false};
+  std::shared_ptr<Store> other = backend_->Open();
+  std::thread producer([&] {
+    EntryId id;
+    while (!done) EXPECT_TRUE(other->Add("s", Event("e"), 10, &id).ok());
+  });
+  InThreads(3, [&](int) {
+    for (int i = 0; i < 100; ++i) {
+      struct Fragile final : Watcher {
+        void Changed() noexcept override { value.fetch_add(*alive); }
+        ~Fragile() { alive.reset(); }
+        std::unique_ptr<int> alive = std::make_unique<int>(1);
+        std::atomic<int> value{0};
+      };
+      auto watcher = std::make_unique<Fragile>();
+      ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, watcher.get()).ok());
+      Read("s", {}, 1);
+      store_->Unwatch("s", watcher.get());
+    }
+  });
+  done = true;
+  producer.join();
+}
+
+// --- Keys of another type ----------------------------------------------------------------------
+
+TEST_P(StoreContract, AFlagInAStreamsPlaceIsAnErrorThatNamesIt) {
+  StartFlag("odd");
+  auto expect_type = [](const Status& status) {
+    EXPECT_EQ(status.code(), AGX_ETYPE) << status.message();
+    EXPECT_THAT(status.message(), HasSubstr("odd"));
+  };
+  EntryId id;
+  size_t added = 0;
+  NewEntry one = begin_;
+  StartOutcome started{};
+  StopOutcome stopped{};
+  expect_type(store_->Add("odd", Event("e"), 0, &id));
+  expect_type(store_->AddMany("odd", {&one, 1}, 0, nullptr, &added));
+  EXPECT_EQ(added, 0U);
+  expect_type(store_->LastId("odd", &id));
+  StartRequest start = StartOf("one");
+  start.key = "odd";
+  expect_type(store_->Start(start, &started));
+  EXPECT_FALSE(Live("s:live").present) << "nothing was changed";
+  StopRequest stop = StopOf("");
+  stop.key = "odd";
+  expect_type(store_->Stop(stop, &stopped));
+  EXPECT_TRUE(Live("odd").present);
+}
+
+TEST_P(StoreContract, AStreamInAFlagsPlaceIsAnErrorThatNamesIt) {
+  Add("odd", Event("e"));
+  auto expect_type = [](const Status& status) {
+    EXPECT_EQ(status.code(), AGX_ETYPE) << status.message();
+    EXPECT_THAT(status.message(), HasSubstr("odd"));
+  };
+  bool was_live = false;
+  StartOutcome started{};
+  StopOutcome stopped{};
+  expect_type(store_->Cancel("odd", &was_live));
+  StartRequest start = StartOf("one");
+  start.live_key = "odd";
+  expect_type(store_->Start(start, &started));
+  EXPECT_FALSE(Exists("s")) << "nothing was changed";
+  StopRequest stop = StopOf("");
+  stop.live_key = "odd";
+  expect_type(store_->Stop(stop, &stopped));
+  EXPECT_THAT(ReadTexts("odd"), SizeIs(1));
+}
+
+TEST_P(StoreContract, OneBadKeyDoesNotSpoilTheReadOfOthers) {
+  StartFlag("odd");
+  Add("a", Event("1"));
+  Add("b", Event("2"));
+  ReadRequest reads[3];
+  const char* keys[] = {"a", "odd", "b"};
+  for (size_t i = 0; i < 3; ++i) {
+    reads[i].key = keys[i];
+    reads[i].live_key = "odd";
+    reads[i].count = 10;
+  }
+  ASSERT_TRUE(store_->Read(reads).ok());
+  EXPECT_THAT(Texts(reads[0]), ElementsAre("type=1"));
+  EXPECT_EQ(reads[1].status.code(), AGX_ETYPE);
+  EXPECT_THAT(reads[1].status.message(), HasSubstr("odd"));
+  EXPECT_THAT(Texts(reads[1]), IsEmpty());
+  EXPECT_THAT(Texts(reads[2]), ElementsAre("type=2"));
+  EXPECT_TRUE(reads[0].status.ok());
+  EXPECT_TRUE(reads[2].status.ok());
+}
+
+// --- Tails -------------------------------------------------------------------------------------
+
+// Reads what a request is answered with, however often an unanswered one says that there is nothing.
+std::optional<ReadRequest> Await(Tail* tail) {
+  ReadRequest answer;
+  Tail::Outcome outcome{};
+  Status status = tail->Await(Clock::now() + kPatience, &answer, &outcome);
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(outcome, Tail::Outcome::kDone);
+  if (!status.ok() || outcome != Tail::Outcome::kDone) return std::nullopt;
+  return answer;
+}
+
+TEST_P(StoreContract, ATailReadsAheadAndFollows) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  constexpr size_t kEntries = 3000;
+  for (size_t i = 0; i < kEntries / 2; ++i) Add("s", Event("e", std::to_string(i)));
+  std::thread producer([&] {
+    for (size_t i = kEntries / 2; i < kEntries; ++i) Add("s", Event("e", std::to_string(i)));
+  });
+  size_t got = 0;
+  EntryId after;
+  EXPECT_FALSE(tail->pending());
+  while (got < kEntries) {
+    ASSERT_TRUE(tail->Request("s", after, 100, true).ok());
+    EXPECT_TRUE(tail->pending());
+    std::optional<ReadRequest> answer = Await(tail.get());
+    if (!answer) break;
+    EXPECT_FALSE(tail->pending());
+    EXPECT_FALSE(answer->gap);
+    for (const Entry* entry : Entries(*answer)) {
+      ASSERT_EQ(entry->fields[1].value, std::to_string(got++));
+      after = entry->id;
+    }
+  }
+  producer.join();
+  EXPECT_EQ(got, kEntries);
+}
+
+TEST_P(StoreContract, ATailThatDoesNotFollowIsAnsweredAtOnce) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  ASSERT_TRUE(tail->Request("s", {}, 10, false).ok());
+  std::optional<ReadRequest> answer = Await(tail.get());
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->exists);
+  EXPECT_THAT(Texts(*answer), IsEmpty());
+
+  EntryId id = Add("s", Event("e"));
+  ASSERT_TRUE(tail->Request("s", id, 10, false).ok());
+  answer = Await(tail.get());
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->exists);
+  EXPECT_FALSE(answer->gap);
+  EXPECT_THAT(Texts(*answer), IsEmpty());
+}
+
+TEST_P(StoreContract, ATailIsWokenAndTimesOutAndKeepsItsRequest) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  ASSERT_TRUE(tail->Request("s", {}, 10, true).ok());
+  ReadRequest answer;
+  Tail::Outcome outcome{};
+  ASSERT_TRUE(tail->Await(Clock::now() + Millis(20), &answer, &outcome).ok());
+  EXPECT_EQ(outcome, Tail::Outcome::kTimeout);
+  tail->Wake();
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, &answer, &outcome).ok());
+  EXPECT_EQ(outcome, Tail::Outcome::kWoken);
+  std::thread waker([&] { tail->Wake(); });
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, &answer, &outcome).ok());
+  EXPECT_EQ(outcome, Tail::Outcome::kWoken);
+  waker.join();
+  EXPECT_TRUE(tail->pending());
+  Add("s", Event("e"));
+  std::optional<ReadRequest> late = Await(tail.get());
+  ASSERT_TRUE(late);
+  EXPECT_THAT(Texts(*late), ElementsAre("type=e"));
+}
+
+TEST_P(StoreContract, ATailSeesGaps) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EntryId old = LastId("s");
+  ASSERT_EQ(Stop("one"), StopOutcome::kStopped);
+  ASSERT_EQ(Start("two"), StartOutcome::kStarted);
+  ASSERT_TRUE(tail->Request("s", old, 10, false).ok());
+  std::optional<ReadRequest> answer = Await(tail.get());
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->gap);
+}
+
+// --- Close -------------------------------------------------------------------------------------
+
+TEST_P(StoreContract, AClosedStoreRefusesEverything) {
+  CountingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
+  Read("s");
+  store_->Close();
+  EXPECT_TRUE(WaitUntil([&] { return watcher.rings > 0; })) << "and tells the watchers";
+  EntryId id;
+  size_t added = 0;
+  NewEntry one = begin_;
+  StartOutcome started{};
+  StopOutcome stopped{};
+  bool flag = false;
+  LiveFlag live;
+  Lease lease = LeaseOf("one");
+  ReadRequest read;
+  read.key = "s";
+  read.count = 1;
+  std::string cursor = "0";
+  std::vector<std::string> keys;
+  EXPECT_EQ(store_->Add("s", one, 0, &id).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->AddMany("s", {&one, 1}, 0, nullptr, &added).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Start(StartOf("one"), &started).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Stop(StopOf("one"), &stopped).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Cancel("s:live", &flag).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Live("s:live", &live).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Extend("s:live", 1, &flag).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Renew({&lease, 1}).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Check({&lease, 1}).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Read({&read, 1}).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->LastId("s", &id).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Scan("", "", &cursor, &keys).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Watch("t", Store::KeyKind::kStream, &watcher).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->OpenTail(), nullptr);
+  store_->Unwatch("s", &watcher);
+  store_->Close();
+}
+
+TEST_P(StoreContract, ClosingOneClientLeavesTheOthers) {
+  std::shared_ptr<Store> other = backend_->Open();
+  Add("s", Event("e"));
+  other->Close();
+  EXPECT_THAT(ReadTexts("s"), SizeIs(1));
+  other.reset();
+  EXPECT_THAT(ReadTexts("s"), SizeIs(1));
+}
+
+TEST_P(StoreContract, CloseEndsCallsThatAreUnderWay) {
+  std::atomic<int> calls{0};
+  std::thread closer([&] {
+    EXPECT_TRUE(WaitUntil([&] { return calls > 200; }));
+    store_->Close();
+  });
+  InThreads(4, [&](int thread) {
+    Status status;
+    while (status.ok()) {
+      EntryId id;
+      ReadRequest read;
+      read.key = "s";
+      read.count = 10;
+      status = thread % 2 == 0 ? store_->Add("s", Event("e"), 10, &id) : store_->Read({&read, 1});
+      calls.fetch_add(1);
+    }
+    EXPECT_TRUE(status.code() == AGX_ECLOSED || status.code() == AGX_EUNCERTAIN)
+        << status.message();
+  });
+  closer.join();
+}
+
+TEST_P(StoreContract, CloseEndsATailsWait) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  ASSERT_TRUE(tail->Request("s", {}, 10, true).ok());
+  store_->Close();
+  tail->Wake();
+  ReadRequest answer;
+  Tail::Outcome outcome{};
+  Status status = tail->Await(Clock::now() + kPatience, &answer, &outcome);
+  EXPECT_TRUE(!status.ok() || outcome == Tail::Outcome::kWoken);
+}
+
+const StoreCase kStores[] = {
+    {"Memory", true, [] { return std::make_unique<MemoryBackend>(); }},
+    {"Redis", false, [] { return std::make_unique<RedisBackend>(); }},
+};
+
+INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(kStores),
+                         [](const auto& of) { return of.param.name; });
+
+}  // namespace
+}  // namespace agx::test
