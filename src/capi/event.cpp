@@ -1,0 +1,83 @@
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "capi/traits.h"
+#include "format/event_json.h"
+#include "store/entry.h"
+
+using namespace agx;        // NOLINT: this file is the seam between the two
+using namespace agx::capi;  // NOLINT
+
+namespace {
+
+Entry* ToEntry(const agx_event* event) {
+  return const_cast<Entry*>(reinterpret_cast<const Entry*>(event));  // NOLINT: json is a cache
+}
+
+const char* Text(std::string_view text, size_t* length) {
+  if (length != nullptr) *length = text.size();
+  return text.data() != nullptr ? text.data() : "";
+}
+
+// The JSON form, made once. Null if there is no memory.
+const char* JsonOf(Entry* entry, agx_json_form form) {
+  std::atomic<char*>& kept = entry->json[form];
+  char* json = kept.load(std::memory_order_acquire);
+  if (json != nullptr) return json;
+  std::string text;
+  AppendEventJson(*entry, form, &text);
+  auto* copy = static_cast<char*>(std::malloc(text.size() + 1));
+  if (copy == nullptr) return nullptr;
+  std::memcpy(copy, text.c_str(), text.size() + 1);
+  if (kept.compare_exchange_strong(json, copy, std::memory_order_acq_rel)) return copy;
+  std::free(copy);
+  return json;
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* agx_event_id(const agx_event* event, size_t* length) {
+  return Text(event != nullptr ? ToEntry(event)->id_text : "", length);
+}
+
+const char* agx_event_type(const agx_event* event, size_t* length) {
+  return Text(event != nullptr ? ToEntry(event)->type : "", length);
+}
+
+const char* agx_event_origin(const agx_event* event, size_t* length) {
+  return Text(event != nullptr ? ToEntry(event)->origin : "", length);
+}
+
+const char* agx_event_body(const agx_event* event, size_t* length) {
+  return Text(event != nullptr ? ToEntry(event)->body : "", length);
+}
+
+int64_t agx_event_time(const agx_event* event) {
+  return event != nullptr ? static_cast<int64_t>(ToEntry(event)->id.ms) : 0;
+}
+
+agx_status agx_event_json(const agx_event* event, agx_json_form form, const char** json,
+                          size_t* length) {
+  if (length != nullptr) *length = 0;
+  if (json == nullptr) return MissingOut("agx_event_json: json is NULL");
+  *json = nullptr;
+  if (event == nullptr) return Report(AGX_EINVAL, "agx_event_json: event is NULL");
+  if (form != AGX_JSON_FULL && form != AGX_JSON_BARE) {
+    return Report(AGX_EINVAL, "agx_event_json: form is neither AGX_JSON_FULL nor AGX_JSON_BARE");
+  }
+  return Guarded([&]() -> Status {
+    const char* text = JsonOf(ToEntry(event), form);
+    if (text == nullptr) return {AGX_ENOMEM, "out of memory"};
+    *json = text;
+    if (length != nullptr) *length = std::strlen(text);
+    return {};
+  });
+}
+
+void agx_event_free(agx_event* event) {
+  if (event != nullptr) Batch::Release(ToEntry(event));
+}
+}

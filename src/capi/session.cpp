@@ -1,0 +1,122 @@
+#include <vector>
+
+#include "base/options.h"
+#include "capi/traits.h"
+
+using namespace agx;        // NOLINT: this file is the seam between the two
+using namespace agx::capi;  // NOLINT
+
+namespace {
+
+constexpr const char* kDefaultOrigin = "opale";
+
+agx_status AddOne(agx_session* session, const char* type, const char* origin, const char* body,
+                  char* id) {
+  if (id != nullptr) *id = '\0';
+  return Call(session, [&](Session& object) {
+    EntryId entry;
+    Status status = object.Add(type, origin, body, &entry);
+    if (status.ok() && id != nullptr) PrintEntryId(entry, id);
+    return status;
+  });
+}
+
+}  // namespace
+
+extern "C" {
+
+agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_id,
+                            const char* session_id, agx_session** session) {
+  if (session == nullptr) return MissingOut("agx_session_open: session is NULL");
+  *session = nullptr;
+  return Call(client, [&](Client& object) -> Status {
+    if (object.closed()) return Client::ClosedStatus();
+    auto opened = Session::Open(object.shared_from_this(), scope_id, user_id, session_id);
+    if (!opened.ok()) return opened.status();
+    return Give(std::move(*opened), session);
+  });
+}
+
+void agx_session_close(agx_session* session) { Close(session); }
+
+agx_status agx_start(agx_session* session, const agx_start_options* options) {
+  return Call(session, [&](Session& object) {
+    agx_start_options read = AGX_START_OPTIONS_INIT;
+    const agx_start_options defaults = AGX_START_OPTIONS_INIT;
+    if (Status status = ReadOptions(options, defaults, &read); !status.ok()) return status;
+    return object.Start(read);
+  });
+}
+
+agx_status agx_stop(agx_session* session, int64_t grace_ms) {
+  return Call(session, [&](Session& object) { return object.Stop(grace_ms); });
+}
+
+agx_status agx_add(agx_session* session, const char* type, const char* origin, const char* body,
+                   char* id) {
+  return AddOne(session, type, origin, body, id);
+}
+
+agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count, char* ids,
+                        size_t* added) {
+  if (added != nullptr) *added = 0;
+  return Call(session, [&](Session& object) -> Status {
+    if (count == 0) return {};
+    if (events == nullptr) return {AGX_EINVAL, "agx_add_many: events is NULL"};
+    std::vector<EntryId> entries(ids != nullptr ? count : 0);
+    size_t stored = 0;
+    Status status =
+        object.AddMany({events, count}, ids != nullptr ? entries.data() : nullptr, &stored);
+    if (added != nullptr) *added = stored;
+    for (size_t i = 0; ids != nullptr && i < count; ++i) {
+      char* id = ids + i * AGX_ID_SIZE;
+      *id = '\0';
+      if (i < stored) PrintEntryId(entries[i], id);
+    }
+    return status;
+  });
+}
+
+agx_status agx_add_error(agx_session* session, const char* origin, const char* body, char* id) {
+  return AddOne(session, "error", origin != nullptr ? origin : kDefaultOrigin, body, id);
+}
+
+agx_status agx_add_info(agx_session* session, const char* origin, const char* body, char* id) {
+  return AddOne(session, "info", origin != nullptr ? origin : kDefaultOrigin, body, id);
+}
+
+agx_status agx_is_live(agx_session* session, int* live) {
+  if (live == nullptr) return MissingOut("agx_is_live: live is NULL");
+  *live = 0;
+  return Call(session, [&](Session& object) {
+    bool is_live = false;
+    Status status = object.IsLive(&is_live);
+    *live = is_live ? 1 : 0;
+    return status;
+  });
+}
+
+agx_status agx_renew(agx_session* session) {
+  return Call(session, [](Session& object) { return object.Renew(); });
+}
+
+agx_status agx_cancel(agx_session* session, int* was_live) {
+  if (was_live != nullptr) *was_live = 0;
+  return Call(session, [&](Session& object) {
+    bool live = false;
+    Status status = object.Cancel(&live);
+    if (was_live != nullptr) *was_live = live ? 1 : 0;
+    return status;
+  });
+}
+
+int agx_is_canceled(agx_session* session) {
+  Using<agx_session> object(session);
+  return !object || object->IsCanceled() ? 1 : 0;
+}
+
+agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms) {
+  return Call(session,
+              [&](Session& object) { return object.WaitCanceled(DeadlineAfter(timeout_ms)); });
+}
+}

@@ -1,0 +1,189 @@
+#include <algorithm>
+
+#include "core/listener.h"
+#include "format/agx_format.h"
+
+namespace agx {
+namespace {
+
+// A batch is to be about so large, whatever the events are.
+constexpr size_t kBatchBytes = size_t{1024} * 1024;
+constexpr size_t kMostEvents = 2000;
+constexpr size_t kLeastEvents = 16;
+
+// A bell may be lost with its connection: everything is read again so often anyway.
+constexpr Millis kReadAnyway{30000};
+// How often a flag is looked at that has no expiry.
+constexpr Millis kCheckHeld{15000};
+// A lease that ends this soon has run out when it is gone; otherwise somebody took it.
+constexpr Millis kLeaseSlack{50};
+
+TimePoint After(TimePoint then, int64_t ms) {
+  return ms < 0 || then == kNever ? kNever : DeadlineAfter(ms, then);
+}
+
+}  // namespace
+
+Cursor::Cursor(const Options& options, EntryId after, TimePoint now)
+    : options_(options),
+      position_(after),
+      read_to_(after),
+      limit_left_(options.limit > 0 ? options.limit : -1),
+      since_(now),
+      read_at_(TimePoint::min()),
+      check_at_(now) {}
+
+bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
+  *entry = nullptr;
+  if (limited()) {
+    *status = {AGX_LIMIT, "the listener's limit is reached"};
+    return true;
+  }
+  if (gap_) {
+    gap_ = false;
+    *status = {AGX_GAP, "the store dropped events that this cursor may still have needed"};
+    return true;
+  }
+  while (!ended_ && batch_ != nullptr && !batch_->empty()) {
+    Entry* first = batch_->first();
+    bool end = IsEnd(*first);
+    if (end && first->next == nullptr && more_) return false;  // is it the last?
+    if (end && first->next != nullptr && first->next->type == "begin") {
+      // Another program began the session again over what was there.
+      Batch::Release(batch_->TakeFirst());
+      continue;
+    }
+    ended_ = end;
+    if (end && !options_.hand_on_end) break;
+    *entry = batch_->TakeFirst();
+    position_ = (*entry)->id;
+    since_ = now;
+    if (limit_left_ > 0) --limit_left_;
+    *status = Status();
+    return true;
+  }
+  if (ended_) {
+    *status = {AGX_ENDED, "the session has ended"};
+    return true;
+  }
+  agx_status outcome = Outcome(now);
+  if (outcome == AGX_OK) return false;
+  StartAnew(now);
+  if (outcome == AGX_ABSENT) *status = {outcome, "the session has not appeared"};
+  if (outcome == AGX_SILENT) *status = {outcome, "the session has been silent for too long"};
+  if (outcome == AGX_GONE) {
+    *status = {outcome, "the session's producer is gone: its lease ran out without an end"};
+  }
+  return true;
+}
+
+bool Cursor::Has(TimePoint now) const {
+  if (limited() || gap_ || ended_) return true;
+  if (batch_ != nullptr && !batch_->empty()) {
+    const Entry* first = batch_->first();
+    return !(IsEnd(*first) && first->next == nullptr && more_);
+  }
+  return Outcome(now) != AGX_OK;
+}
+
+// The entries at hand are used up, but for an `end` that may not be the last.
+bool Cursor::WantsEntries() const {
+  if (batch_ == nullptr || batch_->empty()) return true;
+  const Entry* first = batch_->first();
+  return more_ && first->next == nullptr && IsEnd(*first);
+}
+
+// An outcome is told only after a read that came later than the moment from which it holds.
+agx_status Cursor::Outcome(TimePoint now) const {
+  TimePoint silent = SilentAt();
+  TimePoint gone = GoneAt();
+  TimePoint first = std::min(silent, gone);
+  if (now < first || read_at_ < first) return AGX_OK;
+  if (gone <= silent) return AGX_GONE;
+  return appeared_ ? AGX_SILENT : AGX_ABSENT;
+}
+
+TimePoint Cursor::SilentAt() const {
+  return After(since_, appeared_ ? options_.timeout_ms : options_.wait_ms);
+}
+
+TimePoint Cursor::GoneAt() const { return appeared_ ? gone_at_ : kNever; }
+
+TimePoint Cursor::Due() const {
+  if (final()) return kNever;
+  if (more_ || read_at_ == TimePoint::min()) return TimePoint::min();
+  return std::min({check_at_, SilentAt(), GoneAt(), read_at_ + kReadAnyway});
+}
+
+// After an outcome that is not final: a further call waits as a new listener would.
+void Cursor::StartAnew(TimePoint now) {
+  since_ = now;
+  producer_ = Producer::kUnseen;
+  gone_at_ = kNever;
+  check_at_ = now;
+}
+
+void Cursor::Prepare(ReadRequest* request) const {
+  request->after = read_to_;
+  request->count = count_;
+}
+
+bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
+  if (answer->after != read_to_ || !WantsEntries()) return false;
+  read_at_ = now;
+  appeared_ = appeared_ || answer->exists;
+  bool any = answer->batch != nullptr && !answer->batch->empty();
+  if (answer->gap) {
+    gap_ = true;
+    if (!any) read_to_ = {};  // told once; from here on, whatever there is
+  }
+  more_ = any && answer->batch->size() >= answer->count;
+  if (!any) return true;
+  for (Entry* entry = answer->batch->first(); entry != nullptr; entry = entry->next) {
+    ReadEvent(entry);
+  }
+  size_t average = answer->batch->bytes() / answer->batch->size() + 1;
+  count_ = std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
+  read_to_ = answer->batch->last()->id;
+  // A lone `end` that had to wait for what follows it.
+  bool begun_again = answer->batch->first()->type == "begin";
+  if (batch_ != nullptr && !batch_->empty() && !begun_again) {
+    more_ = false;
+    return true;
+  }
+  batch_ = std::move(answer->batch);
+  appeared_ = true;
+  since_ = now;
+  if (producer_ == Producer::kLost) StartAnew(now);
+  if (gone_at_ != kNever) gone_at_ = After(now, options_.lease_ms);
+  return true;
+}
+
+void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
+  if (flag.present) {
+    appeared_ = true;
+    gone_at_ = kNever;
+    if (flag.ttl_ms < 0) {
+      producer_ = Producer::kHeld;
+      check_at_ = now + kCheckHeld;
+      return;
+    }
+    producer_ = Producer::kLeased;
+    leased_until_ = DeadlineAfter(flag.ttl_ms, now);
+    // A living producer renews long before the lease's end, so that a flag which goes before it was taken, and did not run out.
+    int64_t half = flag.ttl_ms > 100 ? flag.ttl_ms / 2 : flag.ttl_ms + 10;
+    check_at_ = DeadlineAfter(half, now);
+    return;
+  }
+  check_at_ = DeadlineAfter(std::max<int64_t>(options_.lease_ms / 2, 50), now);
+  if (producer_ == Producer::kLeased) {
+    bool ran_out = now + kLeaseSlack >= leased_until_;
+    producer_ = ran_out ? Producer::kLost : Producer::kVanished;
+    // A last look at the stream has to come after the look at the flag; one that was cancelled gets time to say so.
+    gone_at_ = ran_out ? now + Millis(1) : After(now, options_.lease_ms);
+  } else if (producer_ == Producer::kUnseen && appeared_ && gone_at_ == kNever) {
+    gone_at_ = After(since_, options_.lease_ms);
+  }
+}
+
+}  // namespace agx

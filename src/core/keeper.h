@@ -1,0 +1,74 @@
+// The client's own thread, for what nobody else can do: renewing leases through a long silence, noticing a cancel
+// that no thread waits for, and feeding what is watched through a file descriptor. It starts when the first of these is needed.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/status.h"
+
+namespace agx {
+
+class Client;
+class Pump;
+class Session;
+
+class Keeper {
+ public:
+  explicit Keeper(Client* client);
+  ~Keeper();
+
+  Status EnsureRunning();
+  // Ends the thread; from any thread but its own.
+  void Stop() noexcept;
+
+  struct Renewal {
+    std::shared_ptr<Session> session;
+    Millis period;
+  };
+  using Renewals = std::multimap<TimePoint, Renewal>;
+
+  // Renews the session's lease so often from now on, while it is live. Throws bad_alloc.
+  void Add(const std::shared_ptr<Session>& session, Millis period);
+  // Its lease was just renewed.
+  void Renewed(Session* session) noexcept;
+  void Remove(Session* session) noexcept;
+  // Looks at the session's flag soon.
+  void Poke(Session* session) noexcept;
+
+  // Runs the pump from now on.
+  Status AddPump(const std::shared_ptr<Pump>& pump);
+  void RemovePump(Pump* pump) noexcept;
+  Bell* bell() { return &bell_; }
+
+ private:
+  // A round serves so many sessions at once, in one round trip.
+  static constexpr size_t kRound = 128;
+  struct Asked;
+  using Sessions = std::vector<Asked>;
+
+  void Run() noexcept;
+  TimePoint Round();
+  void TakeDue(TimePoint now, Sessions* renewals, Sessions* checks);
+  void Renew(const Sessions& sessions);
+  void Check(const Sessions& sessions);
+
+  Client* const client_;
+  Bell bell_;
+  std::atomic<bool> stop_{false};
+  std::mutex thread_mutex_;
+  std::thread thread_;
+
+  std::mutex mutex_;
+  Renewals renewals_;
+  Session* poked_ = nullptr;  // linked through Session::keeper_next_
+  std::vector<std::shared_ptr<Pump>> pumps_;
+};
+
+}  // namespace agx

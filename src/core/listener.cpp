@@ -1,0 +1,391 @@
+#include "core/listener.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "format/agx_format.h"
+
+namespace agx {
+namespace {
+
+Status Closed() { return {AGX_ECLOSED, "the listener is closed"}; }
+
+// Everything, only new, or an entry id.
+Result<EntryId> ParseAfter(const char* after, const Session& session) {
+  std::string_view text = after != nullptr ? after : "";
+  EntryId id;
+  if (text.empty()) return id;
+  if (text == "new" || text == "$") {
+    Status status = session.client()->store().LastId(session.key(), &id);
+    if (!status.ok()) return status;
+    return id;
+  }
+  if (ParseEntryId(text, &id)) return id;
+  return Status(AGX_EINVAL,
+                Cat("agx_listen_options.after is neither an entry id such as 1734649123456-0, nor "
+                    "\"new\", nor \"0\": ",
+                    text.substr(0, 64)));
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
+                                                 const agx_listen_options& options) {
+  if (options.limit < 0) {
+    return Status(AGX_EINVAL, "agx_listen_options.limit is to be 0 (none) or more");
+  }
+  Result<EntryId> after = ParseAfter(options.after, session);
+  if (!after.ok()) return after.status();
+  Cursor::Options cursor;
+  cursor.wait_ms = options.wait_ms;
+  cursor.timeout_ms = options.timeout_ms;
+  cursor.hand_on_end = options.hand_on_end != 0;
+  cursor.limit = options.limit;
+  cursor.lease_ms = session.client()->config().lease_ms;
+  return std::shared_ptr<Listener>(
+      new Listener(session.client(), std::string(session.live_key()), cursor, *after));
+}
+
+Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
+                   const Cursor::Options& options, EntryId after)
+    : client_(std::move(client)),
+      live_key_(std::move(live_key)),
+      cursor_(options, after, Clock::now()) {
+  client_->AddSleeper(this);
+}
+
+Listener::~Listener() {
+  Unwatch();
+  client_->RemoveSleeper(this);
+}
+
+void Listener::Close() noexcept {
+  std::shared_ptr<Pump> pump;
+  {
+    Lock lock(mutex_);
+    closed_ = true;
+    pump = std::exchange(pump_, nullptr);
+    descriptor_.Set(true);
+    Wake();
+  }
+  if (pump == nullptr) return;
+  Unwatch();
+  poked_pump_ = nullptr;
+  pump->Detach(this);
+}
+
+void Listener::Interrupt() noexcept {
+  Lock lock(mutex_);
+  interrupted_ = true;
+  descriptor_.Set(true);
+  Wake();
+}
+
+void Listener::ClientClosed() noexcept {
+  Lock lock(mutex_);
+  descriptor_.Set(true);
+  Wake();
+}
+
+void Listener::Wake() noexcept {
+  bell_.Ring();
+  if (tail_ != nullptr) tail_->Wake();
+}
+
+// Called under the store's lock: only atomics and the pump's lock may be taken.
+void Listener::Changed() noexcept {
+  changed_ = true;
+  if (Pump* pump = poked_pump_.load()) {
+    pump->Poke(this);
+  } else {
+    bell_.Ring();
+  }
+}
+
+EntryId Listener::position() const {
+  Lock lock(mutex_);
+  return cursor_.position();
+}
+
+// --- Driven by a thread in Next
+
+Status Listener::Next(TimePoint deadline, Entry** entries, size_t capacity, size_t* count) {
+  *count = 0;
+  Lock lock(mutex_);
+  // One thread drives; another that comes meanwhile waits for its turn.
+  while (in_next_) {
+    uint32_t ticket = bell_.ticket();
+    if (Status status = Stopped(); !status.ok()) return status;
+    if (Clock::now() >= deadline) return {AGX_TIMEOUT, "another thread waits on this listener"};
+    lock.unlock();
+    bell_.Wait(ticket, deadline);
+    lock.lock();
+  }
+  in_next_ = true;
+  Status status;
+  try {
+    status = Loop(lock, deadline, entries, capacity, count);
+  } catch (...) {
+    if (!lock.owns_lock()) lock.lock();
+    in_next_ = false;
+    throw;
+  }
+  in_next_ = false;
+  bell_.Ring();
+  return status;
+}
+
+Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t capacity,
+                      size_t* count) {
+  for (;;) {
+    Status status = Stopped();
+    if (!status.ok()) return status;
+    if (TakeSome(&status, entries, capacity, count)) return status;
+    status = Advance(lock, deadline);
+    if (!status.ok()) return status;
+  }
+}
+
+Status Listener::Stopped() {
+  if (closed_) return Closed();
+  if (client_->closed()) return Client::ClosedStatus();
+  if (in_mux_) return {AGX_EBUSY, "the listener is in a mux; take it out first"};
+  if (std::exchange(interrupted_, false)) return {AGX_INTERRUPTED, "interrupted"};
+  return std::exchange(failure_, Status());
+}
+
+bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t* count) {
+  TimePoint now = Clock::now();
+  Entry* entry = nullptr;
+  while (*count < capacity && (*count == 0 || cursor_.Holds()) &&
+         cursor_.Take(now, status, &entry)) {
+    if (entry == nullptr) return true;  // an outcome, as the first thing
+    entries[(*count)++] = entry;
+  }
+  return *count > 0;
+}
+
+// Reads or waits once. AGX_TIMEOUT when the deadline has passed.
+Status Listener::Advance(Lock& lock, TimePoint deadline) {
+  if (pump_ != nullptr) return AdvancePumped(lock, deadline);
+  if (!tail_tried_) {
+    tail_tried_ = true;
+    tail_ = client_->store().OpenTail();
+  }
+  return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
+}
+
+Status Listener::Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline) {
+  if (Clock::now() >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};
+  lock.unlock();
+  bell_.Wait(ticket, std::min(until, deadline));
+  lock.lock();
+  return {};
+}
+
+Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
+  uint32_t ticket = bell_.ticket();
+  TimePoint now = Clock::now();
+  if (!watched_) {
+    lock.unlock();
+    Status status = Watch();
+    lock.lock();
+    return status;
+  }
+  if (!changed_ && now < cursor_.Due()) return Sleep(lock, ticket, cursor_.Due(), deadline);
+  ReadRequest request;
+  request.key = key();
+  if (cursor_.WantsFlag(now)) request.live_key = live_key_;
+  cursor_.Prepare(&request);
+  changed_ = false;
+  lock.unlock();
+  Status status = client_->store().Read({&request, 1});
+  lock.lock();
+  if (status.ok()) status = std::move(request.status);
+  if (!status.ok()) {
+    changed_ = true;
+    return status;
+  }
+  now = Clock::now();
+  if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
+  cursor_.Absorb(&request, now);
+  return {};
+}
+
+Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
+  ReadRequest answer;
+  cursor_.Prepare(&answer);
+  if (!tail_->pending()) {
+    tail_follows_ = !cursor_.more();
+    Status status = tail_->Request(key(), answer.after, answer.count, tail_follows_);
+    if (!status.ok()) return status;
+  }
+  TimePoint now = Clock::now();
+  if (tail_follows_ && cursor_.WantsFlag(now)) return LookAtFlag(lock);
+  // A replay is answered at once, so that even a call that does not wait gets what is there.
+  TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
+  Tail::Outcome outcome = Tail::Outcome::kTimeout;
+  lock.unlock();
+  Status status = tail_->Await(until, &answer, &outcome);
+  lock.lock();
+  if (!status.ok()) return status;
+  now = Clock::now();
+  if (outcome == Tail::Outcome::kDone) {
+    cursor_.Absorb(&answer, now);
+    // The server looks for the next batch while this one is handed on.
+    if (cursor_.more()) {
+      cursor_.Prepare(&answer);
+      tail_follows_ = false;
+      return tail_->Request(key(), answer.after, answer.count, false);
+    }
+  } else if (outcome == Tail::Outcome::kTimeout && tail_follows_) {
+    cursor_.Nothing(now);
+    if (now >= deadline && !cursor_.Has(now)) {
+      return {AGX_TIMEOUT, "nothing came within the timeout"};
+    }
+  }
+  return {};
+}
+
+Status Listener::LookAtFlag(Lock& lock) {
+  LiveFlag flag;
+  lock.unlock();
+  Status status = client_->store().Live(live_key_, &flag);
+  lock.lock();
+  if (status.ok()) cursor_.AbsorbFlag(flag, Clock::now());
+  return status;
+}
+
+Status Listener::Watch() {
+  Status status = client_->store().Watch(key(), Store::KeyKind::kStream, this);
+  watched_ = status.ok();
+  changed_ = true;
+  return status;
+}
+
+void Listener::Unwatch() noexcept {
+  if (watched_) client_->store().Unwatch(key(), this);
+  watched_ = false;
+}
+
+// --- Driven by a pump
+
+Status Listener::AdvancePumped(Lock& lock, TimePoint deadline) {
+  uint32_t ticket = bell_.ticket();
+  descriptor_.Set(false);
+  if (cursor_.more()) pump_->Poke(this);
+  return Sleep(lock, ticket, kNever, deadline);
+}
+
+Status Listener::OpenDescriptor(int* fd) {
+  Lock lock(mutex_);
+  if (closed_) return Closed();
+  if (in_mux_) return {AGX_EBUSY, "the listener is in a mux, which has a descriptor of its own"};
+  if (!descriptor_.is_open()) {
+    if (in_next_) return {AGX_EBUSY, "a thread waits on this listener; ask for the descriptor first"};
+    Result<std::shared_ptr<Pump>> pump = client_->DescriptorPump();
+    if (!pump.ok()) return pump.status();
+    if (Status status = descriptor_.Open(); !status.ok()) return status;
+    tail_.reset();
+    pump_ = *pump;
+    poked_pump_ = pump_.get();
+    lock.unlock();
+    (*pump)->Attach(shared_from_this());
+    Status status = watched_ ? Status() : Watch();
+    (*pump)->Poke(this);
+    if (!status.ok()) return status;
+    lock.lock();
+  }
+  *fd = descriptor_.fd();
+  return {};
+}
+
+Status Listener::Join(const std::shared_ptr<Pump>& pump) {
+  {
+    Lock lock(mutex_);
+    if (closed_) return Closed();
+    if (in_mux_) return {AGX_EBUSY, "the listener is in a mux already"};
+    if (in_next_ || pump_ != nullptr) {
+      return {AGX_EBUSY, "the listener has a descriptor, or a thread that waits on it"};
+    }
+    in_mux_ = true;
+    tail_.reset();
+    pump_ = pump;
+  }
+  Status status;
+  try {
+    pump->Attach(shared_from_this());
+    poked_pump_ = pump.get();
+    status = watched_ ? Status() : Watch();
+  } catch (const std::bad_alloc&) {
+    status = {AGX_ENOMEM, {}};
+  }
+  if (status.ok()) {
+    pump->Poke(this);
+  } else {
+    (void)Leave(pump.get());
+  }
+  return status;
+}
+
+Status Listener::Leave(Pump* pump) {
+  {
+    Lock lock(mutex_);
+    if (!in_mux_ || pump_.get() != pump) return {AGX_EINVAL, "the listener is not in this mux"};
+  }
+  Unwatch();  // from here on Changed is not called
+  poked_pump_ = nullptr;
+  pump->Detach(this);
+  Lock lock(mutex_);
+  pump_ = nullptr;
+  in_mux_ = false;
+  tail_tried_ = false;
+  changed_ = true;
+  return {};
+}
+
+void Listener::Prepare(ReadRequest* request) {
+  Lock lock(mutex_);
+  request->key = key();
+  if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
+  cursor_.Prepare(request);
+  changed_ = false;
+}
+
+bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
+  Lock lock(mutex_);
+  TimePoint now = Clock::now();
+  if (status.ok()) {
+    if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
+    // What cannot be taken in yet is read again when there is room.
+    if (!cursor_.Absorb(answer, now)) changed_ = true;
+  } else {
+    failure_ = std::move(status);
+  }
+  bool has = !failure_.ok() || cursor_.Has(now);
+  *due = has ? kNever : cursor_.Due();
+  if (!failure_.ok()) *due = now + Millis(200);
+  if (has && descriptor_.is_open()) {
+    descriptor_.Set(true);
+    bell_.Ring();
+  }
+  return has;
+}
+
+bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {
+  Lock lock(mutex_);
+  TimePoint now = Clock::now();
+  *entry = nullptr;
+  bool taken = true;
+  if (!failure_.ok()) {
+    *status = std::exchange(failure_, Status());
+  } else {
+    taken = cursor_.Take(now, status, entry);
+  }
+  *more = !cursor_.final() && cursor_.Has(now);
+  *due = changed_ ? TimePoint::min() : cursor_.Due();
+  if (*more || cursor_.final()) *due = kNever;
+  return taken;
+}
+
+}  // namespace agx

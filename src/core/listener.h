@@ -1,0 +1,169 @@
+// A cursor over one session's events: replays, then follows live.
+//
+// The listener itself does no I/O: Cursor, its inner part, is told what was read and what time it is, and says what there is to hand on and
+// what it wants next. Whoever waits drives it: a thread in Next, over a tail or a watch; a mux; or the keeper.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/status.h"
+#include "core/client.h"
+#include "core/pump.h"
+#include "core/session.h"
+#include "store/store.h"
+
+namespace agx {
+
+// What a listener knows of its session. Not synchronised.
+class Cursor {
+ public:
+  struct Options {
+    int64_t wait_ms = 3000;
+    int64_t timeout_ms = 60000;
+    bool hand_on_end = false;
+    int64_t limit = 0;
+    int64_t lease_ms = 15000;
+  };
+
+  Cursor(const Options& options, EntryId after, TimePoint now);
+
+  // Sets *status to an outcome, or to AGX_OK and *entry. False: there is nothing, and Due() says until when.
+  bool Take(TimePoint now, Status* status, Entry** entry);
+  // Take would give an entry that is at hand.
+  bool Holds() const { return batch_ != nullptr && !batch_->empty() && !gap_ && !limited(); }
+  // Take would give something.
+  bool Has(TimePoint now) const;
+  // When to read (or look at the live flag) next if nothing changes.
+  TimePoint Due() const;
+  // The live flag is to be looked at with the next read.
+  bool WantsFlag(TimePoint now) const { return now >= check_at_; }
+  // There may be more than was read so far.
+  bool more() const { return more_; }
+  bool final() const { return ended_ || limited(); }
+
+  void Prepare(ReadRequest* request) const;
+  // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before they were.
+  bool Absorb(ReadRequest* answer, TimePoint now);
+  void AbsorbFlag(const LiveFlag& flag, TimePoint now);
+  // Nothing came up to now, although it would have.
+  void Nothing(TimePoint now) { read_at_ = now; }
+
+  EntryId position() const { return position_; }
+
+ private:
+  enum class Producer { kUnseen, kHeld, kLeased, kLost, kVanished };
+
+  bool limited() const { return limit_left_ == 0; }
+  bool WantsEntries() const;
+  agx_status Outcome(TimePoint now) const;
+  TimePoint SilentAt() const;
+  TimePoint GoneAt() const;
+  void StartAnew(TimePoint now);
+
+  const Options options_;
+  EntryId position_;  // handed on
+  EntryId read_to_;   // read
+  BatchPtr batch_;
+  size_t count_ = 64;  // how many to read at once
+  bool more_ = true;
+  bool gap_ = false;
+  bool ended_ = false;
+  bool appeared_ = false;
+  int64_t limit_left_;
+
+  TimePoint since_;    // the last event, or when waiting began
+  TimePoint read_at_;  // the last read; TimePoint::min() before the first
+
+  Producer producer_ = Producer::kUnseen;
+  TimePoint check_at_;
+  TimePoint leased_until_ = kNever;
+  TimePoint gone_at_ = kNever;
+};
+
+class Listener final : public Watcher,
+                       public Client::Sleeper,
+                       public std::enable_shared_from_this<Listener> {
+ public:
+  static Result<std::shared_ptr<Listener>> Open(const Session& session,
+                                                const agx_listen_options& options);
+  ~Listener();
+
+  // AGX_OK with up to capacity entries, at least one; or an outcome. The entries are the caller's to release.
+  Status Next(TimePoint deadline, Entry** entries, size_t capacity, size_t* count);
+  void Interrupt() noexcept;
+  Status OpenDescriptor(int* fd);
+  EntryId position() const;
+  void Close() noexcept;
+
+  void set_data(void* data) { data_ = data; }
+  void* data() const { return data_; }
+  // What stands for it in the C API, for a mux to give back.
+  void set_handle(void* handle) { handle_ = handle; }
+  void* handle() const { return handle_; }
+  const std::shared_ptr<Client>& client() const { return client_; }
+
+  // A mux takes it, or lets it go.
+  Status Join(const std::shared_ptr<Pump>& pump);
+  Status Leave(Pump* pump);
+
+  void Changed() noexcept override;
+  void ClientClosed() noexcept override;
+
+  // For the pump that drives it.
+  void Prepare(ReadRequest* request);
+  // Says whether there is something to take, and when to read next.
+  bool Absorb(ReadRequest* answer, Status status, TimePoint* due);
+  // *more: there is more at hand; otherwise *due says when to read again.
+  bool Take(Status* status, Entry** entry, bool* more, TimePoint* due);
+  Pump::Link link;
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+
+  Listener(std::shared_ptr<Client> client, std::string live_key, const Cursor::Options& options,
+           EntryId after);
+
+  Status Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t capacity, size_t* count);
+  bool TakeSome(Status* status, Entry** entries, size_t capacity, size_t* count);
+  Status Stopped();
+  Status Advance(Lock& lock, TimePoint deadline);
+  Status AdvancePumped(Lock& lock, TimePoint deadline);
+  Status AdvanceTail(Lock& lock, TimePoint deadline);
+  Status AdvanceWatch(Lock& lock, TimePoint deadline);
+  Status Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline);
+  Status LookAtFlag(Lock& lock);
+  Status Watch();
+  void Unwatch() noexcept;
+  void Wake() noexcept;
+  std::string_view key() const { return {live_key_.data(), live_key_.size() - 5}; }
+
+  const std::shared_ptr<Client> client_;
+  const std::string live_key_;  // the stream's key, and ":live"
+  std::atomic<void*> data_{nullptr};
+  std::atomic<void*> handle_{nullptr};
+
+  mutable std::mutex mutex_;
+  Cursor cursor_;
+  Status failure_;        // of a pump's read
+  bool in_next_ = false;  // a thread is driving
+  bool closed_ = false;
+  bool interrupted_ = false;
+  bool watched_ = false;
+  bool tail_tried_ = false;
+  std::atomic<bool> changed_{true};
+  Bell bell_;
+  std::unique_ptr<Tail> tail_;
+  bool tail_follows_ = false;  // what is pending is a follow
+  std::shared_ptr<Pump> pump_;
+  std::atomic<Pump*> poked_pump_{nullptr};  // pump_, for Changed
+  bool in_mux_ = false;
+  Descriptor descriptor_;
+};
+
+}  // namespace agx

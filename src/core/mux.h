@@ -1,0 +1,46 @@
+// Waits on any number of listeners at once.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "core/client.h"
+#include "core/listener.h"
+#include "core/pump.h"
+
+namespace agx {
+
+class Mux final : public Client::Sleeper {
+ public:
+  static Result<std::shared_ptr<Mux>> Open(std::shared_ptr<Client> client);
+  ~Mux();
+
+  Status Add(const std::shared_ptr<Listener>& listener);
+  Status Remove(Listener* listener);
+  // *listener: whose event or outcome it is; null if it is the mux's own.
+  Status Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry);
+  void Interrupt() noexcept;
+  Status OpenDescriptor(int* fd);
+  void Close() noexcept;
+
+  void ClientClosed() noexcept override;
+
+ private:
+  explicit Mux(std::shared_ptr<Client> client);
+
+  bool TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* status);
+  Status Stopped();
+
+  const std::shared_ptr<Client> client_;
+  Bell own_bell_;
+  const std::shared_ptr<Pump> pump_;
+  std::atomic<bool> closed_{false};
+  std::atomic<bool> interrupted_{false};
+  std::mutex descriptor_mutex_;
+  std::atomic<bool> kept_{false};  // the keeper drives the pump
+};
+
+}  // namespace agx

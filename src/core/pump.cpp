@@ -1,0 +1,207 @@
+#include "core/pump.h"
+
+#include <utility>
+
+#include "core/client.h"
+#include "core/listener.h"
+
+namespace agx {
+namespace {
+
+constexpr Millis kRetry{200};
+
+}  // namespace
+
+void Pump::Attach(const std::shared_ptr<Listener>& listener) {
+  std::lock_guard lock(mutex_);
+  listener->link = {};
+  listener->link.timer = timers_.emplace(TimePoint::min(), listener).first;
+  listener->link.attached = true;
+  RingBells();
+}
+
+void Pump::Detach(Listener* listener) noexcept {
+  std::shared_ptr<Listener> last;  // let go of after the lock
+  std::lock_guard lock(mutex_);
+  Link& link = listener->link;
+  if (!link.attached) return;
+  auto node = timers_.extract(link.timer);
+  last = std::move(node.value().second);
+  link.attached = false;
+  if (link.finished) --finished_;
+  auto unlink = [&](Listener** first, Listener** end, Listener* Link::* next) {
+    Listener* previous = nullptr;
+    for (Listener* at = *first; at != nullptr; previous = at, at = at->link.*next) {
+      if (at != listener) continue;
+      (previous != nullptr ? previous->link.*next : *first) = at->link.*next;
+      if (*end == at) *end = previous;
+      return;
+    }
+  };
+  if (link.poked) unlink(&poked_, &poked_last_, &Link::next_poked);
+  if (link.ready) unlink(&ready_, &ready_last_, &Link::next_ready);
+  link.poked = link.ready = false;
+}
+
+std::shared_ptr<Listener> Pump::Any() const {
+  std::lock_guard lock(mutex_);
+  return timers_.empty() ? nullptr : timers_.begin()->second;
+}
+
+void Pump::Poke(Listener* listener) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    Link& link = listener->link;
+    if (!link.attached || link.poked) return;
+    link.poked = true;
+    link.next_poked = nullptr;
+    (poked_last_ != nullptr ? poked_last_->link.next_poked : poked_) = listener;
+    poked_last_ = listener;
+  }
+  RingBells();
+}
+
+TimePoint Pump::Work() {
+  std::lock_guard work(work_mutex_);
+  Round round;
+  TakeDue(&round);
+  if (!round.empty()) {
+    if (Status status = Read(round); !status.ok()) {
+      std::lock_guard lock(mutex_);
+      failure_ = std::move(status);
+      descriptor_.Set(true);
+    }
+  }
+  std::lock_guard lock(mutex_);
+  if (poked_ != nullptr || timers_.empty()) {
+    return poked_ != nullptr ? TimePoint::min() : kNever;
+  }
+  return timers_.begin()->first;
+}
+
+void Pump::TakeDue(Round* round) {
+  round->reserve(kRound);
+  TimePoint now = Clock::now();
+  std::lock_guard lock(mutex_);
+  while (poked_ != nullptr && round->size() < kRound) {
+    Listener* listener = poked_;
+    poked_ = listener->link.next_poked;
+    if (poked_ == nullptr) poked_last_ = nullptr;
+    listener->link.poked = false;
+    round->push_back(listener->link.timer->second);
+  }
+  for (auto it = timers_.begin();
+       it != timers_.end() && it->first <= now && round->size() < kRound;) {
+    Listener* listener = (it++)->second.get();
+    round->push_back(listener->link.timer->second);
+    SetDue(listener, kNever);  // its own comes with what is read now
+  }
+}
+
+Status Pump::Read(const Round& round) {
+  std::vector<ReadRequest> requests(round.size());
+  for (size_t i = 0; i < round.size(); ++i) round[i]->Prepare(&requests[i]);
+  Status status;
+  try {
+    status = client_->store().Read(requests);
+  } catch (const std::bad_alloc&) {
+    status = {AGX_ENOMEM, {}};
+  }
+  for (size_t i = 0; i < round.size(); ++i) {
+    TimePoint due = Clock::now() + kRetry;
+    bool ready = false;
+    if (status.ok() || !collects_) {
+      ready = round[i]->Absorb(&requests[i], status.ok() ? requests[i].status : status, &due);
+    }
+    Settle(round[i], due, ready);
+  }
+  return collects_ ? status : Status();
+}
+
+void Pump::Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept {
+  std::lock_guard lock(mutex_);
+  Link& link = listener->link;
+  if (!link.attached) return;
+  SetDue(listener.get(), due);
+  if (ready && collects_) PushReady(listener.get());
+}
+
+void Pump::SetDue(Listener* listener, TimePoint due) noexcept {
+  auto node = timers_.extract(listener->link.timer);
+  node.value().first = due;
+  listener->link.timer = timers_.insert(std::move(node)).position;
+}
+
+void Pump::RingBells() noexcept {
+  bell_->Ring();
+  if (Bell* second = second_bell_.load()) second->Ring();
+}
+
+void Pump::PushReady(Listener* listener) noexcept {
+  Link& link = listener->link;
+  if (link.ready) return;
+  link.ready = true;
+  link.next_ready = nullptr;
+  (ready_last_ != nullptr ? ready_last_->link.next_ready : ready_) = listener;
+  ready_last_ = listener;
+  descriptor_.Set(true);
+  RingBells();
+}
+
+std::shared_ptr<Listener> Pump::NextReady() {
+  std::lock_guard lock(mutex_);
+  Listener* listener = ready_;
+  if (listener == nullptr) {
+    descriptor_.Set(false);
+    return nullptr;
+  }
+  ready_ = listener->link.next_ready;
+  if (ready_ == nullptr) ready_last_ = nullptr;
+  listener->link.ready = false;
+  return listener->link.timer->second;
+}
+
+void Pump::StillReady(Listener* listener) noexcept {
+  std::lock_guard lock(mutex_);
+  if (listener->link.attached) PushReady(listener);
+}
+
+void Pump::ReadAgain(Listener* listener, TimePoint due) noexcept {
+  std::lock_guard lock(mutex_);
+  if (!listener->link.attached) return;
+  bool sooner = due < timers_.begin()->first;
+  SetDue(listener, due);
+  if (sooner) RingBells();
+}
+
+void Pump::Finished(Listener* listener) noexcept {
+  std::lock_guard lock(mutex_);
+  if (!listener->link.attached || listener->link.finished) return;
+  listener->link.finished = true;
+  ++finished_;
+}
+
+Status Pump::TakeFailure() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(failure_, Status());
+}
+
+bool Pump::exhausted() const {
+  std::lock_guard lock(mutex_);
+  return finished_ == timers_.size();
+}
+
+Status Pump::OpenDescriptor(int* fd) {
+  std::lock_guard lock(mutex_);
+  if (Status status = descriptor_.Open(); !status.ok()) return status;
+  *fd = descriptor_.fd();
+  if (ready_ != nullptr || finished_ == timers_.size()) descriptor_.Set(true);
+  return {};
+}
+
+void Pump::Alert() noexcept {
+  std::lock_guard lock(mutex_);
+  descriptor_.Set(true);
+}
+
+}  // namespace agx

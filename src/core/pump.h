@@ -1,0 +1,102 @@
+// Drives any number of listeners with one thread: reads those whose streams have changed, many in one round trip, and knows which of them
+// have something to hand on. A mux is driven by the threads that wait in it; what is watched through a descriptor, by the keeper.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/status.h"
+#include "core/descriptor.h"
+
+namespace agx {
+
+class Client;
+class Listener;
+
+class Pump {
+ public:
+  using Timers = std::set<std::pair<TimePoint, std::shared_ptr<Listener>>>;
+
+  // A listener's place in its pump; part of the listener, so that a change needs no memory. Under the pump's lock.
+  struct Link {
+    bool attached = false;
+    bool poked = false;
+    bool ready = false;
+    bool finished = false;
+    Listener* next_poked = nullptr;
+    Listener* next_ready = nullptr;
+    Timers::iterator timer;
+  };
+
+  // `bell` is rung when there is work to do, or something to be had. collects: NextReady is used.
+  Pump(Client* client, Bell* bell, bool collects)
+      : client_(client), bell_(bell), collects_(collects) {}
+  Pump(const Pump&) = delete;
+  Pump& operator=(const Pump&) = delete;
+
+  // Drives the listener, which is its caller's to watch, from now on. Throws bad_alloc.
+  void Attach(const std::shared_ptr<Listener>& listener);
+  void Detach(Listener* listener) noexcept;
+  // One of the attached, or null.
+  std::shared_ptr<Listener> Any() const;
+
+  // The listener is to be read. Does not block.
+  void Poke(Listener* listener) noexcept;
+
+  // Does what is due, as far as one round trip goes; says when to be called again. A failure of the store is kept for
+  // TakeFailure, and what was to be read is tried again.
+  TimePoint Work();
+
+  // The next listener that has something, each in its turn; null if none has. What becomes of it is said by one of those below.
+  std::shared_ptr<Listener> NextReady();
+  // It has more.
+  void StillReady(Listener* listener) noexcept;
+  // It is to be read again then.
+  void ReadAgain(Listener* listener, TimePoint due) noexcept;
+  // It has told its last: nothing further comes from it.
+  void Finished(Listener* listener) noexcept;
+  Status TakeFailure();
+  // No listener in it can bring anything any more.
+  bool exhausted() const;
+
+  // Readable while NextReady or TakeFailure have something, or `alert` was called.
+  Status OpenDescriptor(int* fd);
+  void Alert() noexcept;
+  // Another bell to be rung, for another thread that drives.
+  void SetSecondBell(Bell* bell) noexcept { second_bell_ = bell; }
+
+ private:
+  static constexpr size_t kRound = 256;
+  using Round = std::vector<std::shared_ptr<Listener>>;
+
+  void TakeDue(Round* round);
+  Status Read(const Round& round);
+  void RingBells() noexcept;
+  void SetDue(Listener* listener, TimePoint due) noexcept;
+  void Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept;
+  void PushReady(Listener* listener) noexcept;
+
+  Client* const client_;
+  Bell* const bell_;
+  std::atomic<Bell*> second_bell_{nullptr};
+  const bool collects_;
+  std::mutex work_mutex_;  // one thread at a time in Work
+
+  mutable std::mutex mutex_;
+  Timers timers_;  // all that are attached, by when they are due
+  Listener* poked_ = nullptr;
+  Listener* poked_last_ = nullptr;
+  Listener* ready_ = nullptr;
+  Listener* ready_last_ = nullptr;
+  size_t finished_ = 0;
+  Status failure_;
+  Descriptor descriptor_;
+};
+
+}  // namespace agx

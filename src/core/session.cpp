@@ -1,0 +1,346 @@
+#include "core/session.h"
+
+#include <sys/random.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "format/agx_format.h"
+
+namespace agx {
+namespace {
+
+constexpr std::string_view kDefaultOrigin = "opale";
+constexpr int64_t kDefaultGraceMs = 5000;
+
+// The value of the live flag: says whose lease it is.
+std::string NewToken() {
+  unsigned char random[16];
+  if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
+    auto now = static_cast<uint64_t>(Clock::now().time_since_epoch().count());
+    for (size_t i = 0; i < sizeof(random); ++i) {
+      random[i] = static_cast<unsigned char>(now >> (i % 8 * 8)) ^ static_cast<unsigned char>(i);
+    }
+  }
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string token = "agx:";
+  for (unsigned char byte : random) {
+    token += kHex[byte >> 4];
+    token += kHex[byte & 15];
+  }
+  return token;
+}
+
+Status TakenOver() {
+  return {AGX_TAKEN_OVER, "another producer has taken the session over; nothing was written"};
+}
+
+Status CheckEvent(const agx_new_event& event, size_t* body_length) {
+  if (Status status = CheckName("type", event.type); !status.ok()) return status;
+  if (Status status = CheckName("origin", event.origin); !status.ok()) return status;
+  return CheckBody(event.body, body_length);
+}
+
+EventFields FieldsOf(const agx_new_event& event, size_t body_length) {
+  std::string_view body;
+  if (event.body != nullptr) body = {event.body, body_length};
+  return MakeEvent(event.type, event.origin, body);
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Session>> Session::Open(std::shared_ptr<Client> client, int64_t scope,
+                                               int64_t user, const char* session_id) {
+  if (Status status = CheckSessionId(session_id); !status.ok()) return status;
+  return std::shared_ptr<Session>(new Session(std::move(client), scope, user, session_id));
+}
+
+Session::Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id)
+    : client_(std::move(client)),
+      live_key_(LiveKey(StreamKey(client_->config().prefix, scope, user, id))),
+      key_(live_key_.data(), live_key_.size() - kLiveSuffix.size()),
+      session_id_(key_.substr(key_.size() - id.size())) {}
+
+Session::~Session() { EndKeeping(); }
+
+void Session::Close() noexcept {
+  closed_ = true;
+  bell_.Ring();
+  std::lock_guard lock(start_mutex_);
+  EndKeeping();
+}
+
+// --- Starting and stopping
+
+Status Session::Start(const agx_start_options& options) {
+  std::lock_guard lock(start_mutex_);
+  if (state() == State::kLive) {
+    return {AGX_EBUSY, Cat("this handle has started ", key_, " already; stop it first")};
+  }
+  Result<RunPtr> made = MakeRun(options, client_->config());
+  if (!made.ok()) return made.status();
+  RunPtr run = *made;
+  EndKeeping();  // of an earlier run that was cancelled or taken over
+
+  // What can be refused here comes before anything is written.
+  if (!run->detached) {
+    if (Status status = BeginKeeping(run); !status.ok()) return status;
+  }
+  StartMode mode = options.take_over != 0 ? StartMode::kTakeOver : StartMode::kIfNotLive;
+  StartOutcome outcome = StartOutcome::kBusy;
+  Status status = StartAs(run, mode, &outcome);
+  if (status.ok() && outcome == StartOutcome::kBusy) {
+    status = {AGX_EBUSY, Cat("the session ", key_,
+                             " is live already; wait for its end, cancel it, or take it over")};
+  }
+  if (!status.ok()) {
+    EndKeeping();
+    return status;
+  }
+  {
+    std::lock_guard run_lock(run_mutex_);
+    run_ = run;
+  }
+  SetState(State::kLive);
+  if (run->detached) return {};
+  client_->keeper().Renewed(this);
+  // The look arms the watch; if it fails the keeper tries again.
+  if (!CheckNow().ok()) client_->keeper().Poke(this);
+  return {};
+}
+
+Result<Session::RunPtr> Session::MakeRun(const agx_start_options& options, const Config& config) {
+  if (options.origin != nullptr) {
+    if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
+  }
+  if (options.lease_ms != 0 && (options.lease_ms < 100 || options.lease_ms > 86400000)) {
+    return Status(AGX_EINVAL, "agx_start_options.lease_ms is to be 100 to 86400000, or 0");
+  }
+  auto run = std::make_shared<Run>();
+  run->token = NewToken();
+  run->origin = options.origin != nullptr ? options.origin : kDefaultOrigin;
+  run->lease_ms = options.lease_ms != 0 ? options.lease_ms : config.lease_ms;
+  run->detached = options.detached != 0;
+  return run;
+}
+
+Status Session::StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome) {
+  std::string body = BeginBody(session_id_);
+  EventFields begin = MakeEvent("begin", run->origin, body);
+  StartRequest request;
+  request.key = key_;
+  request.live_key = live_key_;
+  request.token = run->token;
+  request.lease_ms = run->lease_ms;
+  request.expire_ms = client_->config().expire_ms;
+  request.mode = mode;
+  request.begin = begin.entry();
+  TimePoint asked = Clock::now();
+  Status status = client_->store().Start(request, outcome);
+  if (status.ok() && *outcome != StartOutcome::kBusy) {
+    run->leased_until = asked + Millis(run->lease_ms);
+  }
+  return status;
+}
+
+Status Session::BeginKeeping(const RunPtr& run) {
+  if (Status status = client_->keeper().EnsureRunning(); !status.ok()) return status;
+  Status status = client_->store().Watch(live_key_, Store::KeyKind::kFlag, this);
+  watched_ = status.ok();
+  if (!watched_) return status;
+  client_->keeper().Add(shared_from_this(), Millis(run->lease_ms / 3));
+  return {};
+}
+
+void Session::EndKeeping() noexcept {
+  if (watched_) client_->store().Unwatch(live_key_, this);
+  watched_ = false;
+  client_->keeper().Remove(this);
+}
+
+Session::RunPtr Session::run() const {
+  std::lock_guard lock(run_mutex_);
+  return run_;
+}
+
+Status Session::Stop(int64_t grace_ms) {
+  std::lock_guard lock(start_mutex_);
+  State before = state();
+  if (before == State::kTakenOver) return TakenOver();
+  bool ours = before == State::kLive || before == State::kCanceled;
+  RunPtr run = this->run();
+  std::string_view origin = ours ? std::string_view(run->origin) : kDefaultOrigin;
+  EventFields end = MakeEvent("end", origin, {});
+  StopRequest request;
+  request.key = key_;
+  request.live_key = live_key_;
+  if (ours) request.token = run->token;
+  request.end = end.entry();
+  request.grace_ms = grace_ms < 0 ? kDefaultGraceMs : std::min(grace_ms, kLongestWaitMs);
+  StopOutcome outcome = StopOutcome::kAbsent;
+  if (Status status = client_->store().Stop(request, &outcome); !status.ok()) return status;
+  if (outcome == StopOutcome::kTakenOver) {
+    EndKeeping();
+    SetState(State::kTakenOver);
+    return TakenOver();
+  }
+  if (ours) {
+    EndKeeping();
+    SetState(State::kStopped);
+  }
+  if (outcome == StopOutcome::kAbsent) {
+    return {AGX_NOT_LIVE, Cat("there is no session ", key_)};
+  }
+  return {};
+}
+
+// --- Adding
+
+Status Session::Add(const char* type, const char* origin, const char* body, EntryId* id) {
+  agx_new_event event{type, origin, body};
+  size_t length = 0;
+  if (Status status = CheckEvent(event, &length); !status.ok()) return status;
+  if (state() == State::kTakenOver) return TakenOver();
+  EventFields fields = FieldsOf(event, length);
+  return client_->store().Add(key_, fields.entry(),
+                              static_cast<uint64_t>(client_->config().max_length), id);
+}
+
+Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
+  *added = 0;
+  std::vector<EventFields> fields;
+  fields.reserve(events.size());
+  std::vector<NewEntry> entries;
+  entries.reserve(events.size());
+  for (const agx_new_event& event : events) {
+    size_t length = 0;
+    if (Status status = CheckEvent(event, &length); !status.ok()) {
+      return {status.code(), Cat("event ", fields.size(), ": ", status.message())};
+    }
+    entries.push_back(fields.emplace_back(FieldsOf(event, length)).entry());
+  }
+  if (state() == State::kTakenOver) return TakenOver();
+  return client_->store().AddMany(key_, entries,
+                                  static_cast<uint64_t>(client_->config().max_length), ids, added);
+}
+
+// --- The live flag
+
+Status Session::IsLive(bool* live) {
+  LiveFlag flag;
+  Status status = client_->store().Live(live_key_, &flag);
+  *live = flag.present;
+  return status;
+}
+
+Status Session::Renew() {
+  bool present = false;
+  Status status = client_->store().Extend(live_key_, client_->config().lease_ms, &present);
+  if (status.ok() && !present) return {AGX_NOT_LIVE, Cat("the session ", key_, " is not live")};
+  return status;
+}
+
+Status Session::Cancel(bool* was_live) { return client_->store().Cancel(live_key_, was_live); }
+
+bool Session::IsCanceled() const {
+  State now = state();
+  return now == State::kCanceled || now == State::kTakenOver;
+}
+
+Status Session::WaitCanceled(TimePoint deadline) {
+  RunPtr run = this->run();
+  bool watched = run != nullptr && !run->detached;
+  waiters_.fetch_add(1);
+  Status status;
+  for (;;) {
+    uint32_t ticket = bell_.ticket();
+    State now = state();
+    if (client_->closed()) {
+      status = Client::ClosedStatus();
+    } else if (closed_) {
+      status = {AGX_ECLOSED, "the session handle was closed"};
+    } else if (now == State::kTakenOver) {
+      status = TakenOver();
+    } else if (now == State::kLive && watched) {
+      // Whoever waits looks at the flag itself, which saves a hop through the keeper.
+      if (changed_.exchange(false) && !CheckNow().ok()) client_->keeper().Poke(this);
+      if (state() != now) continue;
+      if (bell_.Wait(ticket, deadline)) continue;
+      status = {AGX_TIMEOUT, "not cancelled yet"};
+    } else if (now != State::kCanceled) {
+      status = {AGX_NOT_LIVE, "this handle has not started the session, or has stopped it"};
+    }
+    break;
+  }
+  waiters_.fetch_sub(1);
+  if (changed_) client_->keeper().Poke(this);
+  return status;
+}
+
+void Session::Changed() noexcept {
+  changed_ = true;
+  if (waiters_.load() != 0 || client_->closed()) {
+    bell_.Ring();
+  } else {
+    client_->keeper().Poke(this);
+  }
+}
+
+Lease Session::LeaseOf(const Run& run) const {
+  Lease lease;
+  lease.key = key_;
+  lease.live_key = live_key_;
+  lease.token = run.token;
+  lease.lease_ms = run.lease_ms;
+  lease.expire_ms = client_->config().expire_ms;
+  return lease;
+}
+
+Status Session::CheckNow() {
+  RunPtr run = this->run();
+  Lease lease = LeaseOf(*run);
+  TimePoint asked = Clock::now();
+  Status status = client_->store().Check({&lease, 1});
+  if (status.ok()) Learn(run, lease, asked);
+  return status;
+}
+
+// What the store said of the run's flag, some time after `asked`.
+void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint asked) {
+  if (state() != State::kLive || run != this->run()) return;
+  switch (lease.state) {
+    case LeaseState::kOther:
+      return SetState(State::kTakenOver);
+    case LeaseState::kAbsent:
+      return LearnAbsent(run, asked);
+    case LeaseState::kLost:
+      return TakeBack(run);  // the store forgot everything, which is no cancel
+    case LeaseState::kOwn:
+    case LeaseState::kUnknown:
+      return;
+  }
+}
+
+// The flag is gone. It was taken, unless the lease had time to run out because the store could not be reached or this process was
+// stopped: then it is taken back, if nobody else has it.
+void Session::LearnAbsent(const RunPtr& run, TimePoint asked) {
+  if (asked < run->leased_until.load()) return SetState(State::kCanceled);
+  TakeBack(run);
+}
+
+void Session::TakeBack(const RunPtr& run) {
+  StartOutcome outcome = StartOutcome::kBusy;
+  Status status = StartAs(run, StartMode::kResume, &outcome);
+  if (status.ok() && outcome == StartOutcome::kBusy) return SetState(State::kTakenOver);
+  // Looks again, because it failed or to arm the watch.
+  changed_ = true;
+  client_->keeper().Poke(this);
+}
+
+void Session::SetState(State state) noexcept {
+  state_.store(state, std::memory_order_release);
+  bell_.Ring();
+}
+
+}  // namespace agx

@@ -1,0 +1,102 @@
+// An identity {scope, user, session id}, and what a producer does to it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "base/status.h"
+#include "core/client.h"
+#include "store/store.h"
+
+namespace agx {
+
+class Session final : public Watcher, public std::enable_shared_from_this<Session> {
+ public:
+  // Null and a status if the id is not valid.
+  static Result<std::shared_ptr<Session>> Open(std::shared_ptr<Client> client, int64_t scope,
+                                               int64_t user, const char* session_id);
+  ~Session();
+
+  Status Start(const agx_start_options& options);
+  Status Stop(int64_t grace_ms);
+  Status Add(const char* type, const char* origin, const char* body, EntryId* id);
+  Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
+  Status IsLive(bool* live);
+  Status Renew();
+  Status Cancel(bool* was_live);
+
+  // No I/O. Cancelled or taken over.
+  bool IsCanceled() const;
+  // AGX_OK: it was cancelled.
+  Status WaitCanceled(TimePoint deadline);
+
+  // Wakes whoever waits and stops renewing: the handle is being closed.
+  void Close() noexcept;
+
+  void Changed() noexcept override;
+
+  const std::shared_ptr<Client>& client() const { return client_; }
+  std::string_view key() const { return key_; }
+  std::string_view live_key() const { return live_key_; }
+
+ private:
+  friend class Keeper;
+
+  enum class State : uint32_t { kIdle, kLive, kCanceled, kTakenOver, kStopped };
+
+  Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id);
+
+  // What one start made of this handle. Shared with whoever is asking the store about it, since the next start replaces it.
+  struct Run {
+    std::string token;
+    std::string origin;
+    int64_t lease_ms = 0;
+    bool detached = false;
+    std::atomic<TimePoint> leased_until{TimePoint::min()};
+  };
+  using RunPtr = std::shared_ptr<Run>;
+
+  static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
+  Status StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome);
+  Status BeginKeeping(const RunPtr& run);
+  void EndKeeping() noexcept;
+  RunPtr run() const;
+  Lease LeaseOf(const Run& run) const;
+  void Learn(const RunPtr& run, const Lease& lease, TimePoint asked);
+  void LearnAbsent(const RunPtr& run, TimePoint asked);
+  void TakeBack(const RunPtr& run);
+  Status CheckNow();
+  void SetState(State state) noexcept;
+  State state() const { return state_.load(std::memory_order_acquire); }
+
+  const std::shared_ptr<Client> client_;
+  const std::string live_key_;
+  const std::string_view key_;  // the part of live_key_ that is the stream's
+  const std::string_view session_id_;
+
+  std::mutex start_mutex_;  // one Start, Stop or Close at a time
+  bool watched_ = false;
+
+  mutable std::mutex run_mutex_;
+  RunPtr run_;  // null until the first start
+
+  std::atomic<State> state_{State::kIdle};
+  std::atomic<bool> changed_{false};  // the flag is to be looked at
+  std::atomic<uint32_t> waiters_{0};
+  std::atomic<bool> closed_{false};
+  Bell bell_;
+
+  // The keeper's.
+  Session* keeper_next_ = nullptr;
+  bool keeper_poked_ = false;
+  bool keeper_renews_ = false;
+  Keeper::Renewals::iterator keeper_renewal_;
+};
+
+}  // namespace agx
