@@ -44,8 +44,8 @@ if(TARGET agx)
       file(RPATH_REMOVE FILE \"\$ENV{DESTDIR}/usr/${CMAKE_INSTALL_BINDIR}/agx\")
     endif()" COMPONENT tools)
 
-  # Wherever beside the sources they lie.
-  file(GLOB_RECURSE AGX_MAN CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx*.1)
+  # Globbed for those that are there.
+  file(GLOB AGX_MAN CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/agx.1)
   file(GLOB_RECURSE AGX_BASH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx.bash)
   file(GLOB_RECURSE AGX_ZSH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/_agx)
   file(GLOB_RECURSE AGX_FISH CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tools/agx.fish)

@@ -41,7 +41,6 @@ target_compile_options(
             -Wconversion
             -Wno-sign-conversion
             -Wformat=2
-            $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
             $<$<COMPILE_LANGUAGE:CXX>:-Woverloaded-virtual>
             $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes>
             $<$<BOOL:${AGX_WERROR}>:-Werror>)
