@@ -9,7 +9,8 @@
 #include <cstdlib>
 #include <functional>
 #include <new>
-#include <optional>
+
+#include "support/wait.h"
 
 namespace {
 
@@ -127,6 +128,30 @@ TEST(MemoryStoreTest, ManyAbandonedKeysAreForgotten) {
     ASSERT_TRUE(store->Scan("", "", &cursor, &keys).ok());
   } while (!keys.empty() && Clock::now() < deadline);
   EXPECT_TRUE(keys.empty());
+}
+
+TEST(MemoryStoreTest, HoweverManyKeysExpireAtOnceNoneIsSeen) {
+  auto store = OpenMemoryStore("a");
+  constexpr int kKeys = 500;
+  StartRequest start;
+  start.token = "t";
+  start.lease_ms = 20;
+  start.begin = kEntry;
+  for (int i = 0; i < kKeys; ++i) {
+    std::string key = Cat("s", i);
+    std::string live = key + ":live";
+    start.key = key;
+    start.live_key = live;
+    StartOutcome outcome{};
+    ASSERT_TRUE(store->Start(start, &outcome).ok());
+  }
+  TimePoint expired = DeadlineAfter(start.lease_ms);
+  ASSERT_TRUE(test::WaitUntil([&] { return Clock::now() > expired; }));
+  for (int i = kKeys - 1; i >= 0; --i) {
+    LiveFlag flag;
+    ASSERT_TRUE(store->Live(Cat("s", i, ":live"), &flag).ok());
+    ASSERT_FALSE(flag.present) << i;
+  }
 }
 
 // The call is tried with one allocation more each time, until it succeeds.
