@@ -281,7 +281,7 @@ class Demo {
 
  private:
   bool ShowAnswer() {
-    Say(Look::kStrong, "1. An agent is asked: " + std::string(kQuestion));
+    SayTitle("1. An agent is asked: " + std::string(kQuestion));
     Pause(1000);
     Producer producer(stage_, false);
     Follower follower(stage_);
@@ -312,7 +312,7 @@ class Demo {
 
   bool ShowCancel() {
     stage_->name.id += "-2";
-    Say(Look::kStrong, "2. Another run, and somebody cancels it");
+    SayTitle("2. Another run, and somebody cancels it");
     Pause(1000);
     Producer producer(stage_, true);
     Follower follower(stage_);
@@ -324,7 +324,7 @@ class Demo {
       if (follower.lines().size() != kCancelAt) return;
       canceled = Clock::now();
       if (!Cancel()) stage_->over = true;
-      Notice("cancel, from elsewhere");
+      Notice("somebody else cancels the run");
     });
     if (!ended) stage_->over = true;
     const agx_status produced = producer.Join();
@@ -356,11 +356,15 @@ class Demo {
   }
 
   void Say(Look look, std::string_view text) {
-    if (said_) out_.buffer() += '\n';
-    said_ = true;
     page_.Open({" ", " "}, look, &out_.buffer());
     page_.Grow(text, &out_.buffer());
     page_.Close(&out_.buffer());
+    Flush();
+  }
+
+  void SayTitle(std::string_view text) {
+    out_.buffer() += '\n';
+    Say(Look::kStrong, text);
     out_.buffer() += '\n';
     Flush();
   }
@@ -393,7 +397,6 @@ class Demo {
   Page page_;
   Pretty pretty_;
   Output out_;
-  bool said_ = false;
   std::string error_;
 };
 

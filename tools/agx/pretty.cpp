@@ -81,7 +81,9 @@ void Pretty::ShowEnded(std::string* out) {
 }
 
 void Pretty::ShowNotice(std::string_view text, std::string* out) {
-  page_.Line(kNotice, Look::kNotice, Folded(text), out);
+  page_.Open(kNotice, Look::kNotice, out);
+  page_.Grow(text, out);
+  page_.Close(out);
 }
 
 void Pretty::ShowBegin(int64_t time, std::string* out) {

@@ -20,7 +20,7 @@ class Pretty {
   void Show(const agx_event* event, std::string* out);
   // The session ended; nothing if its `end` was shown already.
   void ShowEnded(std::string* out);
-  // A line of our own, between those of events; text that grows goes on after it.
+  // Something of our own, between the lines of events; text that grows goes on after it.
   void ShowNotice(std::string_view text, std::string* out);
   // Ends the line that is being written, if there is one.
   void EndLine(std::string* out) { page_.Close(out); }

@@ -241,7 +241,8 @@ Status Connection::Lost(std::string_view why) const {
 Status Connection::Broken(const Sink& sink) const {
   if (sink.out_of_memory()) return {AGX_ENOMEM, "out of memory"};
   return {AGX_EPROTOCOL, Cat(Describe(config_), " sent what is not the reply of a Redis server (",
-                             parser_.error(), "); is it one?")};
+                             parser_.refused() ? "of another shape than was asked for" : parser_.error(),
+                             "); is it one?")};
 }
 
 Status Connection::Execute(const Commands& commands, Sink* sink) {

@@ -545,6 +545,7 @@ void RedisStore::Close() noexcept {
   commands_.Close();
   reads_.Close();
   bell_.Close();
+  bell_.RingAll();
 }
 
 }  // namespace redis

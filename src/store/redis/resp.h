@@ -149,7 +149,8 @@ class Parser {
   bool Feed(const char* bytes, size_t size);
   // Parses on until a reply is complete.
   Outcome Next(Sink* sink);
-  // Why it is broken.
+  // Why it is broken: a sink refused a part, or
+  bool refused() const;
   const char* error() const;
 
  private:

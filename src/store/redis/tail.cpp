@@ -40,8 +40,8 @@ class RedisTail::ReplySink final : public Sink {
     ++replies_;
   }
   bool String(const redisReadTask& task, std::string_view text) override {
-    int key_depth = is_xread() ? 1 : -1;
-    return Depth(task) == key_depth || builder().String(task, text);
+    bool is_key = is_xread() && Depth(task) == 2;
+    return is_key || builder().String(task, text);
   }
   bool Array(const redisReadTask& task, size_t size) override {
     // XREAD: [[key, entries]], of one stream.
