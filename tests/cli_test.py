@@ -1,0 +1,1091 @@
+#!/usr/bin/env python3
+# The command line, from outside: on a Redis of its own, in memory, in pipes and on terminals.
+# ctest-labels: redis
+# ctest-timeout: 240
+#
+# Usage: cli_test.py [--agx PATH] [--redis-server PATH] [unittest's own arguments]
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import unittest
+
+SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DEADLINE = 30.0
+COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "ls", "version"]
+
+options = argparse.Namespace()
+
+
+def wait_for(what, condition, deadline=DEADLINE):
+    """The condition's first value that is true."""
+    until = time.monotonic() + deadline
+    while time.monotonic() < until:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.005)
+    raise AssertionError("did not come: " + what)
+
+
+class Redis:
+    """A plain client: what it writes owes nothing to libagx."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(DEADLINE)
+        try:
+            self.socket.connect(path)
+        except OSError:
+            self.socket.close()
+            raise
+        self.file = self.socket.makefile("rb")
+
+    def __call__(self, *words):
+        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        parts = [b"*%d\r\n" % len(words)] + [b"$%d\r\n%s\r\n" % (len(w), w) for w in words]
+        self.socket.sendall(b"".join(parts))
+        return self.reply()
+
+    def reply(self):
+        line = self.file.readline()[:-2]
+        kind, rest = line[:1], line[1:]
+        if kind == b"+":
+            return rest.decode()
+        if kind == b"-":
+            raise RuntimeError(rest.decode())
+        if kind == b":":
+            return int(rest)
+        if kind == b"$":
+            return None if rest == b"-1" else self.file.read(int(rest) + 2)[:-2]
+        if kind == b"*":
+            return None if rest == b"-1" else [self.reply() for _ in range(int(rest))]
+        raise RuntimeError("unexpected reply %r" % line)
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
+
+class Server:
+    def __init__(self, keeps="no"):
+        self.directory = tempfile.mkdtemp(prefix="agx-cli-")
+        self.path = os.path.join(self.directory, "s")
+        self.url = "unix://" + self.path
+        self.keeps = keeps
+        self.log = open(os.path.join(self.directory, "log"), "wb")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            [options.redis_server, "--port", "0", "--unixsocket", self.path, "--save", "",
+             "--appendonly", self.keeps, "--appendfsync", "always", "--dir", self.directory],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        wait_for("the server", self.answers)
+
+    def answers(self):
+        if self.process.poll() is not None:
+            raise AssertionError("redis-server ended")
+        try:
+            client = Redis(self.path)
+        except OSError:
+            return False
+        with contextlib.closing(client), contextlib.suppress(RuntimeError):  # still loading
+            return client("PING") == "PONG"
+        return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        self.kill()
+        self.log.close()
+        shutil.rmtree(self.directory)
+
+
+server = None
+
+
+def setUpModule():
+    global server
+    server = Server()
+
+
+def tearDownModule():
+    server.close()
+
+
+def environment(**extra):
+    env = {k: v for k, v in os.environ.items()
+           if k not in ("AGX_URL", "NO_COLOR", "COLUMNS", "LC_ALL", "LC_CTYPE", "LANG")}
+    env.update({"TERM": "xterm-256color", "TZ": "UTC"})
+    env.update({k: v for k, v in extra.items() if v is not None})
+    return env
+
+
+def agx(*words, stdin=b"", url=None, env=None):
+    """Runs it to its end, with a pipe on each side."""
+    command = [options.agx] + [os.fsencode(w) for w in words]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=DEADLINE,
+                          env=environment(AGX_URL=url or server.url, **(env or {})))
+
+
+class Piped:
+    """One that runs meanwhile."""
+
+    def __init__(self, *words, url=None):
+        self.process = subprocess.Popen(
+            [options.agx] + list(words), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=environment(AGX_URL=url or server.url))
+
+    def line(self):
+        """The next line of its output, when it is there."""
+        text = b""
+        until = time.monotonic() + DEADLINE
+        while not text.endswith(b"\n"):
+            left = until - time.monotonic()
+            if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                raise AssertionError("no line came; so far %r" % text)
+            byte = os.read(self.process.stdout.fileno(), 1)
+            if not byte:
+                raise AssertionError("it ended: %r" % self.process.stderr.read())
+            text += byte
+        return text.decode().rstrip("\n")
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def end(self):
+        """Its status, what is left of its output, and its messages."""
+        out, err = self.process.communicate(timeout=DEADLINE)
+        return self.process.returncode, out, err.decode()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for file in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if file and not file.closed:
+                with contextlib.suppress(OSError):
+                    file.close()
+
+
+class Terminal:
+    """One whose standard streams are a terminal."""
+
+    def __init__(self, *words, url=None, columns=80, env=None, stderr=None):
+        self.master, slave = pty.openpty()
+        self.resize(columns)
+        self.process = subprocess.Popen(
+            [options.agx] + list(words), stdin=slave, stdout=slave, stderr=stderr or slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env=environment(AGX_URL=url or server.url, **(env or {})))
+        os.close(slave)
+        self.seen = ""
+        self.raw = b""
+
+    def resize(self, columns):
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+
+    def more(self, left):
+        """False at the end."""
+        if not select.select([self.master], [], [], max(0, left))[0]:
+            raise AssertionError("nothing more came after %r" % self.seen)
+        try:
+            data = os.read(self.master, 65536)
+        except OSError:  # EIO: nobody holds the other side any more
+            return False
+        self.raw += data
+        self.seen = self.raw.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(data)
+
+    def until(self, text):
+        until = time.monotonic() + DEADLINE
+        while text not in self.seen:
+            if not self.more(until - time.monotonic()):
+                raise AssertionError("%r is not in %r" % (text, self.seen))
+        return self.seen
+
+    def end(self):
+        until = time.monotonic() + DEADLINE
+        while self.more(until - time.monotonic()):
+            pass
+        return self.process.wait(DEADLINE), self.seen
+
+    def key(self, byte):
+        os.write(self.master, byte)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self.master)
+
+
+class Case(unittest.TestCase):
+    counter = 0
+
+    def setUp(self):
+        self.redis = Redis(server.path)
+        self.addCleanup(self.redis.close)
+        Case.counter += 1
+        self.id = "s%d" % Case.counter
+        self.name = "1/42/" + self.id
+        self.key = "agx:1:42:" + self.id
+
+    def ok(self, *words, **more):
+        done = agx(*words, **more)
+        self.assertEqual((done.returncode, done.stderr.decode()), (0, ""))
+        return done.stdout.decode()
+
+    def fails(self, status, *words, says="", **more):
+        done = agx(*words, **more)
+        message = done.stderr.decode()
+        self.assertEqual(done.returncode, status, message)
+        self.assertIn(says, message)
+        for line in message.splitlines():
+            self.assertTrue(line.startswith("agx: "), message)
+        return done.stdout.decode()
+
+    def write(self, *fields):
+        """An entry as another program writes it."""
+        return self.redis("XADD", self.key, "*", *fields).decode()
+
+    def write_event(self, kind, body=None, origin="other"):
+        fields = ["type", kind, "origin", origin]
+        if body is not None:
+            fields += ["body", body if isinstance(body, (str, bytes)) else json.dumps(body)]
+        return self.write(*fields)
+
+    def write_session(self, *bodies):
+        self.write_event("begin", {"session_id": self.id})
+        for body in bodies:
+            self.write_event("event", body)
+        self.write_event("end")
+
+
+class Usage(Case):
+    def test_help_of_everything(self):
+        text = self.ok("--help")
+        for command in COMMANDS:
+            self.assertIn("\n  %s " % command, text)
+        self.assertEqual(text, self.ok("-h"))
+        for command in COMMANDS:
+            help_text = self.ok(command, "--help")
+            self.assertTrue(help_text.startswith("usage: agx " + command), help_text)
+            self.assertEqual(help_text, self.ok("--help", command))
+            self.assertIn("--url URL", help_text)
+
+    def test_version(self):
+        self.assertRegex(self.ok("version"), r"^agx \d+\.\d+\.\d+, libagx \d+\.\d+\.\d+")
+
+    def test_wrong_words(self):
+        for words, says in (
+                ([], "which command"),
+                (["dance"], 'no command "dance"'),
+                (["start"], "usage: agx start SCOPE/USER/SESSION"),
+                (["start", "1/2/a", "1/2/b"], '"1/2/b" is too much'),
+                (["start", "1/2/a", "--nonsense"], "no option --nonsense for agx start"),
+                (["start", "1/2/a", "-x"], "no option -x"),
+                (["--nonsense", "start"], "no option --nonsense"),
+                (["--pretty", "listen", "1/2/a"], "--pretty has to come after the command"),
+                (["start", "1/2/a", "--origin"], "--origin needs a value"),
+                (["start", "1/2/a", "--take-over=1"], "--take-over takes no value"),
+                (["version", "1"], "too much"),
+                (["--color=blue", "listen", "1/2/a"], "auto, always or never"),
+                (["start", "1/2/a", "--lease", "0.01"], "from 0.1 to 86400"),
+                (["start", "1/2/a", "--lease", "-1"], "not negative"),
+                (["stop", "1/2/a", "--grace", "soon"], '"soon"'),
+                (["listen", "1/2/a", "--wait", "1.5s"], '"1.5s"'),
+                (["listen", "1/2/a", "--timeout", "nan"], '"nan"'),
+                (["listen", "1/2/a", "--limit", "0"], "from 1 on"),
+                (["listen", "1/2/a", "--pretty", "--json"], "do not go together"),
+                (["listen", "1/2/a", "--after", "yesterday"], ""),
+                (["add", "1/2/a"], "--type TYPE is needed"),
+                (["add", "1/2/a", "--type", "t", "--lines", "--body", "{}"],
+                 "do not go together")):
+            with self.subTest(words=words):
+                self.fails(2, *words, says=says)
+
+    def test_session_names(self):
+        for name in ("", "1", "1/2", "1/2/", "a/2/x", "1/b/x", "1.0/2/x", "/2/x", "1//x",
+                     " 1/2/x", "9223372036854775808/2/x", "1/2/x:live", "1/2/" + "x" * 513,
+                     b"1/2/\xff"):
+            with self.subTest(name=name):
+                self.fails(2, "start", name)
+        for scope in ("x", "1/x", "1/2/x", "-9223372036854775808"):
+            with self.subTest(scope=scope):
+                self.fails(2, "ls", scope)
+
+    def test_names_with_any_character(self):
+        for name, key in (("-1/-2/x", "agx:-1:-2:x"), ("1/2/a/b//c", "agx:1:2:a/b//c"),
+                          ("1/2/a:b*c?[d]", "agx:1:2:a:b*c?[d]"),
+                          ("1/2/--help", "agx:1:2:--help"), ("1/2/\n\U0001f600", "agx:1:2:\n😀")):
+            with self.subTest(name=name):
+                self.ok("start", name)
+                self.assertEqual(self.redis("EXISTS", key + ":live"), 1)
+                self.ok("stop", name)
+
+    def test_where_options_may_stand(self):
+        for i, words in enumerate((
+                ["--url", server.url, "--prefix", "p", "start", "N"],
+                ["--url=" + server.url, "--prefix=p", "start", "N"],
+                ["start", "--url", server.url, "N", "--prefix", "p"],
+                ["start", "--prefix=p", "--url", server.url, "--", "N"],
+                ["--prefix", "q", "--url", server.url, "--", "start", "N"],
+                ["--prefix", "q", "start", "N", "--url=" + server.url, "--prefix=p"])):
+            with self.subTest(words=words):
+                session = "where%d" % i
+                words = ["1/2/" + session if w == "N" else w for w in words]
+                self.ok(*words, url="redis://127.0.0.1:1")
+                prefix = "q" if "q" in words and "--prefix=p" not in words else "p"
+                self.assertEqual(self.redis("EXISTS", "%s:1:2:%s:live" % (prefix, session)), 1)
+
+    def test_unreachable(self):
+        for command in (["start", "1/2/a"], ["stop", "1/2/a"], ["cancel", "1/2/a"],
+                        ["live", "1/2/a"], ["add", "1/2/a", "--type", "t"],
+                        ["listen", "1/2/a"], ["ls"]):
+            with self.subTest(command=command):
+                self.fails(3, *command, "--url", "unix:///nowhere/at/all", says="/nowhere/at/all")
+        self.fails(3, "--url", "redis://127.0.0.1:1", "demo", says="127.0.0.1:1")
+        for url in ("gopher://x", "redis://h:port", "redis://h?nonsense=1"):
+            self.fails(2, "--url", url, "ls")
+
+    def test_output_that_cannot_be_written(self):
+        with open("/dev/full", "wb") as full:
+            for command in (["version"], ["--help"], ["add", self.name, "--type", "t"]):
+                done = subprocess.run([options.agx] + command, stdout=full,
+                                      stderr=subprocess.PIPE, timeout=DEADLINE,
+                                      env=environment(AGX_URL=server.url))
+                self.assertEqual(done.returncode, 4)
+                self.assertIn(b"agx: cannot write to standard output", done.stderr)
+
+    def test_closed_descriptors_do_not_become_connections(self):
+        self.ok("start", self.name)
+        closed = subprocess.run(
+            ["sh", "-c", 'exec "$0" listen "$1" --timeout 0 >&- 2>&- <&-', options.agx, self.name],
+            timeout=DEADLINE, env=environment(AGX_URL=server.url))
+        self.assertEqual(closed.returncode, 4)
+        self.assertEqual(self.redis("XLEN", self.key), 1)
+
+
+class Control(Case):
+    def test_from_start_to_stop(self):
+        self.fails(1, "live", self.name)
+        self.assertEqual(self.ok("start", self.name), "")
+        self.assertEqual(self.ok("live", self.name), "")
+        self.assertTrue(1 <= self.redis("PTTL", self.key + ":live") <= 15000)
+        [[_, begin]] = self.redis("XRANGE", self.key, "-", "+")
+        self.assertEqual(begin, [b"type", b"begin", b"origin", b"opale", b"body",
+                                 b'{"session_id": "%s"}' % self.id.encode()])
+        identifier = self.ok("add", self.name, "--type", "event", "--body", '{"a": 1}').strip()
+        self.ok("add", self.name, "--type=note", "--origin=me")
+        [_, [added, event], [_, note]] = self.redis("XRANGE", self.key, "-", "+")
+        self.assertEqual(added.decode(), identifier)
+        self.assertEqual(event, [b"type", b"event", b"origin", b"cli", b"body", b'{"a": 1}'])
+        self.assertEqual(note, [b"type", b"note", b"origin", b"me"])
+        self.assertEqual(self.ok("stop", self.name, "--grace", "2.5"), "")
+        self.assertEqual(self.redis("XREVRANGE", self.key, "+", "-", "COUNT", "1")[0][1][:2],
+                         [b"type", b"end"])
+        self.assertTrue(1 <= self.redis("PTTL", self.key) <= 2500)
+        self.fails(1, "live", self.name)
+
+    def test_start_of_one_that_is_live(self):
+        self.ok("start", self.name, "--lease", "60", "--origin", "x")
+        self.assertTrue(15000 < self.redis("PTTL", self.key + ":live") <= 60000)
+        self.fails(5, "start", self.name)
+        self.ok("start", self.name, "--take-over")
+        self.assertEqual(self.redis("XLEN", self.key), 1)
+
+    def test_start_afresh(self):
+        self.ok("start", self.name)
+        self.ok("stop", self.name)
+        self.ok("start", self.name)
+        self.assertEqual(self.redis("PTTL", self.key), -1)
+        self.assertEqual(self.redis("XLEN", self.key), 1)
+
+    def test_lease_runs_out_and_adding_renews_it(self):
+        self.ok("start", self.name, "--lease", "0.3")
+        wait_for("its end", lambda: agx("live", self.name).returncode == 1)
+        self.ok("start", self.name, "--lease", "5")
+        self.ok("add", self.name, "--type", "t")
+        self.assertTrue(5000 < self.redis("PTTL", self.key + ":live") <= 15000)
+        self.ok("add", self.name, "--type", "t", "--lease=100")
+        self.assertTrue(15000 < self.redis("PTTL", self.key + ":live") <= 100000)
+
+    def test_stop_and_cancel_of_what_is_not_there(self):
+        self.fails(1, "stop", self.name, says=self.name)
+        self.fails(1, "cancel", self.name, says="was not live")
+
+    def test_cancel(self):
+        self.ok("start", self.name)
+        self.assertEqual(self.ok("cancel", self.name), "")
+        self.fails(1, "live", self.name)
+        self.fails(1, "cancel", self.name)
+
+    def test_a_flag_of_another_program(self):
+        self.redis("SET", self.key + ":live", "1")
+        self.ok("live", self.name)
+        self.ok("add", self.name, "--type", "t")
+        self.assertEqual(self.redis("PTTL", self.key + ":live"), -1)
+
+    def test_live_says_so_on_a_terminal(self):
+        with Terminal("live", self.name) as terminal:
+            self.assertEqual(terminal.end(), (1, "not live\n"))
+
+    def test_a_key_of_another_type(self):
+        self.redis("SET", self.key, "in the way")
+        self.fails(4, "add", self.name, "--type", "t", says=self.key)
+
+
+class List(Case):
+    def test_filters(self):
+        for name in ("7/1/a", "7/1/b", "7/2/c", "8/1/d"):
+            self.ok("start", name, "--prefix", "list")
+        ls = lambda *words: sorted(self.ok("ls", "--prefix", "list", *words).split())
+        self.assertEqual(ls(), ["7/1/a", "7/1/b", "7/2/c", "8/1/d"])
+        self.assertEqual(ls("7"), ["7/1/a", "7/1/b", "7/2/c"])
+        self.assertEqual(ls("7/1"), ["7/1/a", "7/1/b"])
+        self.assertEqual(self.ok("ls", "7/2", "--json", "--prefix", "list"),
+                         '{"scope":7,"user":2,"session":"c"}\n')
+        self.fails(1, "ls", "9", "--prefix", "list")
+        self.fails(1, "ls", "-7", "--prefix", "list")
+
+    def test_names_that_would_not_stay_on_a_line(self):
+        for session in ('a\nb', '"quoted"', "\x1b[31m", "é x"):
+            self.ok("start", "1/1/" + session, "--prefix", "odd")
+        lines = self.ok("ls", "--prefix", "odd").splitlines()
+        self.assertEqual(sorted(lines), sorted(
+            ['1/1/"a\\u000ab"', '1/1/"\\"quoted\\""', '1/1/"\\u001b[31m"', "1/1/é x"]))
+        found = [json.loads(line)["session"]
+                 for line in self.ok("ls", "--json", "--prefix", "odd").splitlines()]
+        self.assertEqual(sorted(found), sorted(['a\nb', '"quoted"', "\x1b[31m", "é x"]))
+
+
+class Add(Case):
+    def bodies(self):
+        return [dict(zip(fields[::2], fields[1::2])).get(b"body")
+                for _, fields in self.redis("XRANGE", self.key, "-", "+")]
+
+    def test_body_from_standard_input(self):
+        self.ok("add", self.name, "--type", "t", "--body", "-", stdin=b' {"a":\n "\xc3\xa9"}\n')
+        self.assertEqual(self.bodies(), [b'{"a":\n "\xc3\xa9"}'])
+
+    def test_bad_bodies(self):
+        for body in ("", "{", "{} {}", "nonsense", b'"\xff"', "[" * 513 + "]" * 513):
+            with self.subTest(body=body):
+                self.fails(2, "add", self.name, "--type", "t", "--body", body)
+        self.fails(2, "add", self.name, "--type", "t", "--body", "-", stdin=b'"\0"', says="NUL")
+        self.fails(2, "add", self.name, "--type", "", "--body", "{}")
+        self.fails(2, "add", self.name, "--type", "t" * 257)
+        self.assertEqual(self.redis("EXISTS", self.key), 0)
+
+    def test_lines(self):
+        ids = self.ok("add", self.name, "--type", "t", "--lines",
+                      stdin=b'1\n\n  \n "two" \r\n{"three":3}').split()
+        self.assertEqual(self.bodies(), [b"1", b'"two"', b'{"three":3}'])
+        self.assertEqual([entry[0].decode() for entry in self.redis("XRANGE", self.key, "-", "+")],
+                         ids)
+        self.assertEqual(self.ok("add", self.name, "--type", "t", "--lines"), "")
+        self.assertEqual(
+            self.ok("add", self.name, "--type", "t", "--lines", "--quiet", stdin=b"4\n"), "")
+
+    def test_many_lines(self):
+        lines = b"".join(b'{"n":%d}\n' % n for n in range(20000))
+        ids = self.ok("add", self.name, "--type", "t", "--lines", stdin=lines).split()
+        self.assertEqual(len(ids), 20000)
+        self.assertEqual(self.bodies(), lines.split())
+
+    def test_a_long_line(self):
+        body = json.dumps("x" * 1000000).encode()
+        self.ok("add", self.name, "--type", "t", "--lines", stdin=body + b"\n1\n")
+        self.assertEqual(self.bodies(), [body, b"1"])
+
+    def test_a_bad_line_says_which(self):
+        for bad in (b"oops", b'"\xff"', b'"\0"'):
+            with self.subTest(bad=bad):
+                self.redis("DEL", self.key)
+                out = self.fails(2, "add", self.name, "--type", "t", "--lines", says="line 4",
+                                 stdin=b"1\n2\n\n" + bad + b"\n5\n")
+                self.assertEqual(self.bodies(), [b"1", b"2"])
+                self.assertEqual(len(out.split()), 2)
+
+    def test_a_slow_pipe_does_not_wait_for_more(self):
+        with Piped("add", self.name, "--type", "t", "--lines") as adding:
+            for n in range(3):
+                adding.write(b"%d\n4" % n)
+                identifier = adding.line()
+                self.assertEqual(self.redis("XREVRANGE", self.key, "+", "-", "COUNT", "1")[0][0],
+                                 identifier.encode())
+                adding.write(b"2\n")
+                adding.line()
+            self.assertEqual(adding.end()[0], 0)
+        self.assertEqual(self.bodies(), [b"0", b"42", b"1", b"42", b"2", b"42"])
+
+    def test_a_silent_pipe_keeps_the_session_live(self):
+        self.ok("start", self.name, "--lease", "0.5")
+        flag = self.key + ":live"
+        with Piped("add", self.name, "--type", "t", "--lines", "--lease", "0.5") as adding:
+            renewals, last = 0, 0
+            until = time.monotonic() + DEADLINE
+            while renewals < 5:
+                self.assertLess(time.monotonic(), until)
+                left = self.redis("PTTL", flag)
+                self.assertNotEqual(left, -2, "it is not live any more")
+                renewals += left > last
+                last = left
+                time.sleep(0.01)
+            self.assertEqual(adding.end()[0], 0)
+
+    def test_nobody_reads_the_ids(self):
+        with Piped("add", self.name, "--type", "t", "--lines") as adding:
+            adding.process.stdout.close()
+            adding.process.stdout = None
+            for n in range(3):
+                adding.write(b"%d\n" % n)
+                wait_for("the event", lambda: self.redis("XLEN", self.key) == n + 1)
+            status, _, messages = adding.end()
+            self.assertEqual((status, messages), (0, ""))
+
+
+class Listen(Case):
+    def test_lines_of_json(self):
+        self.write_event("begin", {"session_id": self.id}, origin="opale")
+        identifier = self.write_event("event", '{"a": "\\u00e9\n"}'.replace("\n", ""), origin="é")
+        self.write_event("odd", b"not json")
+        self.write_event("none")
+        self.write_event("end")
+        lines = [json.loads(line) for line in self.ok("listen", self.name).splitlines()]
+        self.assertEqual(lines[1], {"id": identifier, "type": "event", "origin": "é",
+                                    "body": {"a": "é"}})
+        self.assertEqual([line["body"] for line in lines],
+                         [{"session_id": self.id}, {"a": "é"}, "not json", {}])
+        lines = self.ok("listen", self.name, "--end").splitlines()
+        self.assertEqual(json.loads(lines[-1])["type"], "end")
+
+    def test_follows_at_once(self):
+        with Piped("listen", self.name) as listening:
+            self.write_event("begin", {})
+            self.assertEqual(json.loads(listening.line())["type"], "begin")
+            for n in range(5):
+                identifier = self.write_event("event", {"n": n})
+                self.assertEqual(json.loads(listening.line())["id"], identifier)
+            self.write_event("end")
+            self.assertEqual(listening.end(), (0, b"", ""))
+
+    def test_where_to_begin(self):
+        first = self.write_event("begin", {})
+        second = self.write_event("event", {"n": 2})
+        self.write_event("end")
+        ids = lambda *words: [json.loads(line)["id"]
+                              for line in self.ok("listen", self.name, *words).splitlines()]
+        self.assertEqual(ids(), [first, second])
+        self.assertEqual(ids("--after", "0"), [first, second])
+        self.assertEqual(ids("--after=" + first), [second])
+        self.assertEqual(ids("--after", second), [])
+        self.assertEqual(ids("--limit", "1"), [first])
+
+    def test_only_new(self):
+        self.write_event("begin", {})
+        with Piped("listen", self.name, "--after", "new") as listening:
+            # It is there when its reading is; until then events are too early for it.
+            seen = threading.Event()
+            sent = []
+
+            def feed():
+                while not seen.is_set() and len(sent) < 1000:
+                    with contextlib.closing(Redis(server.path)) as redis:
+                        sent.append(redis("XADD", self.key, "*", "type", "event", "origin",
+                                          "o").decode())
+                    seen.wait(0.05)
+
+            feeder = threading.Thread(target=feed)
+            feeder.start()
+            try:
+                got = json.loads(listening.line())
+            finally:
+                seen.set()
+                feeder.join()
+            self.assertEqual(got["type"], "event")
+            self.assertIn(got["id"], sent)
+
+    def test_outcomes(self):
+        self.fails(1, "listen", self.name, "--wait", "0.1")
+        self.fails(1, "listen", self.name, "--wait", "0")
+        self.write_event("begin", {})
+        self.redis("SET", self.key + ":live", "1")
+        self.fails(7, "listen", self.name, "--timeout", "0.2")
+        self.assertEqual(len(self.fails(7, "listen", self.name, "--timeout", "0").splitlines()), 1)
+        self.redis("PEXPIRE", self.key + ":live", "300")
+        self.fails(8, "listen", self.name)
+
+    def test_a_gap(self):
+        first = self.write_event("begin", {})
+        for n in range(5):
+            self.write_event("event", {"n": n})
+        self.write_event("end")
+        self.redis("XTRIM", self.key, "MAXLEN", "3")
+        out = self.fails(9, "listen", self.name, "--after", first)
+        self.assertEqual([json.loads(line)["body"]["n"] for line in out.splitlines()], [3, 4])
+
+    def test_resumes_where_it_was_killed(self):
+        got = []
+        sent = [self.write_event("begin", {})]
+        with Piped("listen", self.name) as listening:
+            for n in range(10):
+                sent.append(self.write_event("event", {"n": n}))
+            for _ in range(6):
+                got.append(json.loads(listening.line())["id"])
+            listening.process.kill()
+        for n in range(5):
+            sent.append(self.write_event("event", {"n": n}))
+        self.write_event("end")
+        rest = self.ok("listen", self.name, "--after", got[-1])
+        got += [json.loads(line)["id"] for line in rest.splitlines()]
+        self.assertEqual(got, sent)
+
+    def test_signals(self):
+        for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)):
+            with self.subTest(signal=number), Piped("listen", self.name) as listening:
+                self.write_event("event", {})
+                listening.line()
+                listening.process.send_signal(number)
+                listening_status, _, messages = listening.end()
+                self.assertEqual((listening_status, messages), (status, ""))
+
+    def test_a_signal_while_nothing_is_there(self):
+        with Piped("listen", self.name, "--wait=never", "--timeout=never", "--verbose") as waiting:
+            wait_for("it to wait", lambda: b"name=agx" in self.redis("CLIENT", "LIST"))
+            waiting.process.send_signal(signal.SIGINT)
+            self.assertEqual(waiting.end()[0], 130)
+
+    def test_a_reader_that_has_seen_enough(self):
+        with Piped("listen", self.name, "--timeout=never") as listening:
+            self.write_event("begin", {})
+            listening.line()
+            listening.process.stdout.close()
+            listening.process.stdout = None
+            # Nothing more is written: it notices by itself.
+            status, _, messages = listening.end()
+            self.assertEqual((status, messages), (0, ""))
+
+    def test_a_full_pipe_does_not_hold_up_a_signal(self):
+        for _ in range(200):
+            self.write_event("event", json.dumps("x" * 1000))
+        with Piped("listen", self.name) as listening:
+            listening.line()
+            listening.process.send_signal(signal.SIGTERM)
+            self.assertEqual(listening.process.wait(DEADLINE), 143)
+
+    def test_the_store_dies_and_comes_back(self):
+        own = Server(keeps="yes")
+        self.addCleanup(own.close)
+        add = ["XADD", "agx:1:1:x", "*", "type", "event", "origin", "o"]
+        with Piped("listen", "1/1/x", url=own.url) as listening:
+            sent, got = [], []
+            for _ in range(3):
+                with contextlib.closing(Redis(own.path)) as redis:
+                    sent += [redis(*add).decode() for _ in range(20)]
+                got += [json.loads(listening.line())["id"] for _ in range(10)]
+                own.kill()
+                own.start()
+            got += [json.loads(listening.line())["id"] for _ in range(30)]
+            self.assertEqual(got, sent)
+
+    def test_the_store_dies_for_good(self):
+        own = Server()
+        self.addCleanup(own.close)
+        with contextlib.closing(Redis(own.path)) as redis:
+            redis("XADD", "agx:1:1:x", "1-1", "type", "begin", "origin", "o")
+        with Piped("listen", "1/1/x", url=own.url + "?reconnect_timeout=300") as listening:
+            self.assertEqual(json.loads(listening.line())["id"], "1-1")
+            own.kill()
+            status, _, messages = listening.end()
+            self.assertEqual(status, 3)
+            self.assertTrue(messages.startswith("agx: "), messages)
+
+
+TEXT = [
+    {"idx": 0, "event": "llm-begin"},
+    {"idx": 0, "event": "part_start", "event_idx": 0, "part_kind": "thinking", "content": "Let"},
+    {"idx": 0, "event": "part_delta", "event_idx": 0, "part_delta_kind": "thinking",
+     "content_delta": " me see."},
+    {"idx": 0, "event": "part_start", "event_idx": 1, "part_kind": "tool-call",
+     "tool_name": "search", "tool_call_id": "c1", "args": {"q": "a b", "n": 12345678901234567}},
+    {"idx": 0, "event": "llm-end"},
+    {"idx": 1, "event": "llm-begin"},
+    {"idx": 1, "event": "part_start", "part_kind": "tool-return", "tool_name": "search",
+     "tool_call_id": "c1", "content": "one\n\ntwo"},
+    {"idx": 1, "event": "part_start", "event_idx": 0, "part_kind": "text", "content": ""},
+    {"idx": 1, "event": "part_delta", "event_idx": 0, "part_delta_kind": "text",
+     "content_delta": "It"},
+    {"idx": 1, "event": "answer"},
+    {"idx": 1, "event": "part_delta", "event_idx": 0, "part_delta_kind": "text",
+     "content_delta": " is.\n\nSo"},
+    {"idx": 1, "event": "part_delta", "event_idx": 0, "part_delta_kind": "text",
+     "content_delta": " there"},
+    {"idx": 1, "event": "llm-end"},
+]
+
+
+def delta(text):
+    return {"idx": 0, "event": "part_delta", "event_idx": 0, "part_delta_kind": "text",
+            "content_delta": text}
+
+
+class Pretty(Case):
+    def pretty(self, *words, **more):
+        text = self.ok("listen", self.name, "--pretty", *words, **more)
+        text = re.sub(r"began \d\d:\d\d:\d\d", "began T", text)
+        return re.sub(r"after \d+\.\d s", "after D", text)
+
+    def test_a_run(self):
+        self.write_session(*TEXT)
+        self.assertEqual(self.pretty(), (
+            "▶ began T\n"
+            "∴ Let me see.\n"
+            '→ search q="a b" n=12345678901234567\n'
+            "← search: one two\n"
+            "● It is.\n"
+            "\n"
+            "  So there\n"
+            "■ ended after D\n"))
+
+    def test_colours(self):
+        self.write_session(*TEXT)
+        text = self.pretty("--color=always")
+        self.assertIn("\x1b[2m∴ \x1b[0m\x1b[2mLet\x1b[0m\x1b[2m me see.\x1b[0m\n", text)
+        self.assertIn("● It is.", text)
+        self.assertEqual(re.sub("\x1b\\[[0-9]*m", "", text), self.pretty())
+
+    def test_ends(self):
+        self.write_event("begin", {})
+        self.write_event("error", {"msg": "canceled"})
+        self.write_event("end")
+        self.assertEqual(self.pretty(), "▶ began T\n✗ canceled\n■ canceled after D\n")
+        self.redis("DEL", self.key)
+        self.write_event("error", {"msg": "crashed - boom\nat line 1"})
+        self.write_event("end")
+        self.assertEqual(self.pretty(),
+                         "✗ crashed - boom\n  at line 1\n■ ended with an error\n")
+
+    def test_what_it_does_not_know(self):
+        self.write_event("event", '{"event": "retry", "n": 1.00}')
+        self.write_event("event", {"event": "part_delta", "content_delta": 7})
+        self.write_event("custom", b"not json")
+        self.write_event("info", {"msg": "hello"})
+        self.write_event("info", [1, 2])
+        self.write_event("error", {"code": 1})
+        self.write("field", "value")
+        self.write_event("end")
+        self.assertEqual(self.pretty().splitlines(), [
+            '· event (other) {"event":"retry","n":1.00}',
+            '· event (other) {"event":"part_delta","content_delta":7}',
+            "· custom (other) not json",
+            "i hello",
+            "i [1, 2]",
+            '✗ {"code":1}',
+            "·  () {}",
+            "■ ended with an error"])
+
+    def test_nothing_reaches_the_terminal_raw(self):
+        evil = "".join(map(chr, list(range(0x20)) + [0x7F] + list(range(0x80, 0xA0)))) + \
+            "\u202e\u2066\u2028\ufff9"
+        for kind in ("begin", "event", "error", "info", "end", evil):
+            for body in ({"msg": evil}, {"event": evil}, evil, {evil: evil},
+                         {"event": "part_start", "part_kind": "text", "content": evil},
+                         {"event": "part_start", "part_kind": "tool-call", "tool_name": evil,
+                          "args": {evil: evil}},
+                         {"event": "part_start", "part_kind": "tool-call", "tool_name": evil,
+                          "args": evil},
+                         {"event": "part_start", "part_kind": "tool-return", "tool_name": evil,
+                          "content": evil},
+                         {"event": "part_delta", "part_delta_kind": "thinking",
+                          "content_delta": evil}):
+                if kind == "end":
+                    continue
+                self.write_event(kind, json.dumps(body), origin=evil)
+                self.write_event(kind, json.dumps(body, ensure_ascii=False), origin=evil)
+        self.write_event(b"\xff\x1b", b"\xc3\x28 \x1b[31m \xe2\x82", origin=b"\x9b")
+        self.write_event("end")
+        for form in ("--pretty", "--json"):
+            with self.subTest(form=form):
+                status, text = self.on_terminal(form, "--color=never")
+                self.assertEqual(status, 0)
+                bad = [c for c in text.replace("\n", "") if ord(c) < 0x20 or
+                       0x7F <= ord(c) <= 0x9F or c in "\u202e\u2066\u2028\ufff9"]
+                self.assertEqual(bad, [])
+
+    def on_terminal(self, *words, **more):
+        with Terminal("listen", self.name, *words, **more) as terminal:
+            return terminal.end()
+
+    def test_characters_cut_between_events(self):
+        raw = "é日😀".encode()
+        self.write_event("event", {"idx": 0, "event": "part_start", "event_idx": 0,
+                                   "part_kind": "text", "content": ">"})
+        for i in range(len(raw)):
+            body = json.dumps(delta("X")).encode().replace(b"X", raw[i:i + 1])
+            self.write_event("event", body)
+        self.write_event("event", json.dumps(delta("X")).encode().replace(b"X", b"\xe6\x97"))
+        self.write_event("event", delta("a\r"))
+        self.write_event("event", delta("\nb\rc"))
+        self.write_event("end")
+        self.assertEqual(self.pretty(), "● >é日😀\\xe6\\x97a\n  b\\rc\n■ ended\n")
+
+    def test_an_escaped_nul_hides_nothing(self):
+        self.write_event("event", '{"event":"part_start","part_kind":"text",'
+                                  '"content":"a\\u0000b\\\\u0000"}')
+        self.write_event("end")
+        self.assertEqual(self.pretty(), "● a\ufffdb\\u0000\n■ ended\n")
+
+    def test_parts_that_take_turns(self):
+        self.write_event("event", {"idx": 0, "event": "part_start", "event_idx": 0,
+                                   "part_kind": "text", "content": "one"})
+        self.write_event("info", {"msg": "by the way"})
+        self.write_event("event", delta(" two"))
+        self.write_event("event", dict(delta("other"), event_idx=1))
+        self.write_event("end")
+        self.assertEqual(self.pretty(), "● one\ni by the way\n  two\n● other\n■ ended\n")
+
+    def test_width(self):
+        self.write_event("event", {"event": "part_start", "part_kind": "tool-return",
+                                   "tool_name": "t", "content": "日本" * 100})
+        self.write_event("event", {"event": "part_start", "part_kind": "text",
+                                   "content": "some words " * 8 + "x" * 70})
+        self.write_event("end")
+        for columns in (1, 2, 3, 10, 20, 33, 60):
+            with self.subTest(columns=columns):
+                lines = self.pretty(env={"COLUMNS": str(columns)}).splitlines()
+                wide = lambda line: sum(2 if c in "日本" else 1 for c in line)
+                if columns >= 20:
+                    self.assertLess(max(map(wide, lines)), columns)
+                    self.assertIn("日…", lines[0].replace("本", "日"))
+                self.assertEqual("".join(lines[1:-1]).replace(" ", "").strip("●"),
+                                 "somewords" * 8 + "x" * 70)
+
+    def test_locales_without_utf8(self):
+        self.write_session(*TEXT)
+        text = self.pretty(env={"LC_ALL": "C"})
+        self.assertTrue(text.isascii(), text)
+        self.assertIn("\n* It is.", text)
+        self.assertIn("▶", self.pretty(env={"LC_ALL": "C.UTF-8"}))
+
+    def test_a_terminal_gets_colour_and_the_pretty_form(self):
+        self.write_session(*TEXT)
+        status, text = self.on_terminal()
+        self.assertEqual(status, 0)
+        self.assertIn("\x1b[2m∴ ", text)
+        for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            status, text = self.on_terminal(env=env)
+            self.assertNotIn("\x1b", text)
+            self.assertIn("∴ Let me see.", text)
+        self.assertIn("\x1b", self.on_terminal("--color=always", env={"NO_COLOR": "1"})[1])
+        self.assertNotIn("\x1b", self.on_terminal("--color=never")[1])
+        status, text = self.on_terminal("--json")
+        self.assertEqual([json.loads(line)["type"] for line in text.splitlines()],
+                         ["begin"] + ["event"] * len(TEXT))
+        lines = self.ok("listen", self.name, "--color=always").splitlines()
+        self.assertEqual(json.loads(lines[0])["type"], "begin")
+
+    def test_json_on_a_terminal_is_the_same_json(self):
+        body = {"a": "\x7f\x9b\u202e", "b": ["\t", "é"]}
+        self.write_event("event", json.dumps(body, ensure_ascii=False))
+        self.write_event("end")
+        status, text = self.on_terminal("--json")
+        self.assertEqual((status, json.loads(text)["body"]), (0, body))
+
+    def test_text_grows_in_place(self):
+        with Terminal("listen", self.name, env={"NO_COLOR": "1"}) as terminal:
+            self.write_event("event", {"idx": 0, "event": "part_start", "event_idx": 0,
+                                       "part_kind": "text", "content": "One"})
+            self.assertTrue(terminal.until("● One").endswith("● One"))
+            self.write_event("event", delta(" two"))
+            self.assertTrue(terminal.until("● One two").endswith("two"))
+            self.write_event("end")
+            self.assertEqual(terminal.end(), (0, "● One two\n■ ended\n"))
+
+    def test_resizing(self):
+        with Terminal("listen", self.name, columns=100, env={"NO_COLOR": "1"}) as terminal:
+            self.write_event("info", {"msg": "x" * 90})
+            terminal.until("x" * 90 + "\n")
+            terminal.resize(30)
+            self.write_event("info", {"msg": "y" * 90})
+            self.write_event("end")
+            self.assertIn("\ni " + "y" * 26 + "…\n", terminal.end()[1])
+
+    def test_ctrl_c(self):
+        with Terminal("listen", self.name, env={"NO_COLOR": "1"}) as terminal:
+            identifier = self.write_event("event", {"idx": 0, "event": "part_start",
+                                                    "event_idx": 0, "part_kind": "text",
+                                                    "content": "half a"})
+            terminal.until("half a")
+            terminal.key(b"\x03")
+            status, text = terminal.end()
+            self.assertEqual(status, 130)
+            self.assertIn("\nagx: to go on from here: the same command with --after %s\n" %
+                          identifier, text)
+
+
+class Demo(Case):
+    def check(self, text):
+        for part in ("umbrella", "∴ The question is", "→ get_forecast city=", "← get_forecast:",
+                     "● Yes,", "a second listener joins late", "both listeners got the same",
+                     "┄ somebody else cancels", "✗ canceled", "■ canceled after", "the producer knew"):
+            self.assertIn(part, text)
+
+    def test_in_a_pipe(self):
+        text = self.ok("demo")
+        self.check(text)
+        self.assertNotIn("\x1b", text)
+
+    def test_again_and_again(self):
+        for _ in range(10):
+            self.ok("demo")
+
+    def test_does_not_look_for_a_server(self):
+        self.ok("demo", url="redis://127.0.0.1:1")
+
+    def test_on_a_redis(self):
+        self.check(self.ok("demo", "--url", server.url, "--prefix", "demo"))
+        for key in self.redis("KEYS", "demo:*"):
+            self.assertGreaterEqual(self.redis("PTTL", key), 0, key)
+
+    def test_on_terminals(self):
+        for columns in (5, 30, 200):
+            with Terminal("demo", "--fast", columns=columns) as terminal:
+                status, text = terminal.end()
+                self.assertEqual(status, 0, text)
+                self.assertIn("\x1b[2m", text)
+                lines = re.sub("\x1b\\[[0-9]*m", "", text).splitlines()
+                if columns == 30:
+                    self.assertLess(max(map(len, lines)), columns)
+
+    def test_ctrl_c(self):
+        with Terminal("demo") as terminal:
+            terminal.until("∴ ")
+            terminal.resize(40)
+            terminal.key(b"\x03")
+            self.assertEqual(terminal.end()[0], 130)
+
+    def test_a_reader_that_has_seen_enough(self):
+        with Piped("demo") as demo:
+            demo.line()
+            demo.process.stdout.close()
+            demo.process.stdout = None
+            status, _, messages = demo.end()
+            self.assertEqual((status, messages), (0, ""))
+
+
+class Documents(Case):
+    """What the help says is what the other documents say."""
+
+    def setUp(self):
+        super().setUp()
+        self.options = {}
+        for command in COMMANDS:
+            self.options[command] = set(re.findall(r"^  --([a-z-]+)", self.ok(command, "--help"),
+                                                   re.MULTILINE))
+
+    def read(self, *path):
+        with open(os.path.join(SOURCE, *path), encoding="utf-8") as file:
+            return file.read()
+
+    def test_the_man_page(self):
+        page = self.read("docs", "agx.1")
+        for command, names in self.options.items():
+            self.assertIn(".It Cm " + command, page)
+            for name in names:
+                self.assertRegex(page, r"(Fl|,) -%s\b" % name)
+
+    def test_completions_know_every_option(self):
+        for file in ("agx.bash", "_agx", "agx.fish"):
+            text = self.read("tools", "agx", "completion", file)
+            for command, names in self.options.items():
+                self.assertIn(command, text)
+                for name in names:
+                    self.assertRegex(text, r"(--|-l )%s\b" % name, file)
+
+    def complete(self, line):
+        """What bash would offer for the line, as it splits it."""
+        script = r'''
+            source "$1"; COMP_LINE=$2; COMP_POINT=${#2}
+            rest=$2; COMP_WORDS=(); word=
+            while [[ -n $rest ]]; do
+                c=${rest:0:1}; rest=${rest:1}
+                case $c in
+                    ' ') COMP_WORDS+=("$word"); word= ;;
+                    [:=]) [[ -n $word ]] && COMP_WORDS+=("$word"); COMP_WORDS+=("$c"); word= ;;
+                    *) word+=$c ;;
+                esac
+            done
+            [[ -n $word || $2 == *' ' ]] && COMP_WORDS+=("$word")
+            COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            _agx
+            printf '%s\n' "${COMPREPLY[@]}"
+        '''
+        done = subprocess.run(
+            ["bash", "-c", script, "bash",
+             os.path.join(SOURCE, "tools", "agx", "completion", "agx.bash"), line],
+            capture_output=True, text=True, timeout=DEADLINE, env=environment(AGX_URL=server.url))
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_bash(self):
+        self.assertEqual(self.complete("agx "), COMMANDS)
+        self.assertEqual(self.complete("agx --prefix p st"), ["start", "stop"])
+        self.assertEqual(self.complete("agx --pre"), ["--prefix"])
+        self.assertEqual(self.complete("agx listen --l"), ["--limit"])
+        self.assertEqual(self.complete("agx listen --color a"), ["auto", "always"])
+        self.assertEqual(self.complete("agx listen --color=a"), ["auto", "always"])
+        self.assertEqual(self.complete("agx --url rediss"), ["rediss://"])
+        self.assertEqual(self.complete("agx --url rediss:/"), ["//"])
+        program = options.agx
+        self.ok("start", "1/2/one:two", "--prefix", "complete")
+        self.ok("start", "-1/2/x", "--prefix", "complete")
+        for before in ("--prefix complete", "--prefix=complete"):
+            self.assertEqual(
+                sorted(self.complete(program + " " + before + " listen ")),
+                ["-1/2/x", "1/2/one:two"])
+            self.assertEqual(self.complete(program + " listen " + before + " 1/"),
+                             ["1/2/one:two"])
+            self.assertEqual(self.complete(program + " listen " + before + " 1/2/one:t"), ["two"])
+            self.assertEqual(self.complete(program + " listen " + before + " -1"), ["-1/2/x"])
+
+
+def main():
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--agx", default=os.environ.get("AGX", "agx"))
+    parser.add_argument("--redis-server", default="redis-server")
+    _, rest = parser.parse_known_args(namespace=options)
+    if not shutil.which(options.redis_server):
+        sys.exit("there is no " + options.redis_server)
+    options.agx = os.path.abspath(shutil.which(options.agx) or options.agx)
+    unittest.main(argv=[sys.argv[0]] + rest)
+
+
+if __name__ == "__main__":
+    main()
