@@ -43,7 +43,7 @@ struct NewEntry {
 };
 
 enum class StartMode {
-  kIfNotLive,  // begin afresh, unless a flag with another token is there
+  kIfNotLive,  // begin afresh, unless a flag with another token is there (with this token, it has been done: kTakenOver)
   kTakeOver,   // take the flag whosever it is and leave the stream; begin afresh if there is no flag
   kResume      // take back a flag that ran out and leave the stream; begin afresh if there is no stream
 };

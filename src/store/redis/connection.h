@@ -36,6 +36,8 @@ class Connection {
 
   // The next reply of those received.
   Parser::Outcome Parse(Sink* sink) { return parser_.Next(sink); }
+  // Bytes that Parse has not used.
+  bool HasMore() const { return parser_.HasMore(); }
   // Why Parse said that it is broken.
   Status Broken(const Sink& sink) const;
 

@@ -50,6 +50,7 @@ Doorbell::~Doorbell() {
 
 Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher) {
   std::lock_guard lock(mutex_);
+  if (closed_) return {AGX_ECLOSED, "the client is closed"};
   if (!thread_.joinable()) {
     if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake_fd_ < 0) return {AGX_ESYSTEM, "no file descriptor is left"};

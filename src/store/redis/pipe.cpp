@@ -25,7 +25,71 @@ std::shared_ptr<const Status> Failure(agx_status* code, Function function) noexc
   }
 }
 
+// Where the threads sleep whose commands left together.
+struct Cohort {
+  std::atomic<uint32_t> word{0};
+  std::atomic<uint32_t> sleepers{0};
+
+  void Sleep(uint32_t seen) {
+    sleepers.fetch_add(1);
+    FutexWait(&word, seen, kNever);
+    sleepers.fetch_sub(1, std::memory_order_relaxed);
+  }
+  void Wake(int threads) {
+    word.fetch_add(1);
+    if (sleepers.load() != 0) FutexWake(&word, threads);
+  }
+};
+
+constexpr uint32_t kCohorts = 8;
+
 }  // namespace
+
+// A first-in first-out list of calls, linked through themselves.
+struct Pipe::Calls {
+  Call* first = nullptr;
+  Call* last = nullptr;
+
+  bool empty() const { return first == nullptr; }
+  void Append(Calls* other) {
+    if (other->empty()) return;
+    (last != nullptr ? last->next_ : first) = other->first;
+    last = other->last;
+    *other = {};
+  }
+  Call* Pop() {
+    Call* call = first;
+    first = call->next_;
+    if (first == nullptr) last = nullptr;
+    return call;
+  }
+};
+
+struct Pipe::Wire {
+  std::unique_ptr<Connection> connection;
+  std::atomic<size_t> under_way{0};  // calls that are not done
+
+  // Under the pipe's lock.
+  bool broken = false;
+  bool writing = false;
+  std::string out;               // waits for the thread that is writing
+  Calls filling;           // the calls whose bytes are in it
+  Calls sent;              // those that were written since the driver last looked
+  uint32_t flush = 0;            // the number of the next write
+  size_t last_flush_calls = 0;
+  uint64_t given = 0;            // bytes given to this connection
+  uint64_t taken = 0;            // and how many of them the system may have
+  TimePoint last_use;
+
+  // The driver's.
+  std::atomic<bool> driving{false};
+  Calls reading;
+  bool reply_begun = false;
+
+  Cohort cohorts[kCohorts];
+
+  Cohort& CohortOf(uint32_t number) { return cohorts[number % kCohorts]; }
+};
 
 Pipe::Pipe(const Config& config, const Log& log, OnConnect on_connect)
     : config_(config), log_(log), on_connect_(std::move(on_connect)) {}
@@ -41,7 +105,7 @@ Status Pipe::Open() {
 Status Pipe::Connect(Lock& lock, Backoff* backoff) {
   for (;;) {
     if (closed_) return Closed();
-    if (connection_ != nullptr) return {};
+    if (wire_ != nullptr) return {};
     uint32_t ticket = connected_.ticket();
     if (connecting_) {
       lock.unlock();
@@ -51,17 +115,22 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
     }
     connecting_ = true;
     lock.unlock();
-    Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
-    Status status = opened.status();
-    if (opened.ok()) status = on_connect_ ? on_connect_(**opened) : Status();
+    std::shared_ptr<Wire> fresh;
+    Status status;
+    try {
+      fresh = std::make_shared<Wire>();
+      Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
+      status = opened.status();
+      if (opened.ok()) fresh->connection = std::move(*opened);
+      if (opened.ok() && on_connect_) status = on_connect_(*fresh->connection);
+    } catch (const std::bad_alloc&) {
+      status = {AGX_ENOMEM, {}};
+    }
     lock.lock();
     connecting_ = false;
     if (status.ok() && !closed_) {
-      connection_ = std::move(*opened);
-      given_ = taken_ = 0;
-      reply_begun_ = false;
-      out_.clear();
-      last_use_ = Clock::now();
+      fresh->last_use = Clock::now();
+      wire_ = std::move(fresh);
     }
     connected_.Ring();
     if (closed_ || status.ok()) continue;
@@ -97,96 +166,97 @@ Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink) {
   }
 }
 
-Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff) {
-  Lock lock(mutex_);
+Status Pipe::EnsureUsable(Lock& lock, Backoff* backoff) {
   for (;;) {
     if (closed_) return Closed();
-    if (connection_ == nullptr) {
+    if (wire_ == nullptr) {
       if (Status status = Connect(lock, backoff); !status.ok()) return status;
     }
     TimePoint now = Clock::now();
-    if (front_ == nullptr && !writing_ && now - last_use_ > kIdle && connection_->Stale()) {
-      connection_.reset();
-      continue;
-    }
-    last_use_ = now;
-    call->deadline_ = now + Millis(config_.command_timeout_ms);
-    break;
+    bool idle = wire_->under_way.load(std::memory_order_relaxed) == 0;
+    bool stale = idle && now - wire_->last_use > kIdle && wire_->connection->Stale();
+    wire_->last_use = now;
+    if (!stale) return {};
+    wire_.reset();
   }
-  if (writing_) {
-    out_.append(commands.bytes());  // before anything is enqueued: it may throw
-    Enqueue(commands, sink, call);
-    return {};
-  }
-  bool busy = front_ != nullptr;
-  Enqueue(commands, sink, call);
-  writing_ = true;
-  if (busy) {
-    // Others are at it too: let those that can run add theirs to this write.
+}
+
+Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff) {
+  Lock lock(mutex_);
+  if (Status status = EnsureUsable(lock, backoff); !status.ok()) return status;
+  std::shared_ptr<Wire> wire = wire_;
+  // Where several threads meet, the one that writes waits a moment for the others.
+  bool gather = !wire->writing && (wire->last_flush_calls > 1 || wire->under_way.load() > 0);
+  bool alone = !wire->writing && !gather;
+  if (!alone) wire->out.append(commands.bytes());  // first: it may throw
+
+  call->sink_ = sink;
+  call->expected_ = commands.count();
+  call->wire_ = wire;
+  call->flush_ = wire->flush;
+  call->begin_ = wire->given;
+  call->end_ = wire->given += commands.bytes().size();
+  call->deadline_ = wire->last_use + Millis(config_.command_timeout_ms);
+  Calls one{call, call};
+  wire->filling.Append(&one);
+  wire->under_way.fetch_add(1, std::memory_order_relaxed);
+  if (wire->writing) return {};
+
+  wire->writing = true;
+  if (gather) {
     lock.unlock();
     sched_yield();
     lock.lock();
   }
-  Write(lock, commands, *call);
+  Write(lock, wire.get(), alone ? &commands : nullptr);
   return {};
 }
 
-void Pipe::Enqueue(const Commands& commands, Sink* sink, Call* call) {
-  call->sink_ = sink;
-  call->expected_ = commands.count();
-  call->begin_ = given_;
-  given_ += commands.bytes().size();
-  call->end_ = given_;
-  (back_ != nullptr ? back_->next_ : front_) = call;
-  back_ = call;
-}
-
-// Called with writing_ set by this thread: sends `first`, which was given before anything in out_, and all that gathers
-// meanwhile. Nothing may be thrown from here on: the calls are enqueued.
-void Pipe::Write(Lock& lock, const Commands& first, const Call& call) {
-  if (call.state_.load(std::memory_order_relaxed) != Call::kDone) {
-    Send(lock, connection_, first.bytes());
+// Sends what waits, and what gathers meanwhile. `alone`: the one call that waits, whose bytes are not in `out`.
+void Pipe::Write(Lock& lock, Wire* wire, const Commands* alone) noexcept {
+  std::string batch;
+  while (!wire->broken && !wire->filling.empty()) {
+    batch.clear();
+    batch.swap(wire->out);
+    std::string_view bytes = alone != nullptr ? alone->bytes() : batch;
+    alone = nullptr;
+    size_t calls = 0;
+    for (const Call* call = wire->filling.first; call != nullptr && calls < 2; call = call->next_) {
+      ++calls;
+    }
+    wire->last_flush_calls = calls;
+    // They count as sent, and all bytes as taken, before they are: replies, or the loss of the connection, may come at once.
+    wire->sent.Append(&wire->filling);
+    ++wire->flush;
+    wire->taken += bytes.size();
+    lock.unlock();
+    size_t sent = 0;
+    agx_status code = AGX_OK;
+    auto status = Failure(&code, [&] { return wire->connection->Send(bytes, &sent); });
+    lock.lock();
+    if (code == AGX_OK) continue;
+    wire->taken -= bytes.size() - sent;
+    Break(wire);
+    if (wire->driving.exchange(true)) continue;  // the driver will find out
+    lock.unlock();
+    Fail(wire, code, std::move(status));
+    HandOver(wire);
+    lock.lock();
   }
-  while (!out_.empty()) {
-    std::string batch;
-    batch.swap(out_);
-    Send(lock, connection_, batch);
-  }
-  writing_ = false;
-}
-
-void Pipe::Send(Lock& lock, const std::shared_ptr<Connection>& current, std::string_view bytes) {
-  std::shared_ptr<Connection> connection = current;
-  taken_ += bytes.size();  // until it is known how many: whoever finds the connection lost must assume all
-  lock.unlock();
-  size_t sent = 0;
-  agx_status code = AGX_OK;
-  auto status = Failure(&code, [&] { return connection->Send(bytes, &sent); });
-  lock.lock();
-  if (connection != connection_) return;
-  taken_ -= bytes.size() - sent;
-  if (code != AGX_OK) Fail(code, std::move(status));
+  wire->writing = false;
 }
 
 Status Pipe::Wait(Call* call, bool* may_have_run) {
-  for (;;) {
-    uint32_t state = call->state_.load(std::memory_order_acquire);
-    if (state == Call::kDone) break;
-    if (state == Call::kWaiting || state == Call::kDrive) {
-      Lock lock(mutex_);
-      state = call->state_.load(std::memory_order_acquire);
-      if (state == Call::kDone) break;
-      if (!driving_) {
-        driving_ = true;
-        Drive(lock, call);
-        driving_ = false;
-        HandOver();
-        break;
-      }
-      call->state_.store(Call::kSleeping, std::memory_order_release);
+  Wire* wire = call->wire_.get();
+  Cohort& cohort = wire->CohortOf(call->flush_);
+  while (!call->done_.load(std::memory_order_acquire)) {
+    uint32_t seen = cohort.word.load();
+    if (!wire->driving.exchange(true)) {
+      Drive(wire, *call);
+      HandOver(wire);
+    } else if (!call->done_.load(std::memory_order_acquire)) {
+      cohort.Sleep(seen);  // the driver enforces every call's deadline
     }
-    // The driver enforces every call's deadline.
-    FutexWait(&call->state_, Call::kSleeping, kNever);
   }
   *may_have_run = call->may_have_run_;
   if (call->code_ == AGX_OK) return {};
@@ -195,102 +265,129 @@ Status Pipe::Wait(Call* call, bool* may_have_run) {
 }
 
 // Reads for all until `own` is done.
-void Pipe::Drive(Lock& lock, Call* own) {
-  while (own->state_.load(std::memory_order_relaxed) != Call::kDone) {
-    std::shared_ptr<Connection> connection = connection_;
-    TimePoint deadline = front_->deadline_;
-    lock.unlock();
+void Pipe::Drive(Wire* wire, const Call& own) noexcept {
+  while (!own.done_.load(std::memory_order_relaxed)) {
+    const Call* oldest = wire->reading.empty() ? &own : wire->reading.first;
     agx_status code = AGX_OK;
     auto failure = Failure(&code, [&] {
       Status status;
-      if (connection->Receive(deadline, -1, &status) == Connection::Received::kTimeout) {
+      Connection::Received received =
+          wire->connection->Receive(oldest->deadline_, -1, &status);
+      if (received == Connection::Received::kTimeout) {
         status = {AGX_ETIMEOUT, Cat(Describe(config_), " did not answer within ",
                                     config_.command_timeout_ms, " ms")};
       }
       return status;
     });
-    lock.lock();
-    if (connection != connection_) continue;  // it failed meanwhile: `own` is done
     if (code == AGX_OK) {
-      Deliver();
+      Deliver(wire);
     } else {
-      Fail(code, std::move(failure));
+      Fail(wire, code, std::move(failure));
     }
   }
+}
+
+void Pipe::TakeSent(Wire* wire) noexcept {
+  std::lock_guard lock(mutex_);
+  wire->reading.Append(&wire->sent);
 }
 
 // Gives the replies that have arrived to their calls.
-void Pipe::Deliver() {
-  while (front_ != nullptr) {
-    Call* call = front_;
+void Pipe::Deliver(Wire* wire) noexcept {
+  TakeSent(wire);
+  uint32_t finished = 0;  // a bit for each cohort
+  static_assert(kCohorts <= 32);
+  size_t count = 0;
+  agx_status code = AGX_OK;
+  std::shared_ptr<const Status> failure;
+  while (!wire->reading.empty()) {
+    Call* call = wire->reading.first;
     Parser::Outcome outcome = Parser::Outcome::kBroken;
-    agx_status code = AGX_OK;
-    auto failure = Failure(&code, [&] {
-      if (!reply_begun_) call->sink_->BeginReply(call->received_);
-      reply_begun_ = true;
-      outcome = connection_->Parse(call->sink_);
+    failure = Failure(&code, [&] {
+      if (!wire->reply_begun) call->sink_->BeginReply(call->received_);
+      wire->reply_begun = true;
+      outcome = wire->connection->Parse(call->sink_);
       if (outcome == Parser::Outcome::kComplete) call->sink_->EndReply();
-      return outcome == Parser::Outcome::kBroken ? connection_->Broken(*call->sink_) : Status();
+      return outcome == Parser::Outcome::kBroken ? wire->connection->Broken(*call->sink_) : Status();
     });
-    if (code != AGX_OK) return Fail(code, std::move(failure));
-    if (outcome == Parser::Outcome::kIncomplete) return;
-    reply_begun_ = false;
+    if (code != AGX_OK || outcome == Parser::Outcome::kIncomplete) break;
+    wire->reply_begun = false;
     if (++call->received_ < call->expected_) continue;
-    front_ = call->next_;
-    if (front_ == nullptr) back_ = nullptr;
-    Finish(call);
+    wire->reading.Pop();
+    finished |= 1U << (call->flush_ % kCohorts);
+    ++count;
+    call->done_.store(true, std::memory_order_release);  // it may be gone now
   }
+  wire->under_way.fetch_sub(count, std::memory_order_relaxed);
+  for (uint32_t i = 0; finished != 0; ++i, finished >>= 1) {
+    if ((finished & 1) != 0) wire->cohorts[i].Wake(INT32_MAX);
+  }
+  if (code == AGX_OK && wire->reading.empty() && wire->connection->HasMore()) {
+    failure = Failure(&code, [&]() -> Status {
+      return {AGX_EPROTOCOL, Cat(Describe(config_), " sent more than was asked for")};
+    });
+  }
+  if (code != AGX_OK) Fail(wire, code, std::move(failure));
 }
 
-// The call may be gone when this returns.
-void Pipe::Finish(Call* call) noexcept {
-  std::atomic<uint32_t>* state = &call->state_;
-  if (state->exchange(Call::kDone, std::memory_order_acq_rel) == Call::kSleeping) {
-    FutexWake(state, 1);
+// Gives up the driver's role, and wakes one of those that wait for the oldest reply to take it.
+void Pipe::HandOver(Wire* wire) noexcept {
+  uint32_t flush = 0;
+  bool any = false;
+  {
+    std::lock_guard lock(mutex_);
+    wire->reading.Append(&wire->sent);
+    const Call* oldest = wire->reading.empty() ? wire->filling.first : wire->reading.first;
+    any = oldest != nullptr;
+    if (any) flush = oldest->flush_;
+    wire->driving = false;
   }
+  if (any) wire->CohortOf(flush).Wake(1);
 }
 
-// Wakes one of the threads that wait for replies to read on for the others.
-void Pipe::HandOver() noexcept {
-  if (driving_) return;
-  for (Call* call = front_; call != nullptr; call = call->next_) {
-    uint32_t sleeping = Call::kSleeping;
-    if (call->state_.compare_exchange_strong(sleeping, Call::kDrive, std::memory_order_acq_rel)) {
-      FutexWake(&call->state_, 1);
-      return;
-    }
-  }
-  // Those that are not asleep will see that nobody drives.
+// Lets no further call onto the wire. Under the lock.
+void Pipe::Break(Wire* wire) noexcept {
+  wire->broken = true;
+  wire->connection->Shutdown();
+  if (wire_.get() == wire) wire_.reset();
 }
 
-// The connection is of no use any more: ends every call on it.
-void Pipe::Fail(agx_status code, std::shared_ptr<const Status> status) noexcept {
-  connection_->Shutdown();
-  connection_.reset();
-  out_.clear();
-  reply_begun_ = false;
-  Call* call = std::exchange(front_, nullptr);
-  back_ = nullptr;
-  while (call != nullptr) {
-    Call* next = call->next_;
+// Ends every call on the wire; called by its driver.
+void Pipe::Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> status) noexcept {
+  Calls calls;
+  uint64_t taken = 0;
+  {
+    std::lock_guard lock(mutex_);
+    Break(wire);
+    if (closed_) code = AGX_ECLOSED;
+    wire->reading.Append(&wire->sent);
+    wire->reading.Append(&wire->filling);
+    calls = wire->reading;
+    wire->reading = {};
+    taken = wire->taken;
+  }
+  while (!calls.empty()) {
+    Call* call = calls.Pop();
     // The server cannot run half a command, but it can run the first of several.
-    call->may_have_run_ = call->expected_ > 1 ? taken_ > call->begin_ : taken_ >= call->end_;
+    call->may_have_run_ = call->expected_ > 1 ? taken > call->begin_ : taken >= call->end_;
     call->code_ = code;
     call->status_ = status;
-    Finish(call);
-    call = next;
+    wire->under_way.fetch_sub(1, std::memory_order_relaxed);
+    call->done_.store(true, std::memory_order_release);
   }
+  for (Cohort& cohort : wire->cohorts) cohort.Wake(INT32_MAX);
 }
 
+// Whoever drives finds the connection shut down and ends the calls.
 void Pipe::Reset() {
-  Lock lock(mutex_);
-  if (connection_ != nullptr) Fail(AGX_ECONNECT, nullptr);
+  std::lock_guard lock(mutex_);
+  if (wire_ != nullptr) Break(std::shared_ptr<Wire>(wire_).get());
 }
 
 void Pipe::Close() noexcept {
-  Lock lock(mutex_);
+  std::lock_guard lock(mutex_);
   closed_ = true;
-  if (connection_ != nullptr) Fail(AGX_ECLOSED, nullptr);
+  if (wire_ != nullptr) Break(std::shared_ptr<Wire>(wire_).get());
   connected_.Ring();
 }
 

@@ -1,7 +1,8 @@
 // A connection that many threads share.
 //
-// It has no thread: whoever waits, drives. A thread that waits for a reply reads the socket; if several wait, one
-// reads for all, and hands over when it has its own. Commands that meet on a busy connection leave in one write.
+// It has no thread: whoever waits, drives. A thread that waits for a reply reads the socket; if several wait, one reads for
+// all, and hands over when it has its own. Commands that meet on a busy connection leave in one write, and the threads whose commands left
+// together are woken together.
 #pragma once
 
 #include <atomic>
@@ -26,6 +27,10 @@ enum class Effect {
 };
 
 class Pipe {
+ private:
+  struct Calls;
+  struct Wire;  // one connection's life, with the calls that are on it
+
  public:
   // Run on every new connection before it is used.
   using OnConnect = std::function<Status(Connection&)>;
@@ -44,19 +49,20 @@ class Pipe {
   class Call {
    private:
     friend class Pipe;
-    enum State : uint32_t { kWaiting, kSleeping, kDrive, kDone };
 
     Sink* sink_ = nullptr;
     size_t expected_ = 0;
     size_t received_ = 0;
     Call* next_ = nullptr;
+    std::shared_ptr<Wire> wire_;
+    uint32_t flush_ = 0;  // the write with which it leaves
     uint64_t begin_ = 0;  // where its bytes lie in all that this connection was given
     uint64_t end_ = 0;
     TimePoint deadline_;
     bool may_have_run_ = false;
     agx_status code_ = AGX_OK;
     std::shared_ptr<const Status> status_;  // null, if there was no memory for it
-    std::atomic<uint32_t> state_{kWaiting};
+    std::atomic<bool> done_{false};
   };
 
   // Reconnects if need be. On an error the call was not submitted and need not be waited for.
@@ -73,14 +79,14 @@ class Pipe {
   using Lock = std::unique_lock<std::mutex>;
 
   Status Connect(Lock& lock, Backoff* backoff);
-  void Enqueue(const Commands& commands, Sink* sink, Call* call);
-  void Write(Lock& lock, const Commands& first, const Call& call);
-  void Send(Lock& lock, const std::shared_ptr<Connection>& connection, std::string_view bytes);
-  void Drive(Lock& lock, Call* own);
-  void Deliver();
-  void Finish(Call* call) noexcept;
-  void HandOver() noexcept;
-  void Fail(agx_status code, std::shared_ptr<const Status> status) noexcept;
+  Status EnsureUsable(Lock& lock, Backoff* backoff);
+  void Write(Lock& lock, Wire* wire, const Commands* alone) noexcept;
+  void Drive(Wire* wire, const Call& own) noexcept;
+  void Deliver(Wire* wire) noexcept;
+  void TakeSent(Wire* wire) noexcept;
+  void HandOver(Wire* wire) noexcept;
+  void Break(Wire* wire) noexcept;
+  void Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> status) noexcept;
   Status Closed() const;
 
   const Config& config_;
@@ -88,22 +94,10 @@ class Pipe {
   const OnConnect on_connect_;
 
   std::mutex mutex_;
-  std::shared_ptr<Connection> connection_;  // null: not connected
+  std::shared_ptr<Wire> wire_;  // null: not connected
   bool closed_ = false;
   bool connecting_ = false;
   Bell connected_;  // rings when an attempt to connect is over, or at Close
-
-  // Calls whose replies are still to come, in the order of their bytes.
-  Call* front_ = nullptr;
-  Call* back_ = nullptr;
-  bool reply_begun_ = false;
-  bool driving_ = false;
-
-  bool writing_ = false;
-  std::string out_;      // waits for the thread that is writing
-  uint64_t given_ = 0;   // bytes given to this connection
-  uint64_t taken_ = 0;   // and how many of them the system may have
-  TimePoint last_use_;
 };
 
 }  // namespace agx::redis

@@ -273,6 +273,8 @@ Parser::Outcome Parser::Next(Sink* sink) {
   return reply != nullptr ? Outcome::kComplete : Outcome::kIncomplete;
 }
 
+bool Parser::HasMore() const { return reader_->pos < reader_->len; }
+
 bool Parser::refused() const { return reader_->err == REDIS_ERR_OOM; }
 
 const char* Parser::error() const { return reader_->errstr; }

@@ -149,6 +149,7 @@ class Parser {
   bool Feed(const char* bytes, size_t size);
   // Parses on until a reply is complete.
   Outcome Next(Sink* sink);
+  bool HasMore() const;
   // Why it is broken: a sink refused a part, or
   bool refused() const;
   const char* error() const;

@@ -12,6 +12,8 @@ inline constexpr char kStart[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local flag_kind = redis.call('TYPE', KEYS[2]).ok
+if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. flag_kind) end
 local flag = redis.call('GET', KEYS[2])
 if flag and flag ~= ARGV[1] and ARGV[4] ~= 'take over' then return 'busy' end
 local outcome = 'taken over'
@@ -30,6 +32,8 @@ return outcome
 // KEYS: stream, live flag. ARGV: token or '', grace ms, fields of end…
 inline constexpr char kStop[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
+local flag_kind = redis.call('TYPE', KEYS[2]).ok
+if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. flag_kind) end
 local flag = redis.call('GET', KEYS[2])
 if flag and ARGV[1] ~= '' and flag ~= ARGV[1] then return 'taken over' end
 local kind = redis.call('TYPE', KEYS[1]).ok
