@@ -98,7 +98,7 @@ class Writer {
 class Listening {
  public:
   Listening(const Plan& plan, const Watcher& watcher, agx_listener* listener)
-      : watcher_(watcher), listener_(listener), writer_(plan) {}
+      : plan_(plan), watcher_(watcher), listener_(listener), writer_(plan) {}
 
   int Run() {
     for (;;) {
@@ -142,7 +142,9 @@ class Listening {
       return kSignal + watcher_.signal();
     }
     if (status == AGX_ENDED || status == AGX_LIMIT) return gap_ ? kGap : kDone;
-    Complain(reason.empty() ? agx_status_string(status) : reason);
+    // Who wants no more than what is there need not be told that there is no more.
+    const bool expected = status == AGX_SILENT && plan_.options.timeout_ms == 0;
+    if (!expected) Complain(reason.empty() ? agx_status_string(status) : reason);
     SayHowToResume();
     return ExitFor(status);
   }
@@ -155,6 +157,7 @@ class Listening {
     Complain("to go on from here: the same command with --after " + std::string(position));
   }
 
+  const Plan& plan_;
   const Watcher& watcher_;
   agx_listener* listener_;
   Writer writer_;
