@@ -138,7 +138,7 @@ long Connection::ReadSome(char* buffer, size_t size) {
 #if AGX_HAVE_TLS
   if (tls_) {
     std::lock_guard lock(tls_mutex_);
-    return context_->funcs->read(context_, buffer, size);
+    return ReadTls(context_, buffer, size);
   }
 #endif
   for (;;) {
@@ -151,13 +151,6 @@ long Connection::ReadSome(char* buffer, size_t size) {
 }
 
 long Connection::WriteSome(const char* bytes, size_t size) {
-#if AGX_HAVE_TLS
-  if (tls_) {
-    std::lock_guard lock(tls_mutex_);
-    // hiredis' TLS writes what is in its own buffer.
-    return WriteTls(context_, bytes, size);
-  }
-#endif
   for (;;) {
     ssize_t n = send(fd_, bytes, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n >= 0) return n;
@@ -181,7 +174,27 @@ int Connection::Poll(short events, TimePoint deadline, int wake_fd) const {
   }
 }
 
+Status Connection::SendTls(std::string_view bytes, size_t* sent) {
+  *sent = bytes.size();  // how much of it arrived is not known
+#if AGX_HAVE_TLS
+  TimePoint deadline = DeadlineAfter(config_.command_timeout_ms);
+  bool done = false;
+  bool queued = false;
+  while (!done) {
+    {
+      std::lock_guard lock(tls_mutex_);
+      if (!queued && !QueueTls(context_, bytes)) return {AGX_ENOMEM, "out of memory"};
+      queued = true;
+      if (!FlushTls(context_, &done)) return Lost(context_->errstr);
+    }
+    if (!done && Poll(POLLOUT, deadline, -1) != 1) return Lost("it takes no more data");
+  }
+#endif
+  return {};
+}
+
 Status Connection::Send(std::string_view bytes, size_t* sent) {
+  if (tls_) return SendTls(bytes, sent);
   TimePoint deadline = kNever;
   *sent = 0;
   while (*sent < bytes.size()) {

@@ -53,9 +53,9 @@ class Connection {
   Connection(const Config& config, redisContext* context);
 
   Status StartTls();
+  Status SendTls(std::string_view bytes, size_t* sent);
   Status Introduce();
   Status CheckVersion();
-  bool tls() const { return tls_; }
   // One read or write without waiting: > 0 bytes, 0 not ready, -1 broken.
   long ReadSome(char* buffer, size_t size);
   long WriteSome(const char* bytes, size_t size);
