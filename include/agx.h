@@ -10,8 +10,9 @@
  *   AGX_ECLOSED or AGX_EINVAL; it is never dereferenced. Handles may be closed in any order: closing
  *   a client makes every call on what was opened from it return AGX_ECLOSED, but each of those
  *   handles still has to be closed by its own function.
- * - Closing a handle wakes every thread that is blocked in a call on it (that call returns
- *   AGX_ECLOSED), waits until those calls have left, and frees the handle. NULL is ignored.
+ * - Closing a handle wakes every thread that waits in a call on it (that call returns
+ *   AGX_ECLOSED), waits until all calls on it have left, and frees the handle. A call that is in the middle
+ *   of a command leaves when the command is done; closing the client ends that too. NULL is ignored.
  * - What can fail returns an agx_status; 0 is success. Positive values are outcomes that a caller
  *   plans for, negative ones are errors. The result goes through the last parameters, which are set
  *   to zero or NULL where there is none. agx_last_error() explains the last status that was not AGX_OK.
@@ -162,7 +163,7 @@ typedef struct agx_options {
   const char* tls_key_file;     /**< `tls_key`: PEM file of the client's key */
   const char* tls_server_name;  /**< `tls_server_name`: for SNI; default: the URL's host */
   int tls_insecure;             /**< `tls_insecure`: 1 turns peer verification off */
-  int log_level;                /**< the most verbose level wanted, an agx_log_level; default AGX_LOG_ERROR */
+  int log_level;                /**< the most verbose level wanted, an agx_log_level; default AGX_LOG_WARNING */
   agx_log_function log;         /**< default NULL: nothing is logged */
   void* log_data;               /**< handed to log */
 } agx_options;
@@ -211,7 +212,7 @@ AGX_API void agx_close(agx_client* client);
 /** Opens a session handle: no I/O, and whether the session exists makes no difference.
  *
  * session_id is free text, 1 to AGX_SESSION_ID_MAX bytes of UTF-8. It may contain any character, ':' and '*' among them,
- * but may not end in ":live": that would be another session's live flag. Does not block. Free with agx_session_close.
+ * but may not end in ":live": that would be another session's live flag. scope_id and user_id may be any number but AGX_ANY. Does not block. Free with agx_session_close.
  * Errors: AGX_EINVAL, AGX_ETOOBIG. */
 AGX_API agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_id,
                                     const char* session_id, agx_session** session);
@@ -350,7 +351,7 @@ AGX_API agx_status agx_listener_interrupt(agx_listener* listener);
 
 /** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something other than AGX_TIMEOUT: for poll,
  * epoll, libuv, asyncio. Only wait on it: do not read, write or close it; it lives as long as the listener. From the first call on a thread of the client
- * feeds the listener. Does not block. Errors: AGX_EBUSY (it is in a mux), AGX_ESYSTEM. */
+ * feeds the listener. Does not block. Errors: AGX_EBUSY (it is in a mux, or a thread waits on it), AGX_ESYSTEM. */
 AGX_API agx_status agx_listener_fd(agx_listener* listener, int* fd);
 
 /** The id of the last event that was handed on, or where the listener began: what to give as `after` to resume. position has room for AGX_ID_SIZE bytes.

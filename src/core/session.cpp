@@ -52,6 +52,9 @@ EventFields FieldsOf(const agx_new_event& event, size_t body_length) {
 
 Result<std::shared_ptr<Session>> Session::Open(std::shared_ptr<Client> client, int64_t scope,
                                                int64_t user, const char* session_id) {
+  if (scope == AGX_ANY || user == AGX_ANY) {
+    return Status(AGX_EINVAL, "AGX_ANY is no scope or user; it is for agx_query_open");
+  }
   if (Status status = CheckSessionId(session_id); !status.ok()) return status;
   return std::shared_ptr<Session>(new Session(std::move(client), scope, user, session_id));
 }
