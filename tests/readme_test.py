@@ -116,6 +116,12 @@ class Documents(unittest.TestCase):
                         return re.sub(r"\(integer\) \d{4,5}", "(integer) MS", text)
                     self.assertEqual(mask(done.stdout).split("\n"), mask(shown).split("\n"))
 
+    def test_scripts_of_the_protocol_are_those_of_the_library(self):
+        library = (SOURCE / "src/store/redis/scripts.h").read_text()
+        scripts = re.findall(r'R"\(\n(.*?)\)"', library, re.S)
+        shown = blocks((SOURCE / "docs/protocol.md").read_text(), "lua")
+        self.assertEqual(sorted(shown), sorted(scripts))
+
     def test_exit_statuses_are_those_of_the_man_page(self):
         page = (SOURCE / "docs/agx.1").read_text()
         page = page[page.index(".Sh EXIT STATUS"):page.index(".Sh EXAMPLES")]
