@@ -11,7 +11,8 @@ namespace {
 
 constexpr size_t kAlign = alignof(Entry);
 constexpr size_t kSmallBlock = 1024;
-constexpr size_t kLargeBlock = size_t{256} * 1024;
+// Below what malloc takes from the system and gives back each time.
+constexpr size_t kLargeBlock = size_t{64} * 1024;
 
 constexpr size_t Aligned(size_t size) { return (size + kAlign - 1) & ~(kAlign - 1); }
 
@@ -58,7 +59,7 @@ void* Batch::Allocate(size_t size) {
     if (memory == nullptr) throw std::bad_alloc();
     blocks_ = new (memory) Block{blocks_};
     char* start = static_cast<char*>(memory) + Aligned(sizeof(Block));
-    next_block_ *= 2;
+    next_block_ = std::min(next_block_ * 2, kLargeBlock);
     // A text larger than a block gets its own; the rest of the current one stays in use.
     if (size == room && size > kLargeBlock) {
       bytes_ += size;

@@ -141,13 +141,15 @@ long Connection::ReadSome(char* buffer, size_t size) {
     return ReadTls(context_, buffer, size);
   }
 #endif
-  for (;;) {
-    ssize_t n = recv(fd_, buffer, size, MSG_DONTWAIT);
-    if (n > 0) return n;
-    if (n == 0) return -1;
-    if (errno == EINTR) continue;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? 0 : -1;
-  }
+  return Receivable(recv(fd_, buffer, size, MSG_DONTWAIT));
+}
+
+// What recv says: > 0 bytes, 0 nothing yet, -1 broken.
+long Connection::Receivable(ssize_t received) {
+  if (received > 0) return received;
+  if (received == 0) errno = ECONNRESET;
+  bool nothing = received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+  return nothing ? 0 : -1;
 }
 
 long Connection::WriteSome(const char* bytes, size_t size) {
@@ -211,33 +213,34 @@ Status Connection::Send(std::string_view bytes, size_t* sent) {
   return {};
 }
 
+// Keeps what is set if it is a little less: setting it is a system call.
+void Connection::SetReceiveTimeout(Clock::duration timeout) {
+  int64_t ms = std::chrono::ceil<Millis>(timeout).count();
+  if (ms >= receive_timeout_ms_ && ms * 9 / 10 <= receive_timeout_ms_) return;
+  timeval value = ToTimeval(ms);
+  setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof(value));
+  receive_timeout_ms_ = ms;
+}
+
 Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status* status) {
   char* buffer = buffer_.get();
-  long n = 0;
-  // The whole command timeout is ahead, as it is for a lone command: the socket's own timeout serves, and saves a poll.
-  bool direct = !tls_ && wake_fd < 0 && deadline != kNever &&
-                deadline - Clock::now() > Millis(config_.command_timeout_ms) * 9 / 10;
-  if (direct) {
-    do {
-      n = recv(fd_, buffer, kReadSize, 0);
-    } while (n < 0 && errno == EINTR);
-    if (n == 0) errno = ECONNRESET;
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::kTimeout;
-    if (n == 0) n = -1;
-  } else {
-    // TLS may hold decrypted bytes that poll does not see.
-    n = tls_ ? ReadSome(buffer, kReadSize) : 0;
-    while (n == 0) {
-      int ready = Poll(POLLIN, deadline, wake_fd);
-      if (ready == 0) return Received::kTimeout;
-      if (ready == 2) return Received::kWoken;
-      errno = ECONNRESET;
-      n = ready == 1 ? ReadSome(buffer, kReadSize) : -1;
-    }
+  // TLS may hold decrypted bytes that poll does not see.
+  long n = tls_ ? ReadSome(buffer, kReadSize) : 0;
+  // A read that waits by itself saves a poll. Its timeout counts in the kernel's ticks, too coarse for the end of a wait.
+  constexpr Millis kTick{20};
+  TimePoint now = Clock::now();
+  if (!tls_ && wake_fd < 0 && deadline != kNever && deadline - now > kTick) {
+    SetReceiveTimeout(deadline - now);
+    n = Receivable(recv(fd_, buffer, kReadSize, 0));
+  }
+  while (n == 0) {
+    int ready = Poll(POLLIN, deadline, wake_fd);
+    if (ready == 0) return Received::kTimeout;
+    if (ready == 2) return Received::kWoken;
+    n = ready == 1 ? ReadSome(buffer, kReadSize) : -1;
   }
   if (n < 0) {
-    *status = Lost(errno == ECONNRESET || errno == 0 ? "the server closed it"
-                                                     : std::strerror(errno));
+    *status = Lost(tls_ || errno == ECONNRESET ? "the server closed it" : std::strerror(errno));
     return Received::kBroken;
   }
   if (!parser_.Feed(buffer, static_cast<size_t>(n))) {

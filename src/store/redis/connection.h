@@ -1,6 +1,8 @@
 // One connection to a Redis server, ready for commands: bytes out, replies in. It has no thread of its own.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -59,14 +61,17 @@ class Connection {
   // One read or write without waiting: > 0 bytes, 0 not ready, -1 broken.
   long ReadSome(char* buffer, size_t size);
   long WriteSome(const char* bytes, size_t size);
+  static long Receivable(ssize_t received);
   // 1 ready, 0 deadline, 2 woken, -1 error.
   int Poll(short events, TimePoint deadline, int wake_fd) const;
+  void SetReceiveTimeout(Clock::duration timeout);
   Status Lost(std::string_view why) const;
 
   const Config& config_;
   redisContext* context_;
   int fd_;
   bool tls_ = false;
+  int64_t receive_timeout_ms_ = 0;
   std::mutex tls_mutex_;  // OpenSSL's objects take one thread at a time
   Parser parser_;
   std::unique_ptr<char[]> buffer_;

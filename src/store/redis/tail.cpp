@@ -89,7 +89,7 @@ Status RedisTail::Request(std::string_view key, EntryId after, size_t count, boo
   follow_ = follow;
   pending_ = true;
   // If it cannot be sent, Await goes on from there.
-  if (connection_ != nullptr && !Send().ok()) connection_.reset();
+  if (connection_ != nullptr && !Send().ok()) SetConnection(nullptr);
   return {};
 }
 
@@ -120,11 +120,15 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
       Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
       status = opened.status();
       if (opened.ok()) {
-        connection_ = std::move(*opened);
+        SetConnection(std::move(*opened));
         status = Send();
       }
     }
     if (status.ok()) status = AwaitReplies(deadline, outcome);
+    if (TakeWake()) {
+      *outcome = Outcome::kWoken;
+      return {};
+    }
     if (status.ok() && *outcome != Outcome::kDone) return status;
     if (status.ok() && !sink_->error().empty()) {
       status = ServerError(sink_->error(), Cat("reading ", key_));
@@ -142,7 +146,7 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
 
 // After a failure: OK and kDone if it is to be tried again now.
 Status RedisTail::Recover(const Status& why, TimePoint deadline, Outcome* outcome) {
-  connection_.reset();
+  SetConnection(nullptr);
   bool passing = why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT ||
                  why.code() == AGX_ELOADING;
   if (!backoff_) backoff_.emplace(config_);
@@ -154,13 +158,9 @@ Status RedisTail::Recover(const Status& why, TimePoint deadline, Outcome* outcom
   log_(AGX_LOG_WARNING, why.message());
   pollfd wake = {wake_fd_, POLLIN, 0};
   TimePoint stop = std::min(until, deadline);
-  if (poll(&wake, 1, static_cast<int>(MillisUntil(stop))) > 0) {
-    eventfd_t count = 0;
-    eventfd_read(wake_fd_, &count);
-    *outcome = Outcome::kWoken;
-  } else {
-    *outcome = deadline <= until ? Outcome::kTimeout : Outcome::kDone;
-  }
+  poll(&wake, 1, static_cast<int>(MillisUntil(stop)));
+  *outcome = deadline <= until ? Outcome::kTimeout : Outcome::kDone;
+  if (TakeWake()) *outcome = Outcome::kWoken;
   return {};
 }
 
@@ -181,17 +181,12 @@ Status RedisTail::AwaitReplies(TimePoint deadline, Outcome* outcome) {
     }
     waited_ = sink_->replies() == 1;
     Status status;
-    switch (connection_->Receive(std::min(deadline, answer_by_), wake_fd_, &status)) {
+    switch (connection_->Receive(std::min(deadline, answer_by_), -1, &status)) {
       case Connection::Received::kData:
         break;
       case Connection::Received::kBroken:
+      case Connection::Received::kWoken:
         return status;
-      case Connection::Received::kWoken: {
-        eventfd_t count = 0;
-        eventfd_read(wake_fd_, &count);
-        *outcome = Outcome::kWoken;
-        return {};
-      }
       case Connection::Received::kTimeout:
         if (Clock::now() >= answer_by_) {
           return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
@@ -216,7 +211,7 @@ Status RedisTail::Answer(ReadRequest* answer) {
   if (suspect) {
     Status status = gap_check_(key_, after_, &answer->gap, &answer->exists);
     if (!status.ok()) {
-      connection_.reset();
+      SetConnection(nullptr);
       return status;
     }
   } else if (after_ == EntryId{}) {
@@ -224,11 +219,33 @@ Status RedisTail::Answer(ReadRequest* answer) {
   }
   checked_ = true;
   if (!complete && !answer->gap) return {};
-  if (!complete) connection_.reset();  // the server still holds the blocking read
+  if (!complete) SetConnection(nullptr);  // the server still holds the blocking read
   pending_ = false;
   return {};
 }
 
-void RedisTail::Wake() noexcept { eventfd_write(wake_fd_, 1); }
+// A read that waits by itself hears only the end of its connection. That is the price of a wake, which is rare, for every
+// event's arrival.
+void RedisTail::Wake() noexcept {
+  std::lock_guard lock(connection_mutex_);
+  woken_ = true;
+  if (connection_ != nullptr) connection_->Shutdown();
+  eventfd_write(wake_fd_, 1);
+}
+
+bool RedisTail::TakeWake() {
+  std::lock_guard lock(connection_mutex_);
+  if (!woken_) return false;
+  woken_ = false;
+  connection_.reset();
+  eventfd_t count = 0;
+  eventfd_read(wake_fd_, &count);
+  return true;
+}
+
+void RedisTail::SetConnection(std::unique_ptr<Connection> connection) {
+  std::lock_guard lock(connection_mutex_);
+  connection_ = std::move(connection);
+}
 
 }  // namespace agx::redis

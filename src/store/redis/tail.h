@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -31,6 +32,8 @@ class RedisTail final : public Tail {
  private:
   class ReplySink;
 
+  bool TakeWake();
+  void SetConnection(std::unique_ptr<Connection> connection);
   Status Send();
   Status Recover(const Status& why, TimePoint deadline, Outcome* outcome);
   Status AwaitReplies(TimePoint deadline, Outcome* outcome);
@@ -42,6 +45,8 @@ class RedisTail final : public Tail {
   const int wake_fd_;
   const std::function<void()> released_;
 
+  std::mutex connection_mutex_;  // for Wake, which is another thread's
+  bool woken_ = false;
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<ReplySink> sink_;
   std::optional<Backoff> backoff_;
