@@ -20,6 +20,7 @@ constexpr Millis kRetry{200};
 struct Keeper::Asked {
   std::shared_ptr<Session> session;
   Session::RunPtr run;
+  TimePoint leased_until = run->leased_until;
 };
 
 Keeper::Keeper(Client* client) : client_(client) {}
@@ -52,6 +53,7 @@ void Keeper::Stop() noexcept {
   decltype(pumps_) pumps;
   std::lock_guard lock(mutex_);
   renewals.swap(renewals_);
+  for (auto& [due, renewal] : renewals) renewal.session->keeper_renews_ = false;
   pumps.swap(pumps_);
 }
 
@@ -181,7 +183,7 @@ void Keeper::Renew(const Sessions& sessions) {
     if (leases[i].state == LeaseState::kOwn) {
       asked.run->leased_until = now + Millis(leases[i].lease_ms);
     } else {
-      asked.session->Learn(asked.run, leases[i], now);
+      asked.session->Learn(asked.run, leases[i], asked.leased_until);
     }
   }
 }
@@ -193,7 +195,6 @@ void Keeper::Check(const Sessions& sessions) {
     asked.session->changed_ = false;
     leases.push_back(asked.session->LeaseOf(*asked.run));
   }
-  TimePoint now = Clock::now();
   if (Status status = client_->store().Check(leases); !status.ok()) {
     if (client_->closed()) return;
     client_->LogLine(AGX_LOG_WARNING, Cat("looking for cancels: ", status.message()));
@@ -202,7 +203,7 @@ void Keeper::Check(const Sessions& sessions) {
     return;
   }
   for (size_t i = 0; i < sessions.size(); ++i) {
-    sessions[i].session->Learn(sessions[i].run, leases[i], now);
+    sessions[i].session->Learn(sessions[i].run, leases[i], sessions[i].leased_until);
   }
 }
 

@@ -303,20 +303,20 @@ Lease Session::LeaseOf(const Run& run) const {
 Status Session::CheckNow() {
   RunPtr run = this->run();
   Lease lease = LeaseOf(*run);
-  TimePoint asked = Clock::now();
+  TimePoint leased_until = run->leased_until;
   Status status = client_->store().Check({&lease, 1});
-  if (status.ok()) Learn(run, lease, asked);
+  if (status.ok()) Learn(run, lease, leased_until);
   return status;
 }
 
-// What the store said of the run's flag, some time after `asked`.
-void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint asked) {
+// What the store has just said of the run's flag, whose lease was known to last so long when it was asked.
+void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until) {
   if (state() != State::kLive || run != this->run()) return;
   switch (lease.state) {
     case LeaseState::kOther:
       return SetState(State::kTakenOver);
     case LeaseState::kAbsent:
-      return LearnAbsent(run, asked);
+      return LearnAbsent(run, leased_until);
     case LeaseState::kLost:
       return TakeBack(run);  // the store forgot everything, which is no cancel
     case LeaseState::kOwn:
@@ -326,9 +326,10 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint asked) {
 }
 
 // The flag is gone. It was taken, unless the lease had time to run out because the store could not be reached or this process was
-// stopped: then it is taken back, if nobody else has it.
-void Session::LearnAbsent(const RunPtr& run, TimePoint asked) {
-  if (asked < run->leased_until.load()) return SetState(State::kCanceled);
+// stopped: then it is taken back, if nobody else has it. What counts is when the answer came, since the question may have waited for
+// the store; and the lease of before, since another thread may have taken it back meanwhile.
+void Session::LearnAbsent(const RunPtr& run, TimePoint leased_until) {
+  if (Clock::now() < leased_until) return SetState(State::kCanceled);
   TakeBack(run);
 }
 

@@ -68,8 +68,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void EndKeeping() noexcept;
   RunPtr run() const;
   Lease LeaseOf(const Run& run) const;
-  void Learn(const RunPtr& run, const Lease& lease, TimePoint asked);
-  void LearnAbsent(const RunPtr& run, TimePoint asked);
+  void Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until);
+  void LearnAbsent(const RunPtr& run, TimePoint leased_until);
   void TakeBack(const RunPtr& run);
   Status CheckNow();
   void SetState(State state) noexcept;
