@@ -1,0 +1,294 @@
+// What tests of the C API share: a store for each test, in memory or on a Redis, handles that close
+// themselves, and a listener's outcomes as texts.
+#pragma once
+
+#include <agx.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/redis_server.h"
+#include "support/wait.h"
+
+inline void PrintTo(agx_status status, std::ostream* out) {
+  *out << agx_status_string(status);
+  if (status != AGX_OK) *out << " (" << agx_last_error() << ")";
+}
+
+namespace agx::test {
+
+inline constexpr int64_t kPatienceMs = 20000;
+// What a call may take that is to return at once, on a machine that is busy.
+inline constexpr int64_t kAtOnceMs = 5000;
+
+struct Closer {
+  void operator()(agx_client* handle) const { agx_close(handle); }
+  void operator()(agx_session* handle) const { agx_session_close(handle); }
+  void operator()(agx_listener* handle) const { agx_listener_close(handle); }
+  void operator()(agx_mux* handle) const { agx_mux_close(handle); }
+  void operator()(agx_query* handle) const { agx_query_close(handle); }
+  void operator()(agx_event* event) const { agx_event_free(event); }
+};
+template <class Handle>
+using Owned = std::unique_ptr<Handle, Closer>;
+using ClientPtr = Owned<agx_client>;
+using SessionPtr = Owned<agx_session>;
+using ListenerPtr = Owned<agx_listener>;
+using MuxPtr = Owned<agx_mux>;
+using QueryPtr = Owned<agx_query>;
+using EventPtr = Owned<agx_event>;
+
+class Stopwatch {
+ public:
+  int64_t ms() const {
+    using std::chrono::steady_clock;
+    return std::chrono::duration_cast<std::chrono::milliseconds>(steady_clock::now() - start_)
+        .count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+// --- Handles; what cannot be opened fails the test and is null.
+
+inline ClientPtr OpenClient(const std::string& url, const agx_options* options = nullptr) {
+  agx_client* client = nullptr;
+  EXPECT_EQ(agx_open(url.c_str(), options, &client), AGX_OK) << url;
+  return ClientPtr(client);
+}
+
+inline SessionPtr OpenSession(const ClientPtr& client, const std::string& id = "s",
+                              int64_t scope = 1, int64_t user = 2) {
+  agx_session* session = nullptr;
+  EXPECT_EQ(agx_session_open(client.get(), scope, user, id.c_str(), &session), AGX_OK) << id;
+  return SessionPtr(session);
+}
+
+inline SessionPtr Started(const ClientPtr& client, const std::string& id = "s",
+                          const agx_start_options* options = nullptr) {
+  SessionPtr session = OpenSession(client, id);
+  EXPECT_EQ(agx_start(session.get(), options), AGX_OK) << id;
+  return session;
+}
+
+inline agx_start_options TakeOver() {
+  agx_start_options options = AGX_START_OPTIONS_INIT;
+  options.take_over = 1;
+  return options;
+}
+
+inline agx_start_options Leased(int64_t lease_ms) {
+  agx_start_options options = AGX_START_OPTIONS_INIT;
+  options.lease_ms = lease_ms;
+  return options;
+}
+
+// Neither waits for the session nor gives up in its silence, unless told to.
+inline agx_listen_options Patient(const char* after = nullptr) {
+  agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+  options.after = after;
+  options.wait_ms = -1;
+  options.timeout_ms = -1;
+  return options;
+}
+
+inline ListenerPtr Listen(const SessionPtr& session,
+                          const agx_listen_options& options = Patient()) {
+  agx_listener* listener = nullptr;
+  EXPECT_EQ(agx_listen(session.get(), &options, &listener), AGX_OK);
+  return ListenerPtr(listener);
+}
+
+inline ListenerPtr ListenAfter(const SessionPtr& session, const char* after) {
+  return Listen(session, Patient(after));
+}
+
+// --- Adding
+
+// The entry's id.
+inline std::string Add(const SessionPtr& session, const std::string& type,
+                       const char* body = nullptr, const char* origin = "test") {
+  char id[AGX_ID_SIZE] = "";
+  EXPECT_EQ(agx_add(session.get(), type.c_str(), origin, body, id), AGX_OK) << type;
+  return id;
+}
+
+inline bool IsLive(const SessionPtr& session) {
+  int live = -1;
+  EXPECT_EQ(agx_is_live(session.get(), &live), AGX_OK);
+  return live == 1;
+}
+
+// --- Listening
+
+struct Told {
+  agx_status status;
+  EventPtr event;
+  std::string error;
+
+  std::string type() const { return agx_event_type(event.get(), nullptr); }
+  std::string id() const { return agx_event_id(event.get(), nullptr); }
+  std::string body() const { return agx_event_body(event.get(), nullptr); }
+  std::string origin() const { return agx_event_origin(event.get(), nullptr); }
+  // The event's type, or the outcome's name.
+  std::string text() const { return status == AGX_OK ? type() : agx_status_string(status); }
+};
+
+inline Told Next(const ListenerPtr& listener, int64_t timeout_ms = kPatienceMs) {
+  agx_event* event = nullptr;
+  agx_status status = agx_listen_next(listener.get(), timeout_ms, &event);
+  EXPECT_EQ(event != nullptr, status == AGX_OK);
+  return {status, EventPtr(event), status == AGX_OK ? "" : agx_last_error()};
+}
+
+// Types of the events up to the first other outcome, which comes last.
+inline std::vector<std::string> Follow(const ListenerPtr& listener,
+                                       int64_t timeout_ms = kPatienceMs) {
+  std::vector<std::string> texts;
+  for (;;) {
+    Told told = Next(listener, timeout_ms);
+    texts.push_back(told.text());
+    if (told.status != AGX_OK) return texts;
+  }
+}
+
+// All that is there now.
+inline std::vector<std::string> Stored(const SessionPtr& session) {
+  agx_listen_options options = Patient();
+  options.hand_on_end = 1;
+  std::vector<std::string> texts = Follow(Listen(session, options), 0);
+  texts.pop_back();
+  return texts;
+}
+
+inline std::string Position(const ListenerPtr& listener) {
+  char position[AGX_ID_SIZE] = "?";
+  EXPECT_EQ(agx_listener_position(listener.get(), position), AGX_OK);
+  return position;
+}
+
+// --- Threads
+
+// Runs one call in a thread of its own.
+template <class Result>
+class Background {
+ public:
+  explicit Background(std::function<Result()> call)
+      : thread_([this, call = std::move(call)] {
+          tid_ = static_cast<pid_t>(syscall(SYS_gettid));
+          result_ = call();
+          took_ms_ = watch_.ms();
+          done_ = true;
+        }) {}
+  ~Background() {
+    if (thread_.joinable()) thread_.join();
+  }
+  Background(const Background&) = delete;
+  Background& operator=(const Background&) = delete;
+
+  // Returns once the thread sleeps in the system and goes on doing so.
+  void AwaitBlocked() {
+    int asleep = 0;
+    EXPECT_TRUE(WaitUntil([&] {
+      asleep = Sleeps() ? asleep + 1 : 0;
+      return asleep >= 10 || done_;
+    }));
+    EXPECT_FALSE(done_) << "the call did not block";
+  }
+  bool done() const { return done_; }
+  Result Get() {
+    thread_.join();
+    return std::move(*result_);
+  }
+  int64_t took_ms() const { return took_ms_; }
+
+ private:
+  bool Sleeps() const {
+    if (tid_ == 0) return false;
+    std::ifstream file("/proc/self/task/" + std::to_string(tid_) + "/stat");
+    std::string text;
+    std::getline(file, text);
+    size_t name_end = text.rfind(')');
+    return name_end != std::string::npos && text.size() > name_end + 2 && text[name_end + 2] == 'S';
+  }
+
+  Stopwatch watch_;
+  std::atomic<pid_t> tid_{0};
+  std::atomic<bool> done_{false};
+  std::atomic<int64_t> took_ms_{0};
+  std::optional<Result> result_;
+  std::thread thread_;
+};
+
+// Runs `body(i)` in so many threads, which begin together.
+template <class Body>
+void InThreads(int count, Body body) {
+  std::atomic<int> ready{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < count; ++i) {
+    threads.emplace_back([&, i] {
+      ready.fetch_add(1);
+      while (ready.load() < count) std::this_thread::yield();
+      body(i);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+// --- Stores
+
+// A test on each store: the parameter is "memory" or "redis".
+class OnEachStore : public testing::TestWithParam<const char*> {
+ protected:
+  OnEachStore() {
+    if (is_redis()) server_.emplace();
+    client_ = Open();  // and a memory store lives as long as this
+  }
+
+  bool is_redis() const { return std::string(GetParam()) == "redis"; }
+  std::string url(const std::string& parameters = "") const {
+    std::string base = is_redis() ? server_->url() : "memory:tests";
+    return parameters.empty() ? base : base + "?" + parameters;
+  }
+  ClientPtr Open(const std::string& parameters = "") const { return OpenClient(url(parameters)); }
+  // What only a server has.
+  RedisServer& server() { return *server_; }
+
+  std::optional<RedisServer> server_;
+  ClientPtr client_;
+};
+
+#define AGX_ON_EACH_STORE(Suite)                                              \
+  INSTANTIATE_TEST_SUITE_P(Stores, Suite, testing::Values("memory", "redis"), \
+                           [](const auto& info) { return std::string(info.param); })
+
+// A test that looks at the server itself.
+class OnRedis : public testing::Test {
+ protected:
+  std::string Raw(const std::vector<std::string>& command) const {
+    return server_.Command(command);
+  }
+  ClientPtr Open(const std::string& parameters = "") const {
+    return OpenClient(parameters.empty() ? server_.url() : server_.url() + "?" + parameters);
+  }
+
+  RedisServer server_;
+  ClientPtr client_ = Open();
+};
+
+}  // namespace agx::test
