@@ -114,6 +114,7 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
       continue;
     }
     connecting_ = true;
+    uint32_t resets = resets_;
     lock.unlock();
     std::shared_ptr<Wire> fresh;
     Status status;
@@ -128,7 +129,7 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
     }
     lock.lock();
     connecting_ = false;
-    if (status.ok() && !closed_) {
+    if (status.ok() && !closed_ && resets == resets_) {
       fresh->last_use = Clock::now();
       wire_ = std::move(fresh);
     }
@@ -139,11 +140,13 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
                     status.code() == AGX_ELOADING;
     if (!worth_it || backoff == nullptr || !backoff->Next(&until)) return status;
     log_(AGX_LOG_WARNING, status.message());
-    // Another thread's attempt may end this wait early, as Close does.
-    ticket = connected_.ticket();
-    lock.unlock();
-    connected_.Wait(ticket, until);
-    lock.lock();
+    // Another thread's success ends this wait early, as Close does; its failure does not.
+    while (!closed_ && wire_ == nullptr && Clock::now() < until) {
+      ticket = connected_.ticket();
+      lock.unlock();
+      connected_.Wait(ticket, until);
+      lock.lock();
+    }
   }
 }
 
@@ -381,6 +384,7 @@ void Pipe::Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> statu
 // Whoever drives finds the connection shut down and ends the calls.
 void Pipe::Reset() {
   std::lock_guard lock(mutex_);
+  ++resets_;  // one that is being made is void as well
   if (wire_ != nullptr) Break(std::shared_ptr<Wire>(wire_).get());
 }
 

@@ -97,6 +97,7 @@ class Pipe {
   std::shared_ptr<Wire> wire_;  // null: not connected
   bool closed_ = false;
   bool connecting_ = false;
+  uint32_t resets_ = 0;
   Bell connected_;  // rings when an attempt to connect is over, or at Close
 };
 
