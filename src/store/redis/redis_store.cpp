@@ -32,18 +32,24 @@ class IdsSink final : public Sink {
 
   // How many are stored, from the first to the one before the first error.
   size_t stored() const { return stored_; }
+  // One after the first error is stored.
+  bool stored_later() const { return stored_later_; }
   std::string_view error() const { return error_; }
 
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     if (index != 0) return;
     stored_ = 0;
+    stored_later_ = false;
     error_.clear();
   }
   bool String(const redisReadTask& task, std::string_view text) override {
     EntryId id;
     if (Depth(task) != 0 || !ParseEntryId(text, &id)) return false;
-    if (!error_.empty()) return true;
+    if (!error_.empty()) {
+      stored_later_ = true;
+      return true;
+    }
     if (ids_ != nullptr) ids_[first_ + index()] = id;
     ++stored_;
     return true;
@@ -59,6 +65,7 @@ class IdsSink final : public Sink {
   EntryId* ids_ = nullptr;
   size_t first_ = 0;
   size_t stored_ = 0;
+  bool stored_later_ = false;
   std::string error_;
 };
 
@@ -160,6 +167,12 @@ std::string Escaped(std::string_view text) {
     escaped += c;
   }
   return escaped;
+}
+
+// It may go better soon, and nothing was done.
+bool IsPassing(const Status& status) {
+  return status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT ||
+         status.code() == AGX_ELOADING;
 }
 
 LeaseState LeaseStateOf(std::string_view text) {
@@ -264,13 +277,14 @@ Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entri
     size_t before = *added;
     Status status = AddPieces(key, entries, max_length, ids, added, &may_have_run, &backoff);
     if (status.ok()) return status;
-    bool lost = status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT;
     if (may_have_run) {
       return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
                                   " are stored, of the others it is not known")};
     }
     TimePoint until;
-    if (!lost || (*added == before && !backoff.Next(&until))) return status;
+    uint32_t ticket = closing_.ticket();
+    if (!IsPassing(status) || closed_ || (*added == before && !backoff.Next(&until))) return status;
+    if (status.code() == AGX_ELOADING && *added == before) closing_.Wait(ticket, until);
   }
 }
 
@@ -290,6 +304,7 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
   size_t waited = 0;
   Status failure;
   bool counting = true;
+  bool later = false;
 
   auto submit = [&] {
     size_t size = std::min(kAddsInPiece, entries.size() - next);
@@ -314,6 +329,7 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
     } else if (!status.ok()) {
       *may_have_run |= ran;
     }
+    later |= piece.sink.stored_later() || (!counting && piece.sink.stored() > 0);
     if (counting) *added += piece.sink.stored();
     counting = counting && status.ok();
     if (failure.ok()) failure = status;
@@ -329,6 +345,8 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
     failure = {AGX_ENOMEM, {}};
   }
   while (waited < submitted) wait();
+  // What is stored after one that is not must not be added again.
+  *may_have_run |= later && IsPassing(failure);
   return failure;
 }
 
@@ -374,11 +392,19 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
 
 Status RedisStore::Cancel(std::string_view live_key, bool* was_live) {
   Commands commands;
-  commands.Add("GETDEL", live_key);
+  commands.Add("EVAL", kCancel, "1", live_key, bell_.cancel_channel());
   ValueSink sink;
   Status status = Run(commands_, commands, Effect::kOnce, Cat("cancelling ", live_key), &sink);
-  if (status.ok()) *was_live = sink.replies[0].kind == Value::Kind::kString;
-  return status;
+  if (status.code() == AGX_EDENIED || status.code() == AGX_EUNSUPPORTED) {
+    // Where scripts are not allowed, the taking alone does.
+    commands.Clear();
+    commands.Add("GETDEL", live_key);
+    status = Run(commands_, commands, Effect::kOnce, Cat("cancelling ", live_key), &sink);
+  }
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  *was_live = reply.integer == 1 || reply.kind == Value::Kind::kString;
+  return {};
 }
 
 Status RedisStore::Live(std::string_view live_key, LiveFlag* flag) {
