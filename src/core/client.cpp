@@ -33,11 +33,13 @@ Client::~Client() { Close(); }
 void Client::Close() noexcept {
   if (closed_.exchange(true)) return;
   if (store_ != nullptr) store_->Close();
-  keeper_.Stop();
-  std::lock_guard lock(sleepers_mutex_);
-  for (Sleeper* sleeper = sleepers_; sleeper != nullptr; sleeper = sleeper->next_) {
-    sleeper->ClientClosed();
+  {
+    std::lock_guard lock(sleepers_mutex_);
+    for (Sleeper* sleeper = sleepers_; sleeper != nullptr; sleeper = sleeper->next_) {
+      sleeper->ClientClosed();
+    }
   }
+  keeper_.Stop();
 }
 
 Result<std::shared_ptr<Pump>> Client::DescriptorPump() {

@@ -290,6 +290,13 @@ void Session::Changed() noexcept {
   }
 }
 
+// Saves the look at the flag that Changed asks for.
+void Session::Taken(std::string_view token) noexcept {
+  RunPtr run = this->run();
+  if (run == nullptr || run->token != token || state() != State::kLive) return;
+  SetState(State::kCanceled);
+}
+
 Lease Session::LeaseOf(const Run& run) const {
   Lease lease;
   lease.key = key_;

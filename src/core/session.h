@@ -40,6 +40,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void Close() noexcept;
 
   void Changed() noexcept override;
+  void Taken(std::string_view token) noexcept override;
 
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }

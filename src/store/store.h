@@ -26,6 +26,8 @@ namespace agx {
 class Watcher {
  public:
   virtual void Changed() noexcept = 0;
+  // A watched flag was taken by Cancel, and held this token. May come besides Changed, never instead of it.
+  virtual void Taken(std::string_view /*token*/) noexcept {}
 
  protected:
   ~Watcher() = default;

@@ -16,16 +16,24 @@ constexpr int64_t kPingMs = 15000;
 constexpr int64_t kSliceMs = 100;
 constexpr size_t kMostStreams = 512;
 
-// Takes ["message", channel, [key, …] or nil] apart while it is parsed; everything else is passed over.
+// Takes ["message", channel, [key, …] or nil] apart while it is parsed, and ["message", channel, "token live-key"];
+// everything else is passed over.
 class InvalidationSink final : public Sink {
  public:
   explicit InvalidationSink(Doorbell* bell) : bell_(bell) {}
 
   bool String(const redisReadTask& task, std::string_view text) override {
     if (Depth(task) == 2) bell_->Ring(text);
+    if (Depth(task) != 1) return true;
+    if (task.idx == 0) is_message_ = text == "message";
+    if (task.idx == 1) is_cancel_ = is_message_ && text == bell_->cancel_channel();
+    if (task.idx == 2 && is_cancel_) bell_->Taken(text);
     return true;
   }
-  bool Array(const redisReadTask& task, size_t /*size*/) override { return Depth(task) < 2; }
+  bool Array(const redisReadTask& task, size_t /*size*/) override {
+    if (Depth(task) == 0) is_message_ = is_cancel_ = false;
+    return Depth(task) < 2;
+  }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return true; }
   bool Nil(const redisReadTask& task) override {
     if (Depth(task) == 1) bell_->RingAll();  // the whole database was flushed
@@ -35,12 +43,17 @@ class InvalidationSink final : public Sink {
 
  private:
   Doorbell* bell_;
+  bool is_message_ = false;
+  bool is_cancel_ = false;
 };
 
 }  // namespace
 
 Doorbell::Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads)
-    : config_(config), log_(log), reset_reads_(std::move(reset_reads)) {}
+    : config_(config),
+      log_(log),
+      reset_reads_(std::move(reset_reads)),
+      cancel_channel_(config.prefix + ":canceled") {}
 
 Doorbell::~Doorbell() {
   Close();
@@ -82,6 +95,15 @@ void Doorbell::Ring(std::string_view key) noexcept {
   auto it = watched_.find(key);
   if (it == watched_.end()) return;
   for (Watcher* watcher : it->second.watchers) watcher->Changed();
+}
+
+void Doorbell::Taken(std::string_view message) noexcept {
+  size_t space = message.find(' ');
+  if (space == std::string_view::npos) return;
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(message.substr(space + 1));
+  if (it == watched_.end()) return;
+  for (Watcher* watcher : it->second.watchers) watcher->Taken(message.substr(0, space));
 }
 
 void Doorbell::RingAll() noexcept {
@@ -197,6 +219,7 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   if (!refusal->empty()) return {};
   commands.Clear();
   commands.Add("SUBSCRIBE", kChannel);
+  commands.Add("SUBSCRIBE", cancel_channel_);  // may be refused: then cancels are heard of by tracking alone
   ValueSink subscribed;
   if (Status status = connection.Execute(commands, &subscribed); !status.ok()) return status;
   if (subscribed.replies[0].is_error()) *refusal = subscribed.replies[0].text;

@@ -33,6 +33,10 @@ class Doorbell {
   // Makes a new connection's reads ring this bell, and rings everything, since what was read before on another no longer does.
   Status Track(Connection& reads);
 
+  // Where Cancel tells "token live-key".
+  const std::string& cancel_channel() const { return cancel_channel_; }
+
+  void Taken(std::string_view message) noexcept;
   void RingAll() noexcept;
   void Ring(std::string_view key) noexcept;
   void Close() noexcept;
@@ -68,6 +72,7 @@ class Doorbell {
   const Config& config_;
   const Log& log_;
   const std::function<void()> reset_reads_;
+  const std::string cancel_channel_;
 
   std::mutex mutex_;
   Map watched_;

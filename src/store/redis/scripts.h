@@ -68,6 +68,15 @@ if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 'own'
 )";
 
+// KEYS: live flag. ARGV: channel. Whom it concerns hears of it on the channel half a round trip after it happened, and from the tracking of
+// the key in any case; so it does not matter if the user may not publish.
+inline constexpr char kCancel[] = R"(
+local token = redis.call('GETDEL', KEYS[1])
+if not token then return 0 end
+redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
+return 1
+)";
+
 // KEYS: live flag. ARGV: lease ms.
 inline constexpr char kExtend[] = R"(
 local ttl = redis.call('PTTL', KEYS[1])
