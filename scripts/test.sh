@@ -11,7 +11,7 @@ source scripts/lib.sh
 apt_install g++ cmake ninja-build pkg-config ccache binutils file gzip \
   libhiredis-dev libcjson-dev libssl-dev libgtest-dev libgmock-dev \
   zlib1g-dev libzstd-dev redis-server openssl python3 \
-  clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck
+  clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck doxygen
 clang_version=$(clang -dumpversion | cut -d. -f1)
 apt_install "libclang-rt-$clang_version-dev"
 
@@ -71,6 +71,10 @@ done
 
 mapfile -t shell_scripts < <(find .ci scripts tests -type f \( -name '*.sh' -o -name run \) | sort)
 add_test shellcheck 60 shellcheck -x "${shell_scripts[@]}"
+
+# The reference pages, from agx.h.
+add_test docs 300 cmake --build build/test/release --target docs
+echo 'set_tests_properties(docs PROPERTIES FAIL_REGULAR_EXPRESSION "agx[.]h:[0-9]+: warning")' >>"$list"
 
 # Another version lays out, and warns of, other things.
 if [[ $clang_version == 14 ]]; then
