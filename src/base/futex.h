@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/futex.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,11 +53,17 @@ class Bell {
   void Ring() {
     rings_.fetch_add(1, std::memory_order_seq_cst);
     if (waiters_.load(std::memory_order_seq_cst) != 0) FutexWake(&rings_, INT32_MAX);
+    int alert = alert_.load(std::memory_order_seq_cst);
+    if (alert >= 0) eventfd_write(alert, 1);
   }
+
+  // An eventfd to be written as well, for one that waits in poll; -1: none.
+  void SetAlert(int fd) { alert_.store(fd, std::memory_order_seq_cst); }
 
  private:
   std::atomic<uint32_t> rings_{0};
   std::atomic<uint32_t> waiters_{0};
+  std::atomic<int> alert_{-1};
 };
 
 }  // namespace agx

@@ -178,7 +178,7 @@ Status Listener::Advance(Lock& lock, TimePoint deadline) {
 Status Listener::Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline) {
   if (Clock::now() >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};
   lock.unlock();
-  bell_.Wait(ticket, std::min(until, deadline));
+  client_->store().WaitFor(&bell_, ticket, std::min(until, deadline));
   lock.lock();
   return {};
 }

@@ -269,7 +269,7 @@ Status Session::WaitCanceled(TimePoint deadline) {
       // Whoever waits looks at the flag itself, which saves a hop through the keeper.
       if (changed_.exchange(false) && !CheckNow().ok()) client_->keeper().Poke(this);
       if (state() != now) continue;
-      if (bell_.Wait(ticket, deadline)) continue;
+      if (client_->store().WaitFor(&bell_, ticket, deadline)) continue;
       status = {AGX_TIMEOUT, "not cancelled yet"};
     } else if (now != State::kCanceled) {
       status = {AGX_NOT_LIVE, "this handle has not started the session, or has stopped it"};

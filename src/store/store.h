@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/futex.h"
 #include "base/status.h"
 #include "store/entry.h"
 
@@ -171,6 +172,11 @@ class Store {
   virtual Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) = 0;
   // When it returns, no call of the watcher is under way and none will come.
   virtual void Unwatch(std::string_view key, Watcher* watcher) noexcept = 0;
+
+  // Waits for a bell that watchers ring, as Bell::Wait does. A store that has to listen for changes may do it with this thread meanwhile.
+  virtual bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {
+    return bell->Wait(ticket, deadline);
+  }
 
   // Null if the store has none to give: then watch.
   virtual std::unique_ptr<Tail> OpenTail() = 0;

@@ -239,11 +239,26 @@ Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status
     if (ready == 2) return Received::kWoken;
     n = ready == 1 ? ReadSome(buffer, kReadSize) : -1;
   }
-  if (n < 0) {
+  return Take(n, status);
+}
+
+Connection::Received Connection::WaitReadable(TimePoint deadline, int wake_fd) const {
+  int ready = Poll(POLLIN, deadline, wake_fd);
+  return ready == 1 ? Received::kData : ready == 0 ? Received::kTimeout : Received::kWoken;
+}
+
+Connection::Received Connection::ReceiveNow(Status* status) {
+  long n = ReadSome(buffer_.get(), kReadSize);
+  return n == 0 ? Received::kTimeout : Take(n, status);
+}
+
+// Feeds what was read to the parser.
+Connection::Received Connection::Take(long received, Status* status) {
+  if (received < 0) {
     *status = Lost(tls_ || errno == ECONNRESET ? "the server closed it" : std::strerror(errno));
     return Received::kBroken;
   }
-  if (!parser_.Feed(buffer, static_cast<size_t>(n))) {
+  if (!parser_.Feed(buffer_.get(), static_cast<size_t>(received))) {
     *status = {AGX_ENOMEM, "out of memory"};
     return Received::kBroken;
   }

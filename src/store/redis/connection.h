@@ -35,6 +35,10 @@ class Connection {
   enum class Received { kData, kTimeout, kWoken, kBroken };
   // Waits for bytes and hands them to the parser. One thread at a time. If wake_fd >= 0, returns kWoken once that is readable.
   Received Receive(TimePoint deadline, int wake_fd, Status* status);
+  // In two steps, for threads that wait for the same bytes: both return from the first, one at a time may call the second, which does not wait
+  // (kTimeout: there is nothing, or nothing more).
+  Received WaitReadable(TimePoint deadline, int wake_fd) const;
+  Received ReceiveNow(Status* status);
 
   // The next reply of those received.
   Parser::Outcome Parse(Sink* sink) { return parser_.Next(sink); }
@@ -61,6 +65,7 @@ class Connection {
   // One read or write without waiting: > 0 bytes, 0 not ready, -1 broken.
   long ReadSome(char* buffer, size_t size);
   long WriteSome(const char* bytes, size_t size);
+  Received Take(long received, Status* status);
   static long Receivable(ssize_t received);
   // 1 ready, 0 deadline, 2 woken, -1 error.
   int Poll(short events, TimePoint deadline, int wake_fd) const;

@@ -49,6 +49,29 @@ class InvalidationSink final : public Sink {
 
 }  // namespace
 
+struct Doorbell::Listening {
+  Listening(Doorbell* bell, std::unique_ptr<Connection> c) : connection(std::move(c)), sink(bell) {}
+
+  // Reads and dispatches all that is there. kTimeout if that was it.
+  Connection::Received Dispatch(Status* status) {
+    std::lock_guard lock(mutex);
+    for (;;) {
+      Connection::Received received = connection->ReceiveNow(status);
+      if (received != Connection::Received::kData) return received;
+      Parser::Outcome outcome = connection->Parse(&sink);
+      while (outcome == Parser::Outcome::kComplete) outcome = connection->Parse(&sink);
+      if (outcome == Parser::Outcome::kBroken) {
+        *status = connection->Broken(sink);
+        return Connection::Received::kBroken;
+      }
+    }
+  }
+
+  const std::unique_ptr<Connection> connection;
+  std::mutex mutex;
+  InvalidationSink sink;
+};
+
 Doorbell::Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads)
     : config_(config),
       log_(log),
@@ -59,6 +82,7 @@ Doorbell::~Doorbell() {
   Close();
   if (thread_.joinable()) thread_.join();
   if (wake_fd_ >= 0) close(wake_fd_);
+  if (guest_fd_ >= 0) close(guest_fd_);
 }
 
 Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher) {
@@ -120,6 +144,11 @@ void Doorbell::SetState(State state, int64_t id) {
     id_ = id;
   }
   state_changed_.Ring();
+}
+
+void Doorbell::SetListening(std::shared_ptr<Listening> listening) noexcept {
+  std::lock_guard lock(mutex_);
+  listening_.swap(listening);
 }
 
 Status Doorbell::Track(Connection& reads) {
@@ -190,9 +219,13 @@ Status Doorbell::Serve() {
   SetState(State::kStarting, 0);
   reset_reads_();
   if (refusal.empty()) {
+    auto listening = std::make_shared<Listening>(this, std::move(*opened));
+    SetListening(listening);
     SetState(State::kTracking, id);
     RingAll();
-    return FollowTracking(**opened);
+    Status status = FollowTracking(listening);
+    SetListening(nullptr);
+    return status;
   }
   log_(AGX_LOG_WARNING, Cat("the server refuses key tracking (\"", refusal,
                             "\"): falling back to blocking reads"));
@@ -226,36 +259,67 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   return {};
 }
 
-Status Doorbell::FollowTracking(Connection& connection) {
-  InvalidationSink sink(this);
+Status Doorbell::FollowTracking(const std::shared_ptr<Listening>& listening) {
   Commands ping;
   ping.Add("PING");
   bool asked = false;
   while (!closed_) {
     Status status;
     TimePoint deadline = DeadlineAfter(asked ? config_.command_timeout_ms : kPingMs);
-    switch (connection.Receive(deadline, wake_fd_, &status)) {
-      case Connection::Received::kWoken:
-        return {AGX_ECLOSED, {}};
-      case Connection::Received::kBroken:
-        return status;
+    switch (listening->connection->WaitReadable(deadline, wake_fd_)) {
+      case Connection::Received::kData:
+        asked = false;
+        if (listening->Dispatch(&status) == Connection::Received::kBroken) return status;
+        break;
       case Connection::Received::kTimeout: {
         if (asked) return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
         size_t sent = 0;
-        if (status = connection.Send(ping.bytes(), &sent); !status.ok()) return status;
+        status = listening->connection->Send(ping.bytes(), &sent);
+        if (!status.ok()) return status;
         asked = true;
         break;
       }
-      case Connection::Received::kData: {
-        asked = false;
-        Parser::Outcome outcome = connection.Parse(&sink);
-        while (outcome == Parser::Outcome::kComplete) outcome = connection.Parse(&sink);
-        if (outcome == Parser::Outcome::kBroken) return connection.Broken(sink);
-        break;
-      }
+      case Connection::Received::kWoken:
+      case Connection::Received::kBroken:
+        return {AGX_ECLOSED, {}};
     }
   }
   return {AGX_ECLOSED, {}};
+}
+
+bool Doorbell::WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {
+  std::unique_lock guest(guest_mutex_, std::try_to_lock);
+  std::shared_ptr<Listening> listening;
+  if (guest.owns_lock()) {
+    if (guest_fd_ < 0) guest_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    std::lock_guard lock(mutex_);
+    listening = listening_;
+  }
+  if (listening == nullptr || guest_fd_ < 0) return bell->Wait(ticket, deadline);
+  struct Alert {
+    Bell* bell;
+    ~Alert() { bell->SetAlert(-1); }
+  } alert{bell};
+  bell->SetAlert(guest_fd_);
+  bool broken = false;
+  while (!broken && bell->ticket() == ticket && Clock::now() < deadline) {
+    switch (listening->connection->WaitReadable(deadline, guest_fd_)) {
+      case Connection::Received::kData: {
+        Status status;
+        // The bell's own thread finds the same, and sees to it.
+        broken = listening->Dispatch(&status) == Connection::Received::kBroken;
+        break;
+      }
+      case Connection::Received::kWoken: {
+        eventfd_t count = 0;
+        eventfd_read(guest_fd_, &count);
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  return broken ? bell->Wait(ticket, deadline) : bell->ticket() != ticket;
 }
 
 // Without tracking: blocking reads of all streams, in short slices, between which flags and new watches are looked at.

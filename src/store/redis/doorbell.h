@@ -36,6 +36,9 @@ class Doorbell {
   // Where Cancel tells "token live-key".
   const std::string& cancel_channel() const { return cancel_channel_; }
 
+  // Waits for a bell that one of the watchers rings, and listens itself meanwhile: the thread that waits is then woken by the server.
+  bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline);
+
   void Taken(std::string_view message) noexcept;
   void RingAll() noexcept;
   void Ring(std::string_view key) noexcept;
@@ -53,13 +56,15 @@ class Doorbell {
     using is_transparent = void;
     size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
   };
+  // The bell's connection, for all threads that listen on it.
+  struct Listening;
   using Map = std::unordered_map<std::string, Watched, Hash, std::equal_to<>>;
   enum class State { kStarting, kTracking, kDown, kRefused };
 
   void Run() noexcept;
   Status Serve();
   Status Subscribe(Connection& connection, int64_t* id, std::string* refusal);
-  Status FollowTracking(Connection& connection);
+  Status FollowTracking(const std::shared_ptr<Listening>& listening);
   Status FollowReads(Connection& connection);
   Status LookAtNew(Connection& connection);
   Status LookAtFlags(Connection& connection);
@@ -68,6 +73,7 @@ class Doorbell {
   void Saw(const std::string& key, const std::string& what);
   void Forget(const std::string& key);
   void SetState(State state, int64_t id);
+  void SetListening(std::shared_ptr<Listening> listening) noexcept;
 
   const Config& config_;
   const Log& log_;
@@ -83,6 +89,9 @@ class Doorbell {
   std::atomic<bool> closed_{false};
   Bell closing_;
   int wake_fd_ = -1;
+  std::shared_ptr<Listening> listening_;  // null while there is no tracking
+  std::mutex guest_mutex_;  // one thread besides the bell's own may listen
+  int guest_fd_ = -1;       // wakes it
 };
 
 }  // namespace agx::redis

@@ -216,6 +216,9 @@ class RedisStore final : public Store {
   void Unwatch(std::string_view key, Watcher* watcher) noexcept override {
     bell_.Unwatch(key, watcher);
   }
+  bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) override {
+    return bell_.WaitFor(bell, ticket, deadline);
+  }
   std::unique_ptr<Tail> OpenTail() override;
   void Close() noexcept override;
 
