@@ -25,6 +25,24 @@ std::shared_ptr<const Status> Failure(agx_status* code, Function function) noexc
   }
 }
 
+// Not for lack of memory may it be said that nothing was written.
+Status Uncertain(const Status& why) noexcept {
+  try {
+    return {AGX_EUNCERTAIN,
+            Cat(why.message(), "; whether the command was carried out is not known")};
+  } catch (const std::bad_alloc&) {
+    return {AGX_EUNCERTAIN, {}};
+  }
+}
+
+Status Copy(const Status& status) noexcept {
+  try {
+    return status;
+  } catch (const std::bad_alloc&) {
+    return {status.code(), {}};
+  }
+}
+
 // Where the threads sleep whose commands left together.
 struct Cohort {
   std::atomic<uint32_t> word{0};
@@ -152,20 +170,25 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
 
 Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink) {
   Backoff backoff(config_);
+  bool uncertain = false;
   for (;;) {
     Call call;
-    if (Status status = Submit(commands, sink, &call, &backoff); !status.ok()) return status;
-    bool may_have_run = false;
-    Status status = Wait(&call, &may_have_run);
-    if (status.ok() || status.code() == AGX_ECLOSED) return status;
-    if (may_have_run && effect == Effect::kOnce) {
-      return {AGX_EUNCERTAIN,
-              Cat(status.message(), "; whether the command was carried out is not known")};
+    Status status = Submit(commands, sink, &call, &backoff);
+    bool again = status.ok();
+    if (again) {
+      bool may_have_run = false;
+      status = Wait(&call, &may_have_run);
+      if (status.ok()) return status;
+      uncertain |= may_have_run && effect != Effect::kRepeatable;
+      TimePoint until;
+      again = (status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT) &&
+              !(uncertain && effect == Effect::kOnce) && backoff.Next(&until);
     }
-    bool lost = status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT;
-    TimePoint until;
-    if (!lost || !backoff.Next(&until)) return status;
-    log_(AGX_LOG_WARNING, status.message());
+    if (again) {
+      log_(AGX_LOG_WARNING, status.message());
+    } else {
+      return uncertain && status.code() != AGX_ECLOSED ? Uncertain(status) : status;
+    }
   }
 }
 
@@ -264,7 +287,7 @@ Status Pipe::Wait(Call* call, bool* may_have_run) {
   *may_have_run = call->may_have_run_;
   if (call->code_ == AGX_OK) return {};
   if (call->code_ == AGX_ECLOSED) return Closed();
-  return call->status_ != nullptr ? *call->status_ : Status(call->code_, {});
+  return call->status_ != nullptr ? Copy(*call->status_) : Status(call->code_, {});
 }
 
 // Reads for all until `own` is done.

@@ -22,8 +22,9 @@ namespace agx::redis {
 
 // May a command be sent again if it is not known whether the server has run it?
 enum class Effect {
-  kRepeatable,  // yes: it reads, or running it twice is as good as once
-  kOnce         // no
+  kRepeatable,       // yes: it reads, or nobody cares whether it was run
+  kRepeatableWrite,  // yes: running it twice is as good as once
+  kOnce              // no
 };
 
 class Pipe {

@@ -366,7 +366,7 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   ValueSink sink;
   // With the same token it can be run again.
   Status status =
-      Run(commands_, commands, Effect::kRepeatable, Cat("starting ", request.key), &sink);
+      Run(commands_, commands, Effect::kRepeatableWrite, Cat("starting ", request.key), &sink);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
   *outcome = text == "busy"         ? StartOutcome::kBusy
@@ -383,7 +383,7 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   AppendFields(&commands, request.end);
   ValueSink sink;
   // A second run finds the `end` of the first. Without a token it might end what another has begun meanwhile.
-  Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatable;
+  Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatableWrite;
   Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
