@@ -406,6 +406,35 @@ TEST_F(CursorTest, ASessionThatIsStartedAgainIsNotGone) {
   EXPECT_EQ(Take(402), "");
 }
 
+TEST_F(CursorTest, LooksAtTheFlagOfANewRunAtOnce) {
+  Make();
+  ASSERT_TRUE(Read(0, {}, false));
+  NoFlag(0);
+  EXPECT_FALSE(cursor_->WantsFlag(At(1000)));
+  ASSERT_TRUE(Read(1000, {{1, "begin"}}));
+  EXPECT_TRUE(cursor_->WantsFlag(At(1000)));
+  Flag(1000, 300);
+  EXPECT_FALSE(cursor_->WantsFlag(At(1001)));
+  EXPECT_EQ(Take(1001), "begin");
+  ASSERT_TRUE(Read(1100, {{2, "a"}}));
+  EXPECT_EQ(Take(1100), "a");
+  EXPECT_FALSE(cursor_->WantsFlag(At(1100)));
+  ASSERT_TRUE(Read(1110, {{3, "end"}, {4, "begin"}}));
+  EXPECT_TRUE(cursor_->WantsFlag(At(1110)));
+}
+
+TEST_F(CursorTest, AFlagThatWasReadWithTheFirstEventsIsNotReadAgain) {
+  Make();
+  ReadRequest request;
+  cursor_->Prepare(&request);
+  request.live_key = "live";
+  request.batch = MakeBatch({{1, "begin"}});
+  request.exists = true;
+  Flag(0, 15000);
+  ASSERT_TRUE(cursor_->Absorb(&request, At(0)));
+  EXPECT_FALSE(cursor_->WantsFlag(At(0)));
+}
+
 TEST_F(CursorTest, AfterGoneASessionThatComesBackIsFollowed) {
   Make({.lease_ms = 1000});
   ASSERT_TRUE(Read(0, {{1, "begin"}}));

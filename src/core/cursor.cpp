@@ -131,17 +131,23 @@ void Cursor::Prepare(ReadRequest* request) const {
 bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   if (answer->after != read_to_ || !WantsEntries()) return false;
   read_at_ = now;
-  appeared_ = appeared_ || answer->exists;
   bool any = answer->batch != nullptr && !answer->batch->empty();
   if (answer->gap) {
     gap_ = true;
     if (!any) read_to_ = {};  // told once; from here on, whatever there is
   }
   more_ = any && answer->batch->size() >= answer->count;
-  if (!any) return true;
+  if (!any) {
+    appeared_ = appeared_ || answer->exists;
+    return true;
+  }
+  bool begins = !appeared_;
   for (Entry* entry = answer->batch->first(); entry != nullptr; entry = entry->next) {
     ReadEvent(entry);
+    begins = begins || entry->type == "begin";
   }
+  // A new run: how long its lease is.
+  if (begins && answer->live_key.empty()) check_at_ = now;
   size_t average = answer->batch->bytes() / answer->batch->size() + 1;
   count_ = std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
   read_to_ = answer->batch->last()->id;
