@@ -258,6 +258,7 @@ class OnEachStore : public testing::TestWithParam<const char*> {
   OnEachStore() {
     if (is_redis()) server_.emplace();
     client_ = Open();  // and a memory store lives as long as this
+    other_ = Open();
   }
 
   bool is_redis() const { return std::string(GetParam()) == "redis"; }
@@ -271,11 +272,15 @@ class OnEachStore : public testing::TestWithParam<const char*> {
 
   std::optional<RedisServer> server_;
   ClientPtr client_;
+  ClientPtr other_;  // as another process would have it
 };
 
-#define AGX_ON_EACH_STORE(Suite)                                              \
-  INSTANTIATE_TEST_SUITE_P(Stores, Suite, testing::Values("memory", "redis"), \
-                           [](const auto& info) { return std::string(info.param); })
+inline std::string StoreName(const testing::TestParamInfo<const char*>& store) {
+  return store.param;
+}
+
+#define AGX_ON_EACH_STORE(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Stores, Suite, testing::Values("memory", "redis"), StoreName)
 
 // A test that looks at the server itself.
 class OnRedis : public testing::Test {
