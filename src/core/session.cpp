@@ -182,16 +182,18 @@ Status Session::Stop(int64_t grace_ms) {
   request.end = end.entry();
   request.grace_ms = grace_ms < 0 ? kDefaultGraceMs : std::min(grace_ms, kLongestWaitMs);
   StopOutcome outcome = StopOutcome::kAbsent;
-  if (Status status = client_->store().Stop(request, &outcome); !status.ok()) return status;
-  if (outcome == StopOutcome::kTakenOver) {
+  stopping_ = true;
+  Status status = client_->store().Stop(request, &outcome);
+  if (status.ok() && (ours || outcome == StopOutcome::kTakenOver)) {
     EndKeeping();
-    SetState(State::kTakenOver);
-    return TakenOver();
+    SetState(outcome == StopOutcome::kTakenOver ? State::kTakenOver : State::kStopped);
   }
-  if (ours) {
-    EndKeeping();
-    SetState(State::kStopped);
+  stopping_ = false;
+  if (!status.ok()) {
+    Changed();  // what was seen meanwhile was not believed
+    return status;
   }
+  if (outcome == StopOutcome::kTakenOver) return TakenOver();
   if (outcome == StopOutcome::kAbsent) {
     return {AGX_NOT_LIVE, Cat("there is no session ", key_)};
   }
@@ -318,7 +320,7 @@ Status Session::CheckNow() {
 
 // What the store has just said of the run's flag, whose lease was known to last so long when it was asked.
 void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until) {
-  if (state() != State::kLive || run != this->run()) return;
+  if (state() != State::kLive || run != this->run() || stopping_) return;
   switch (lease.state) {
     case LeaseState::kOther:
       return SetState(State::kTakenOver);

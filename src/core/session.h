@@ -87,6 +87,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   mutable std::mutex run_mutex_;
   RunPtr run_;  // null until the first start
 
+  std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};
   std::atomic<bool> changed_{false};  // the flag is to be looked at
   std::atomic<uint32_t> waiters_{0};

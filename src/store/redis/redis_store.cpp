@@ -235,7 +235,8 @@ class RedisStore final : public Store {
   Doorbell bell_;
   Pipe commands_;
   Pipe reads_;
-  std::atomic<int> tails_{0};
+  std::mutex tails_mutex_;
+  std::array<RedisTail*, kTails> tails_{};
   std::atomic<bool> closed_{false};
   Bell closing_;
 };
@@ -535,19 +536,21 @@ Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::s
 }
 
 std::unique_ptr<Tail> RedisStore::OpenTail() {
-  if (closed_ || tails_.fetch_add(1) >= kTails) {
-    tails_.fetch_sub(1);
-    return nullptr;
-  }
+  std::lock_guard lock(tails_mutex_);
+  auto free = std::find(tails_.begin(), tails_.end(), nullptr);
+  if (closed_ || free == tails_.end()) return nullptr;
   int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (wake_fd < 0) {
-    tails_.fetch_sub(1);
-    return nullptr;  // a watch needs none
-  }
+  if (wake_fd < 0) return nullptr;  // a watch needs none
   auto check = [this](std::string_view key, EntryId after, bool* gap, bool* exists) {
     return CheckGap(key, after, gap, exists);
   };
-  return std::make_unique<RedisTail>(config_, log_, check, wake_fd, [this] { --tails_; });
+  auto released = [this](redis::RedisTail* tail) {
+    std::lock_guard released_lock(tails_mutex_);
+    std::replace(tails_.begin(), tails_.end(), tail, static_cast<RedisTail*>(nullptr));
+  };
+  auto tail = std::make_unique<RedisTail>(config_, log_, check, wake_fd, released);
+  *free = tail.get();
+  return tail;
 }
 
 void RedisStore::Close() noexcept {
@@ -557,6 +560,10 @@ void RedisStore::Close() noexcept {
   reads_.Close();
   bell_.Close();
   bell_.RingAll();
+  std::lock_guard lock(tails_mutex_);
+  for (RedisTail* tail : tails_) {
+    if (tail != nullptr) tail->Close();
+  }
 }
 
 }  // namespace redis

@@ -69,7 +69,7 @@ class RedisTail::ReplySink final : public Sink {
 };
 
 RedisTail::RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,
-                     std::function<void()> released)
+                     std::function<void(RedisTail*)> released)
     : config_(config),
       log_(log),
       gap_check_(std::move(gap_check)),
@@ -78,8 +78,8 @@ RedisTail::RedisTail(const Config& config, const Log& log, GapCheck gap_check, i
       sink_(std::make_unique<ReplySink>()) {}
 
 RedisTail::~RedisTail() {
+  released_(this);  // from here on Close is not called
   close(wake_fd_);
-  if (released_) released_();
 }
 
 Status RedisTail::Request(std::string_view key, EntryId after, size_t count, bool follow) {
@@ -116,6 +116,7 @@ Status RedisTail::Send() {
 Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) {
   for (;;) {
     Status status;
+    if (closed_) return {AGX_ECLOSED, "the client is closed"};
     if (connection_ == nullptr) {
       Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
       status = opened.status();
@@ -126,6 +127,7 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
     }
     if (status.ok()) status = AwaitReplies(deadline, outcome);
     if (TakeWake()) {
+      if (closed_) continue;
       *outcome = Outcome::kWoken;
       return {};
     }
@@ -231,6 +233,11 @@ void RedisTail::Wake() noexcept {
   woken_ = true;
   if (connection_ != nullptr) connection_->Shutdown();
   eventfd_write(wake_fd_, 1);
+}
+
+void RedisTail::Close() noexcept {
+  closed_ = true;
+  Wake();
 }
 
 bool RedisTail::TakeWake() {

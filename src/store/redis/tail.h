@@ -2,6 +2,7 @@
 // and blocking XREAD saves the round trip that a bell costs.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -21,13 +22,15 @@ class RedisTail final : public Tail {
 
   // `released` is called when the tail is destroyed. wake_fd is an eventfd, owned from here on.
   RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,
-            std::function<void()> released);
+            std::function<void(RedisTail*)> released);
   ~RedisTail() override;
 
   Status Request(std::string_view key, EntryId after, size_t count, bool follow) override;
   bool pending() const override { return pending_; }
   Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) override;
   void Wake() noexcept override;
+  // Makes Await return AGX_ECLOSED, now and later.
+  void Close() noexcept;
 
  private:
   class ReplySink;
@@ -43,10 +46,11 @@ class RedisTail final : public Tail {
   const Log& log_;
   const GapCheck gap_check_;
   const int wake_fd_;
-  const std::function<void()> released_;
+  const std::function<void(RedisTail*)> released_;
 
   std::mutex connection_mutex_;  // for Wake, which is another thread's
   bool woken_ = false;
+  std::atomic<bool> closed_{false};
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<ReplySink> sink_;
   std::optional<Backoff> backoff_;
