@@ -80,7 +80,7 @@ typedef enum agx_status {
   AGX_GAP = 6,         /**< the store dropped events that this cursor may still have needed */
   AGX_INTERRUPTED = 7, /**< agx_listener_interrupt or agx_mux_interrupt was called */
   AGX_LIMIT = 8,       /**< the listener handed on as many events as its `limit` */
-  AGX_CANCELED = 9,    /**< the session was cancelled */
+  AGX_CANCELED = 9,    /**< the session was cancelled; kept for later versions, nothing returns it yet */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
 
@@ -243,7 +243,7 @@ AGX_API agx_status agx_start(agx_session* session, const agx_start_options* opti
 /** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream expire after grace_ms
  * (negative: the default of 5000; 0: at once). A stream that has ended already gets no second `end`.
  *
- * May be called without agx_start, for a session that another program started. If this handle started it and another has taken
+ * May be called without agx_start, for a session that another program started; to its producer that looks like a cancel. If this handle started it and another has taken
  * it over since: AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE.
  * Blocks: one command. Outcomes: AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
@@ -255,7 +255,7 @@ AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
  * id: room for AGX_ID_SIZE bytes that gets the entry's id, or NULL.
  *
  * Works on any session handle, started or not: the store decides who may write. A handle that knows that it was taken over writes
- * nothing (AGX_TAKEN_OVER). On a lost connection it is sent again only if it cannot have been written; otherwise AGX_EUNCERTAIN.
+ * nothing (AGX_TAKEN_OVER); what it added before it knew is stored. On a lost connection it is sent again only if it cannot have been written; otherwise AGX_EUNCERTAIN.
  * Blocks: one command. Threads that add at once share round trips.
  * Outcomes: AGX_TAKEN_OVER. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_add(agx_session* session, const char* type, const char* origin,
@@ -333,9 +333,10 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *   AGX_LIMIT        final: options.limit events were handed on
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
- *   AGX_GONE         the producer's lease ran out without `end`
- *   AGX_GAP          events after the cursor may be gone: the store no longer has the cursor's entry and has dropped entries since;
- *                    the next call goes on with the first that is there
+ *   AGX_GONE         the producer's lease ran out without `end`; or there was no event for the client's lease after a cancel, or while
+ *                    there was no live flag at all
+ *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the cursor any more, so that it cannot be
+ *                    told; the next call goes on with the first that is there
  *   AGX_INTERRUPTED  agx_listener_interrupt was called
  * Those that are not final are told once; a further call goes on waiting, with its times counted anew.
  * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a mux), store errors; a further call tries again from the same cursor. */
@@ -350,7 +351,7 @@ AGX_API agx_status agx_listen_next_many(agx_listener* listener, int64_t timeout_
 AGX_API agx_status agx_listener_interrupt(agx_listener* listener);
 
 /** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something other than AGX_TIMEOUT: for poll,
- * epoll, libuv, asyncio. Only wait on it: do not read, write or close it; it lives as long as the listener. From the first call on a thread of the client
+ * epoll, libuv, asyncio. After a final outcome it stays so; stop watching it. Only wait on it: do not read, write or close it; it lives as long as the listener. From the first call on a thread of the client
  * feeds the listener. Does not block. Errors: AGX_EBUSY (it is in a mux, or a thread waits on it), AGX_ESYSTEM. */
 AGX_API agx_status agx_listener_fd(agx_listener* listener, int* fd);
 

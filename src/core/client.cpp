@@ -53,8 +53,13 @@ Result<std::shared_ptr<Pump>> Client::DescriptorPump() {
 
 void Client::LogLine(agx_log_level level, const std::string& message) {
   if (config_.log == nullptr || level > config_.log_level) return;
+  // A key may contain anything, but a log's line is one line.
+  std::string line = message;
+  for (char& c : line) {
+    if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
+  }
   std::lock_guard lock(log_mutex_);
-  config_.log(config_.log_data, level, message.c_str());
+  config_.log(config_.log_data, level, line.c_str());
 }
 
 void Client::AddSleeper(Sleeper* sleeper) noexcept {

@@ -64,6 +64,7 @@ Result<std::unique_ptr<Connection>> Connection::Open(const Config& config) {
                                     "; is the server running, and the address right?"));
   }
   connection->fd_ = context->fd;
+  fcntl(context->fd, F_SETFD, FD_CLOEXEC);  // programs that the caller starts are not to have it
   redisSetTimeout(context, ToTimeval(config.command_timeout_ms));
   if (config.kind != StoreKind::kUnix) redisEnableKeepAlive(context);
   if (config.tls) {
