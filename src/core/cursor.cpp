@@ -112,6 +112,10 @@ TimePoint Cursor::GoneAt() const { return appeared_ ? gone_at_ : kNever; }
 TimePoint Cursor::Due() const {
   if (final()) return kNever;
   if (more_ || read_at_ == TimePoint::min()) return TimePoint::min();
+  return DueAfterEvents();
+}
+
+TimePoint Cursor::DueAfterEvents() const {
   return std::min({check_at_, SilentAt(), GoneAt(), read_at_ + kReadAnyway});
 }
 

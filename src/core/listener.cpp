@@ -131,6 +131,7 @@ Status Listener::Next(TimePoint deadline, Entry** entries, size_t capacity, size
     throw;
   }
   in_next_ = false;
+  SettleDescriptor();
   bell_.Ring();
   return status;
 }
@@ -159,7 +160,11 @@ bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t
   Entry* entry = nullptr;
   while (*count < capacity && (*count == 0 || cursor_.Holds()) &&
          cursor_.Take(now, status, &entry)) {
-    if (entry == nullptr) return true;  // an outcome, as the first thing
+    if (entry == nullptr) {
+      if (*count == 0) return true;
+      *status = Status();  // the end: the next call tells it
+      break;
+    }
     entries[(*count)++] = entry;
   }
   return *count > 0;
@@ -282,7 +287,8 @@ Status Listener::OpenDescriptor(int* fd) {
   if (closed_) return Closed();
   if (in_mux_) return {AGX_EBUSY, "the listener is in a mux, which has a descriptor of its own"};
   if (!descriptor_.is_open()) {
-    if (in_next_) return {AGX_EBUSY, "a thread waits on this listener; ask for the descriptor first"};
+    if (in_next_)
+      return {AGX_EBUSY, "a thread waits on this listener; ask for the descriptor first"};
     Result<std::shared_ptr<Pump>> pump = client_->DescriptorPump();
     if (!pump.ok()) return pump.status();
     if (Status status = descriptor_.Open(); !status.ok()) return status;
@@ -296,8 +302,23 @@ Status Listener::OpenDescriptor(int* fd) {
     if (!status.ok()) return status;
     lock.lock();
   }
+  SettleDescriptor();
   *fd = descriptor_.fd();
   return {};
+}
+
+// After something was taken: is there more, and if not, when will there be?
+void Listener::SettleDescriptor() noexcept {
+  if (!descriptor_.is_open() || pump_ == nullptr) return;
+  bool has = interrupted_ || client_->closed() || !failure_.ok() || cursor_.Has(Clock::now());
+  descriptor_.Set(has);
+  if (has) return;
+  if (changed_ || cursor_.more()) {
+    pump_->Poke(this);
+  } else if (cursor_.Due() < pump_due_) {
+    pump_due_ = cursor_.Due();
+    pump_->ReadAgain(this, pump_due_);
+  }
 }
 
 Status Listener::Join(const std::shared_ptr<Pump>& pump) {
@@ -355,19 +376,24 @@ void Listener::Prepare(ReadRequest* request) {
 bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   Lock lock(mutex_);
   TimePoint now = Clock::now();
+  bool absorbed = false;
   if (status.ok()) {
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
+    absorbed = cursor_.Absorb(answer, now);
     // What cannot be taken in yet is read again when there is room.
-    if (!cursor_.Absorb(answer, now)) changed_ = true;
+    if (!absorbed) changed_ = true;
   } else {
     failure_ = std::move(status);
   }
   bool has = !failure_.ok() || cursor_.Has(now);
   *due = has ? kNever : cursor_.Due();
   if (!failure_.ok()) *due = now + Millis(200);
-  if (has && descriptor_.is_open()) {
-    descriptor_.Set(true);
-    bell_.Ring();
+  if (descriptor_.is_open()) {
+    // Nobody need come back after the last event has been taken, so the next time is set already.
+    if (absorbed && cursor_.Holds()) *due = cursor_.DueAfterEvents();
+    pump_due_ = *due;
+    descriptor_.Set(has || interrupted_ || client_->closed());
+    if (has) bell_.Ring();
   }
   return has;
 }

@@ -41,6 +41,8 @@ class Cursor {
   bool Has(TimePoint now) const;
   // When to read (or look at the live flag) next if nothing changes.
   TimePoint Due() const;
+  // The same, for when the entries at hand have been taken.
+  TimePoint DueAfterEvents() const;
   // The live flag is to be looked at with the next read.
   bool WantsFlag(TimePoint now) const { return now >= check_at_; }
   // There may be more than was read so far.
@@ -138,6 +140,7 @@ class Listener final : public Watcher,
   Status AdvanceWatch(Lock& lock, TimePoint deadline);
   Status Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline);
   Status LookAtFlag(Lock& lock);
+  void SettleDescriptor() noexcept;
   Status Watch();
   void Unwatch() noexcept;
   void Wake() noexcept;
@@ -164,6 +167,7 @@ class Listener final : public Watcher,
   std::atomic<Pump*> poked_pump_{nullptr};  // pump_, for Changed
   bool in_mux_ = false;
   Descriptor descriptor_;
+  TimePoint pump_due_ = TimePoint::min();  // when the pump reads anyway
 };
 
 }  // namespace agx

@@ -10,8 +10,7 @@ Result<std::shared_ptr<Mux>> Mux::Open(std::shared_ptr<Client> client) {
 }
 
 Mux::Mux(std::shared_ptr<Client> client)
-    : client_(std::move(client)),
-      pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true)) {
+    : client_(std::move(client)), pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true)) {
   client_->AddSleeper(this);
 }
 
@@ -19,7 +18,7 @@ Mux::~Mux() { client_->RemoveSleeper(this); }
 
 void Mux::Close() noexcept {
   closed_ = true;
-  pump_->Alert();
+  pump_->AnnounceEnd();
   own_bell_.Ring();
   if (kept_) client_->keeper().RemovePump(pump_.get());
   while (std::shared_ptr<Listener> listener = pump_->Any()) {
@@ -29,13 +28,12 @@ void Mux::Close() noexcept {
 }
 
 void Mux::ClientClosed() noexcept {
-  pump_->Alert();
+  pump_->AnnounceEnd();
   own_bell_.Ring();
 }
 
 void Mux::Interrupt() noexcept {
-  interrupted_ = true;
-  pump_->Alert();
+  pump_->Interrupt();
   own_bell_.Ring();
 }
 
@@ -52,11 +50,17 @@ Status Mux::Remove(Listener* listener) { return listener->Leave(pump_.get()); }
 Status Mux::Stopped() {
   if (closed_) return {AGX_ECLOSED, "the mux is closed"};
   if (client_->closed()) return Client::ClosedStatus();
-  if (interrupted_.exchange(false)) return {AGX_INTERRUPTED, "interrupted"};
+  if (pump_->TakeInterrupt()) return {AGX_INTERRUPTED, "interrupted"};
   return pump_->TakeFailure();
 }
 
 Status Mux::Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry) {
+  Status status = Advance(deadline, listener, entry);
+  if (kept_) pump_->SettleDescriptor();
+  return status;
+}
+
+Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry) {
   for (;;) {
     uint32_t ticket = own_bell_.ticket();
     Status status = Stopped();

@@ -31,6 +31,7 @@ class Mux final : public Client::Sleeper {
  private:
   explicit Mux(std::shared_ptr<Client> client);
 
+  Status Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry);
   bool TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* status);
   Status Stopped();
 
@@ -38,7 +39,6 @@ class Mux final : public Client::Sleeper {
   Bell own_bell_;
   const std::shared_ptr<Pump> pump_;
   std::atomic<bool> closed_{false};
-  std::atomic<bool> interrupted_{false};
   std::mutex descriptor_mutex_;
   std::atomic<bool> kept_{false};  // the keeper drives the pump
 };

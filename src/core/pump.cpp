@@ -17,6 +17,7 @@ void Pump::Attach(const std::shared_ptr<Listener>& listener) {
   listener->link = {};
   listener->link.timer = timers_.emplace(TimePoint::min(), listener).first;
   listener->link.attached = true;
+  UpdateDescriptor();
   RingBells();
 }
 
@@ -29,7 +30,7 @@ void Pump::Detach(Listener* listener) noexcept {
   last = std::move(node.value().second);
   link.attached = false;
   if (link.finished) --finished_;
-  auto unlink = [&](Listener** first, Listener** end, Listener* Link::* next) {
+  auto unlink = [&](Listener** first, Listener** end, Listener* Link::*next) {
     Listener* previous = nullptr;
     for (Listener* at = *first; at != nullptr; previous = at, at = at->link.*next) {
       if (at != listener) continue;
@@ -41,6 +42,7 @@ void Pump::Detach(Listener* listener) noexcept {
   if (link.poked) unlink(&poked_, &poked_last_, &Link::next_poked);
   if (link.ready) unlink(&ready_, &ready_last_, &Link::next_ready);
   link.poked = link.ready = false;
+  UpdateDescriptor();
 }
 
 std::shared_ptr<Listener> Pump::Any() const {
@@ -151,10 +153,7 @@ void Pump::PushReady(Listener* listener) noexcept {
 std::shared_ptr<Listener> Pump::NextReady() {
   std::lock_guard lock(mutex_);
   Listener* listener = ready_;
-  if (listener == nullptr) {
-    descriptor_.Set(false);
-    return nullptr;
-  }
+  if (listener == nullptr) return nullptr;
   ready_ = listener->link.next_ready;
   if (ready_ == nullptr) ready_last_ = nullptr;
   listener->link.ready = false;
@@ -179,6 +178,7 @@ void Pump::Finished(Listener* listener) noexcept {
   if (!listener->link.attached || listener->link.finished) return;
   listener->link.finished = true;
   ++finished_;
+  UpdateDescriptor();
 }
 
 Status Pump::TakeFailure() {
@@ -195,13 +195,36 @@ Status Pump::OpenDescriptor(int* fd) {
   std::lock_guard lock(mutex_);
   if (Status status = descriptor_.Open(); !status.ok()) return status;
   *fd = descriptor_.fd();
-  if (ready_ != nullptr || finished_ == timers_.size()) descriptor_.Set(true);
+  UpdateDescriptor();
   return {};
 }
 
-void Pump::Alert() noexcept {
+void Pump::UpdateDescriptor() noexcept {
+  if (!descriptor_.is_open()) return;
+  descriptor_.Set(ready_ != nullptr || !failure_.ok() || interrupted_ || ending_ ||
+                  finished_ == timers_.size());
+}
+
+void Pump::SettleDescriptor() noexcept {
   std::lock_guard lock(mutex_);
-  descriptor_.Set(true);
+  UpdateDescriptor();
+}
+
+void Pump::Interrupt() noexcept {
+  std::lock_guard lock(mutex_);
+  interrupted_ = true;
+  UpdateDescriptor();
+}
+
+bool Pump::TakeInterrupt() noexcept {
+  std::lock_guard lock(mutex_);
+  return std::exchange(interrupted_, false);
+}
+
+void Pump::AnnounceEnd() noexcept {
+  std::lock_guard lock(mutex_);
+  ending_ = true;
+  UpdateDescriptor();
 }
 
 }  // namespace agx

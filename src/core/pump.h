@@ -65,9 +65,13 @@ class Pump {
   // No listener in it can bring anything any more.
   bool exhausted() const;
 
-  // Readable while NextReady or TakeFailure have something, or `alert` was called.
+  // Readable while NextReady, TakeFailure or TakeInterrupt have something, nothing further can come, or the end was announced.
   Status OpenDescriptor(int* fd);
-  void Alert() noexcept;
+  // After something was taken.
+  void SettleDescriptor() noexcept;
+  void Interrupt() noexcept;
+  bool TakeInterrupt() noexcept;
+  void AnnounceEnd() noexcept;
   // Another bell to be rung, for another thread that drives.
   void SetSecondBell(Bell* bell) noexcept { second_bell_ = bell; }
 
@@ -81,6 +85,7 @@ class Pump {
   void SetDue(Listener* listener, TimePoint due) noexcept;
   void Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept;
   void PushReady(Listener* listener) noexcept;
+  void UpdateDescriptor() noexcept;
 
   Client* const client_;
   Bell* const bell_;
@@ -96,6 +101,8 @@ class Pump {
   Listener* ready_last_ = nullptr;
   size_t finished_ = 0;
   Status failure_;
+  bool interrupted_ = false;
+  bool ending_ = false;
   Descriptor descriptor_;
 };
 
