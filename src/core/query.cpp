@@ -22,6 +22,7 @@ Status Query::Next(int64_t* scope, int64_t* user, const char** session_id) {
   std::lock_guard lock(mutex_);
   for (;;) {
     if (client_->closed()) return Client::ClosedStatus();
+    if (closed_) return {AGX_ECLOSED, "the query is closed"};
     while (!found_.empty()) {
       std::string key = std::move(found_.back());
       found_.pop_back();

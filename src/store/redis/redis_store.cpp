@@ -159,6 +159,10 @@ void AppendXadd(Commands* commands, std::string_view key, const NewEntry& entry,
   AppendFields(commands, entry);
 }
 
+bool IsNumber(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 // Special characters of Redis' patterns, taken literally.
 std::string Escaped(std::string_view text) {
   std::string escaped;
@@ -173,6 +177,11 @@ std::string Escaped(std::string_view text) {
 bool IsPassing(const Status& status) {
   return status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT ||
          status.code() == AGX_ELOADING;
+}
+
+// What the server sent is a reply, but not to this.
+Status Unfit(std::string_view what) {
+  return {AGX_EPROTOCOL, Cat(what, ": the server's reply is none to this; is it Redis?")};
 }
 
 LeaseState LeaseStateOf(std::string_view text) {
@@ -370,9 +379,15 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
       Run(commands_, commands, Effect::kRepeatableWrite, Cat("starting ", request.key), &sink);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
-  *outcome = text == "busy"         ? StartOutcome::kBusy
-             : text == "taken over" ? StartOutcome::kTakenOver
-                                    : StartOutcome::kStarted;
+  if (text == "busy") {
+    *outcome = StartOutcome::kBusy;
+  } else if (text == "taken over") {
+    *outcome = StartOutcome::kTakenOver;
+  } else if (text == "started") {
+    *outcome = StartOutcome::kStarted;
+  } else {
+    return Unfit(Cat("starting ", request.key));
+  }
   return {};
 }
 
@@ -388,9 +403,15 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
-  *outcome = text == "taken over" ? StopOutcome::kTakenOver
-             : text == "absent"   ? StopOutcome::kAbsent
-                                  : StopOutcome::kStopped;
+  if (text == "taken over") {
+    *outcome = StopOutcome::kTakenOver;
+  } else if (text == "absent") {
+    *outcome = StopOutcome::kAbsent;
+  } else if (text == "stopped") {
+    *outcome = StopOutcome::kStopped;
+  } else {
+    return Unfit(Cat("stopping ", request.key));
+  }
   return {};
 }
 
@@ -404,10 +425,14 @@ Status RedisStore::Cancel(std::string_view live_key, bool* was_live) {
     commands.Clear();
     commands.Add("GETDEL", live_key);
     status = Run(commands_, commands, Effect::kOnce, Cat("cancelling ", live_key), &sink);
+    if (!status.ok()) return status;
+    *was_live = sink.replies[0].kind == Value::Kind::kString;
+    return {};
   }
   if (!status.ok()) return status;
   const Value& reply = sink.replies[0];
-  *was_live = reply.integer == 1 || reply.kind == Value::Kind::kString;
+  if (reply.kind != Value::Kind::kInteger) return Unfit(Cat("cancelling ", live_key));
+  *was_live = reply.integer == 1;
   return {};
 }
 
@@ -416,8 +441,11 @@ Status RedisStore::Live(std::string_view live_key, LiveFlag* flag) {
   commands.Add("PTTL", live_key);
   ValueSink sink;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("PTTL of ", live_key), &sink);
-  if (status.ok()) *flag = {sink.replies[0].integer != -2, sink.replies[0].integer};
-  return status;
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger) return Unfit(Cat("PTTL of ", live_key));
+  *flag = {reply.integer != -2, reply.integer};
+  return {};
 }
 
 Status RedisStore::Extend(std::string_view live_key, int64_t lease_ms, bool* present) {
@@ -425,8 +453,11 @@ Status RedisStore::Extend(std::string_view live_key, int64_t lease_ms, bool* pre
   commands.Add("EVAL", kExtend, "1", live_key, lease_ms);
   ValueSink sink;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("renewing ", live_key), &sink);
-  if (status.ok()) *present = sink.replies[0].integer == 1;
-  return status;
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger) return Unfit(Cat("renewing ", live_key));
+  *present = reply.integer == 1;
+  return {};
 }
 
 Status RedisStore::Renew(std::span<Lease> leases) {
@@ -452,6 +483,9 @@ Status RedisStore::Check(std::span<Lease> leases) {
   if (!status.ok()) return status;
   for (size_t i = 0; i < leases.size(); ++i) {
     const Value& flag = sink.replies[i * 2];
+    bool fits = (flag.kind == Value::Kind::kString || flag.kind == Value::Kind::kNil) &&
+                sink.replies[i * 2 + 1].kind == Value::Kind::kInteger;
+    if (!fits) return Unfit(Cat("looking at ", leases[i].live_key));
     bool stream = sink.replies[i * 2 + 1].integer != 0;
     bool own = flag.kind == Value::Kind::kString && flag.text == leases[i].token;
     leases[i].state = own                                ? LeaseState::kOwn
@@ -493,6 +527,9 @@ Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool
   Status status =
       Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key), &sink);
   if (!status.ok()) return status;
+  bool fits = sink.replies[0].kind == Value::Kind::kInteger &&
+              sink.replies[1].kind == Value::Kind::kArray;
+  if (!fits) return Unfit(Cat("looking for a gap in ", key));
   *exists = sink.replies[0].integer != 0;
   // Entries go from the front: where one as old as the cursor is left, none after it has gone. Where none is, it cannot be
   // told whether the cursor's was the last to go, or whether this is still the stream that it was in.
@@ -508,12 +545,10 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   if (!status.ok()) return status;
   *id = {};
   const Value& reply = sink.replies[0];
-  if (!reply.items.empty() && !reply.items[0].items.empty()) {
-    if (!ParseEntryId(reply.items[0].items[0].text, id)) {
-      return {AGX_EPROTOCOL, "the server sent an entry id that is none"};
-    }
-  }
-  return {};
+  bool none = reply.kind == Value::Kind::kArray && reply.items.empty();
+  bool one = reply.items.size() == 1 && reply.items[0].items.size() == 2 &&
+             ParseEntryId(reply.items[0].items[0].text, id);
+  return none || one ? Status() : Unfit(Cat("reading ", key));
 }
 
 Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
@@ -525,7 +560,10 @@ Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::s
   Status status = Run(commands_, commands, Effect::kRepeatable, "SCAN", &sink);
   if (!status.ok()) return status;
   Value& reply = sink.replies[0];
-  if (reply.items.size() != 2) return {AGX_EPROTOCOL, "the server's reply to SCAN is none"};
+  bool is_scan = reply.items.size() == 2 && reply.items[1].kind == Value::Kind::kArray &&
+              IsNumber(reply.items[0].text);
+  // A scan that stands still would never end.
+  if (!is_scan || (reply.items[0].text == *cursor && *cursor != "0")) return Unfit("SCAN");
   *cursor = reply.items[0].text;
   for (Value& key : reply.items[1].items) {
     bool fits = key.text.size() >= prefix.size() + suffix.size() && key.text.starts_with(prefix) &&

@@ -28,7 +28,8 @@ void* Guarded(const redisReadTask* task, Function function) noexcept {
 void* OnString(const redisReadTask* task, char* text, size_t size) {
   return Guarded(task, [&] {
     if (task->type == REDIS_REPLY_ERROR && task->parent == nullptr) {
-      SinkOf(task)->Error({text, size});
+      // Sinks tell that there was an error by its text.
+      SinkOf(task)->Error(size > 0 ? std::string_view(text, size) : "ERR");
       return true;
     }
     return SinkOf(task)->String(*task, {text, size});
@@ -123,6 +124,7 @@ void ValueSink::BeginReply(size_t index) {
   if (index == 0) replies.clear();
   replies.resize(index + 1);
   path_.clear();
+  parts_ = 0;
 }
 
 std::string_view ValueSink::error() const {
@@ -132,10 +134,14 @@ std::string_view ValueSink::error() const {
   return {};
 }
 
+// More than any reply that is taken apart here can have: a server that sends on and on is broken.
+constexpr size_t kMostParts = 262144;
+
 // A finished sibling's address may change when the next is appended; those of the open ancestors, in path_, do not.
 Value* ValueSink::Place(const redisReadTask& task) {
   auto depth = static_cast<size_t>(Depth(task));
   Value* value = nullptr;
+  if (++parts_ > kMostParts) return nullptr;
   if (depth == 0) {
     value = &replies[index()];
   } else {
@@ -188,7 +194,8 @@ void EntriesBuilder::Begin(EntryId skip) {
 
 bool EntriesBuilder::Array(const redisReadTask& task, size_t size) {
   int depth = Depth(task) - base_;
-  if (depth == 0 || depth == 1) return true;
+  if (depth == 0) return true;
+  if (depth == 1) return size == 2;
   // A larger number of fields than any server takes is a broken one's; memory is not reserved for it.
   constexpr size_t kMostFields = 65536;
   if (depth != 2 || task.idx != 1 || id_length_ == 0 || size % 2 != 0 || size > kMostFields * 2) {

@@ -105,6 +105,7 @@ class ValueSink final : public Sink {
   Value* Place(const redisReadTask& task);
 
   std::vector<Value*> path_;
+  size_t parts_ = 0;
 };
 
 // Builds the entries of an XRANGE reply (base depth 0) or of an XREAD of one stream (base depth 2) in a batch.
