@@ -61,9 +61,9 @@ std::string NameOf(const Command& command) {
 // Answers as a server would that has little in it, but for one command.
 class OddServer {
  public:
-  std::string url() const {
+  std::string url(int64_t command_timeout_ms = kCommandTimeoutMs) const {
     return server_.url() +
-           "?reconnect_timeout=-1&command_timeout=" + std::to_string(kCommandTimeoutMs);
+           "?reconnect_timeout=-1&command_timeout=" + std::to_string(command_timeout_ms);
   }
   // From now on this is the answer to the command; "" as name: to none.
   void Answer(const std::string& name, const std::string& raw) {
