@@ -408,9 +408,10 @@ bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {
   } else {
     taken = cursor_.Take(now, status, entry);
   }
-  *more = !cursor_.final() && cursor_.Has(now);
+  bool told_last = taken && *entry == nullptr && cursor_.final();
+  *more = !told_last && cursor_.Has(now);
   *due = changed_ ? TimePoint::min() : cursor_.Due();
-  if (*more || cursor_.final()) *due = kNever;
+  if (*more || told_last) *due = kNever;
   return taken;
 }
 

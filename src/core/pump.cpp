@@ -43,6 +43,7 @@ void Pump::Detach(Listener* listener) noexcept {
   if (link.ready) unlink(&ready_, &ready_last_, &Link::next_ready);
   link.poked = link.ready = false;
   UpdateDescriptor();
+  if (finished_ == timers_.size()) RingBells();  // nobody is left to be waited for
 }
 
 std::shared_ptr<Listener> Pump::Any() const {
