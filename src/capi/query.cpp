@@ -22,8 +22,8 @@ agx_status agx_query_next(agx_query* query, int64_t* scope_id, int64_t* user_id,
   int64_t scope = 0;
   int64_t user = 0;
   const char* id = nullptr;
-  agx_status status =
-      Call(query, [&](Query& object) { return object.Next(&scope, &user, &id); });
+  agx_status status = Call(query, [&](Query& object) { return object.Next(&scope, &user, &id); });
+  if (status != AGX_OK) scope = user = 0;
   if (scope_id != nullptr) *scope_id = scope;
   if (user_id != nullptr) *user_id = user;
   if (session_id != nullptr) *session_id = id;
