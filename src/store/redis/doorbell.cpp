@@ -394,35 +394,42 @@ Status Doorbell::LookAtFlags(Connection& connection) {
 
 Status Doorbell::ReadStreams(Connection& connection) {
   std::vector<std::string> keys = Keys(Store::KeyKind::kStream, true);
-  // More than this would cost the server more than they are worth; they are still read now and then.
-  if (keys.size() > kMostStreams) keys.resize(kMostStreams);
-  if (keys.empty()) {
-    closing_.Wait(closing_.ticket(), DeadlineAfter(kSliceMs));
-    return {};
-  }
-  Commands commands;
-  commands.Begin(6 + keys.size() * 2);
-  commands.Arg("XREAD").Arg("COUNT").Arg(int64_t{1}).Arg("BLOCK").Arg(kSliceMs).Arg("STREAMS");
-  for (const std::string& key : keys) commands.Arg(key);
-  {
-    std::lock_guard lock(mutex_);
-    for (const std::string& key : keys) {
-      auto it = watched_.find(key);
-      commands.Arg(it != watched_.end() ? it->second.seen : "$");
+  uint32_t ticket = closing_.ticket();
+  // One command waits for so many; more are looked at in turns, with pauses.
+  bool blocks = !keys.empty() && keys.size() <= kMostStreams;
+  bool failed = false;
+  if (!keys.empty()) {
+    Commands commands;
+    for (size_t i = 0; i < keys.size(); i += kMostStreams) {
+      size_t count = std::min(kMostStreams, keys.size() - i);
+      AppendRead(std::span(keys).subspan(i, count), blocks, &commands);
+    }
+    ValueSink sink;
+    if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+    for (const Value& reply : sink.replies) {
+      failed |= reply.is_error();
+      for (const Value& stream : reply.items) {
+        // Where it ends now is looked up with the new ones; it may have got more than this entry.
+        if (!stream.items.empty()) Forget(stream.items[0].text);
+      }
     }
   }
-  ValueSink sink;
-  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
-  if (sink.replies[0].is_error()) {
-    RingAll();  // such as a key of another type: whose it is finds out by reading
-    closing_.Wait(closing_.ticket(), DeadlineAfter(kSliceMs));
-    return {};
-  }
-  for (const Value& stream : sink.replies[0].items) {
-    // Where it ends now is looked up with the new ones; it may have got more than this entry.
-    if (!stream.items.empty()) Forget(stream.items[0].text);
-  }
+  if (failed) RingAll();  // such as a key of another type: whose it is finds out by reading
+  if (failed || !blocks) closing_.Wait(ticket, DeadlineAfter(kSliceMs));
   return {};
+}
+
+void Doorbell::AppendRead(std::span<const std::string> keys, bool blocks, Commands* commands) {
+  commands->Begin((blocks ? 6 : 4) + keys.size() * 2);
+  commands->Arg("XREAD").Arg("COUNT").Arg(int64_t{1});
+  if (blocks) commands->Arg("BLOCK").Arg(kSliceMs);
+  commands->Arg("STREAMS");
+  for (const std::string& key : keys) commands->Arg(key);
+  std::lock_guard lock(mutex_);
+  for (const std::string& key : keys) {
+    auto it = watched_.find(key);
+    commands->Arg(it != watched_.end() ? it->second.seen : "$");
+  }
 }
 
 }  // namespace agx::redis

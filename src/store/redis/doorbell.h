@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -69,6 +70,7 @@ class Doorbell {
   Status LookAtNew(Connection& connection);
   Status LookAtFlags(Connection& connection);
   Status ReadStreams(Connection& connection);
+  void AppendRead(std::span<const std::string> keys, bool blocks, Commands* commands);
   std::vector<std::string> Keys(Store::KeyKind kind, bool known);
   void Saw(const std::string& key, const std::string& what);
   void Forget(const std::string& key);
