@@ -28,7 +28,7 @@ void Require(bool condition) {
 // The entries of each reply, as the readers of streams build them.
 class EntriesSink final : public Sink {
  public:
-  explicit EntriesSink(int base_depth) : builder_(base_depth), base_depth_(base_depth) {}
+  explicit EntriesSink(int base_depth) : base_depth_(base_depth) {}
 
   std::string seen;
 
@@ -42,10 +42,10 @@ class EntriesSink final : public Sink {
     while (batch != nullptr && !batch->empty()) See(batch->TakeFirst());
   }
   bool String(const redisReadTask& task, std::string_view text) override {
-    return agx::redis::Depth(task) <= base_depth_ || builder_.String(task, text);
+    return agx::redis::Depth(task) <= base_depth_ || builder_.String(text);
   }
   bool Array(const redisReadTask& task, size_t size) override {
-    return agx::redis::Depth(task) < base_depth_ || builder_.Array(task, size);
+    return agx::redis::Depth(task) < base_depth_ || builder_.Array(size);
   }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& /*task*/) override { return false; }

@@ -57,6 +57,7 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
     if (end && !options_.hand_on_end) break;
     *entry = batch_->TakeFirst();
     position_ = (*entry)->id;
+    if (batch_->empty()) batch_.reset();  // an idle listener keeps no memory for events
     since_ = now;
     if (limit_left_ > 0) --limit_left_;
     *status = Status();

@@ -72,7 +72,7 @@ Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Ent
     if (TakeReady(listener, entry, &status)) return status;
     TimePoint now = Clock::now();
     if (now >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};
-    if (next > now) own_bell_.Wait(ticket, std::min(next, deadline));
+    if (next > now) client_->store().WaitFor(&own_bell_, ticket, std::min(next, deadline));
   }
 }
 

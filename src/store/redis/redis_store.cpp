@@ -90,11 +90,11 @@ class ReadSink final : public Sink {
     builder_.Begin(requests_[at_].after);
     requests_[at_].status = Status();
   }
-  bool String(const redisReadTask& task, std::string_view text) override {
-    return !flag_ && builder_.String(task, text);
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    return !flag_ && builder_.String(text);
   }
-  bool Array(const redisReadTask& task, size_t size) override {
-    return !flag_ && builder_.Array(task, size);
+  bool Array(const redisReadTask& /*task*/, size_t size) override {
+    return !flag_ && builder_.Array(size);
   }
   bool Integer(const redisReadTask& task, int64_t number) override {
     if (!flag_ || Depth(task) != 0) return false;

@@ -184,48 +184,59 @@ void ValueSink::Error(std::string_view text) {
 }
 
 void EntriesBuilder::Begin(EntryId skip) {
+  expected_ = Part::kList;
   skip_ = skip;
   skipped_ = false;
-  skipping_ = false;
-  id_length_ = 0;
-  entry_ = nullptr;
   batch_.reset();
 }
 
-bool EntriesBuilder::Array(const redisReadTask& task, size_t size) {
-  int depth = Depth(task) - base_;
-  if (depth == 0) return true;
-  if (depth == 1) return size == 2;
+// The parts come in the order in which they are written, and hiredis sees to it that an array has as many as it says: what is
+// expected next says where a part stands.
+bool EntriesBuilder::Array(size_t size) {
+  switch (expected_) {
+    case Part::kList:
+      expected_ = Part::kEntry;
+      return true;
+    case Part::kEntry:
+      expected_ = Part::kId;
+      return size == 2;
+    case Part::kFields:
+      return BeginFields(size);
+    default:
+      return false;
+  }
+}
+
+bool EntriesBuilder::BeginFields(size_t size) {
   // A larger number of fields than any server takes is a broken one's; memory is not reserved for it.
   constexpr size_t kMostFields = 65536;
-  if (depth != 2 || task.idx != 1 || id_length_ == 0 || size % 2 != 0 || size > kMostFields * 2) {
-    return false;
-  }
+  if (size % 2 != 0 || size > kMostFields * 2) return false;
+  fields_left_ = size;
+  expected_ = size > 0 ? Part::kField : Part::kEntry;
   skipping_ = id_ == skip_;
   if (skipping_) {
     skipped_ = true;
     return true;
   }
   if (batch_ == nullptr) batch_.reset(Batch::Create());
-  entry_ = batch_->Append(id_, {id_text_, id_length_}, size / 2);
+  field_ = batch_->Append(id_, {id_text_, id_length_}, size / 2)->fields;
   return true;
 }
 
-bool EntriesBuilder::String(const redisReadTask& task, std::string_view text) {
-  int depth = Depth(task) - base_;
-  if (depth == 2 && task.idx == 0) {
-    EntryId id;
-    if (text.size() >= sizeof(id_text_) || !ParseEntryId(text, &id)) return false;
-    id_ = id;
-    std::memcpy(id_text_, text.data(), text.size());
-    id_length_ = text.size();
+bool EntriesBuilder::String(std::string_view text) {
+  if (expected_ == Part::kField) {
+    bool is_name = fields_left_ % 2 == 0;
+    if (--fields_left_ == 0) expected_ = Part::kEntry;
+    if (skipping_) return true;
+    (is_name ? field_->name : field_->value) = batch_->Copy(text);
+    if (!is_name) ++field_;
     return true;
   }
-  if (depth != 3) return false;
-  if (skipping_) return true;
-  if (entry_ == nullptr) return false;
-  Field& field = entry_->fields[task.idx / 2];
-  (task.idx % 2 == 0 ? field.name : field.value) = batch_->Copy(text);
+  if (expected_ != Part::kId || text.size() >= sizeof(id_text_)) return false;
+  if (!ParseEntryId(text, &id_)) return false;
+  std::memcpy(id_text_, text.data(), text.size());
+  id_length_ = text.size();
+  expected_ = Part::kFields;
   return true;
 }
 

@@ -108,28 +108,31 @@ class ValueSink final : public Sink {
   size_t parts_ = 0;
 };
 
-// Builds the entries of an XRANGE reply (base depth 0) or of an XREAD of one stream (base depth 2) in a batch.
+// Builds the entries of an XRANGE reply, or of the list of entries within another, in a batch.
 class EntriesBuilder {
  public:
-  explicit EntriesBuilder(int base_depth = 0) : base_(base_depth) {}
-
   // An entry with this id is not built but only noted: the cursor itself.
   void Begin(EntryId skip);
-  bool String(const redisReadTask& task, std::string_view text);
-  bool Array(const redisReadTask& task, size_t size);
+  bool String(std::string_view text);
+  bool Array(size_t size);
 
   bool skipped() const { return skipped_; }
   BatchPtr Take() { return std::move(batch_); }
 
  private:
-  int base_;
+  enum class Part { kList, kEntry, kId, kFields, kField };
+
+  bool BeginFields(size_t size);
+
+  Part expected_ = Part::kList;
   EntryId skip_;
   bool skipped_ = false;
   bool skipping_ = false;
   EntryId id_;
   char id_text_[42] = {};
   size_t id_length_ = 0;
-  Entry* entry_ = nullptr;
+  size_t fields_left_ = 0;
+  Field* field_ = nullptr;
   BatchPtr batch_;
 };
 

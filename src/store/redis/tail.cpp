@@ -18,8 +18,7 @@ constexpr int64_t kBlockMs = 5000;
 // entry, and then XREAD. The cursor's entry being there proves that nothing after it was dropped.
 class RedisTail::ReplySink final : public Sink {
  public:
-  void Start(bool follow, EntryId after) {
-    follow_ = follow;
+  void Start(EntryId after) {
     after_ = after;
     error_.clear();
     replies_ = 0;
@@ -28,26 +27,39 @@ class RedisTail::ReplySink final : public Sink {
   size_t replies() const { return replies_; }
   bool cursor_seen() const { return cursor_seen_; }
   const std::string& error() const { return error_; }
-  BatchPtr Take() { return builder().Take(); }
+  BatchPtr Take() { return builder_.Take(); }
 
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     // Without a cursor nothing is to be skipped, but for an id that no entry has.
-    builder().Begin(index == 0 ? after_ : EntryId{});
+    builder_.Begin(index == 0 ? after_ : EntryId{});
+    // XREAD: [[key, entries]], of one stream.
+    expected_ = index == 1 ? Part::kStreams : Part::kEntries;
   }
   void EndReply() override {
-    if (index() == 0) cursor_seen_ = builder().skipped() || after_ == EntryId{};
+    if (index() == 0) cursor_seen_ = builder_.skipped() || after_ == EntryId{};
     ++replies_;
   }
-  bool String(const redisReadTask& task, std::string_view text) override {
-    bool is_key = is_xread() && Depth(task) == 2;
-    return is_key || builder().String(task, text);
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    if (expected_ == Part::kEntries) return builder_.String(text);
+    bool is_key = expected_ == Part::kKey;
+    expected_ = Part::kEntries;
+    return is_key;
   }
-  bool Array(const redisReadTask& task, size_t size) override {
-    // XREAD: [[key, entries]], of one stream.
-    if (is_xread() && Depth(task) == 0) return size == 1;
-    if (is_xread() && Depth(task) == 1 && task.idx == 0) return size == 2;
-    return builder().Array(task, size);
+  bool Array(const redisReadTask& /*task*/, size_t size) override {
+    switch (expected_) {
+      case Part::kStreams:
+        expected_ = Part::kStream;
+        return size == 1;
+      case Part::kStream:
+        expected_ = Part::kKey;
+        return size == 2;
+      case Part::kKey:
+        return false;
+      case Part::kEntries:
+        return builder_.Array(size);
+    }
+    return false;
   }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& task) override { return Depth(task) == 0; }
@@ -56,13 +68,11 @@ class RedisTail::ReplySink final : public Sink {
   }
 
  private:
-  bool is_xread() const { return follow_ && index() == 1; }
-  EntriesBuilder& builder() { return is_xread() ? streams_ : entries_; }
+  enum class Part { kStreams, kStream, kKey, kEntries };
 
-  bool follow_ = false;
   EntryId after_;
-  EntriesBuilder entries_{0};
-  EntriesBuilder streams_{2};
+  EntriesBuilder builder_;
+  Part expected_ = Part::kEntries;
   bool cursor_seen_ = false;
   size_t replies_ = 0;
   std::string error_;
@@ -106,7 +116,7 @@ Status RedisTail::Send() {
   } else {
     commands.Add("XRANGE", key_, after_, "+", "COUNT", static_cast<int64_t>(count_ + 1));
   }
-  sink_->Start(follow_, after_);
+  sink_->Start(after_);
   begun_ = checked_ = waited_ = false;
   answer_by_ = DeadlineAfter(config_.command_timeout_ms + (follow_ ? kBlockMs : 0));
   size_t sent = 0;
