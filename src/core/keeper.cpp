@@ -133,7 +133,12 @@ TimePoint Keeper::Round() {
   Sessions checks;
   TakeDue(now, &renewals, &checks);
   if (!renewals.empty()) Renew(renewals);
-  if (!checks.empty()) Check(checks);
+  try {
+    if (!checks.empty()) Check(checks);
+  } catch (const std::bad_alloc&) {
+    bell_.Wait(bell_.ticket(), Clock::now() + kRetry);
+    for (const Asked& asked : checks) Poke(asked.session.get());
+  }
 
   std::vector<std::shared_ptr<Pump>> pumps;
   {

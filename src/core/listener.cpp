@@ -286,7 +286,7 @@ Status Listener::OpenDescriptor(int* fd) {
   Lock lock(mutex_);
   if (closed_) return Closed();
   if (in_mux_) return {AGX_EBUSY, "the listener is in a mux, which has a descriptor of its own"};
-  if (!descriptor_.is_open()) {
+  if (pump_ == nullptr) {
     if (in_next_)
       return {AGX_EBUSY, "a thread waits on this listener; ask for the descriptor first"};
     Result<std::shared_ptr<Pump>> pump = client_->DescriptorPump();
@@ -296,10 +296,23 @@ Status Listener::OpenDescriptor(int* fd) {
     pump_ = *pump;
     poked_pump_ = pump_.get();
     lock.unlock();
-    (*pump)->Attach(shared_from_this());
-    Status status = watched_ ? Status() : Watch();
+    Status status;
+    try {
+      (*pump)->Attach(shared_from_this());
+      status = watched_ ? Status() : Watch();
+    } catch (const std::bad_alloc&) {
+      status = {AGX_ENOMEM, {}};
+    }
+    if (!status.ok()) {
+      Unwatch();
+      poked_pump_ = nullptr;
+      (*pump)->Detach(this);
+      lock.lock();
+      pump_ = nullptr;
+      tail_tried_ = false;
+      return status;
+    }
     (*pump)->Poke(this);
-    if (!status.ok()) return status;
     lock.lock();
   }
   SettleDescriptor();

@@ -102,10 +102,11 @@ void Pump::TakeDue(Round* round) {
 }
 
 Status Pump::Read(const Round& round) {
-  std::vector<ReadRequest> requests(round.size());
-  for (size_t i = 0; i < round.size(); ++i) round[i]->Prepare(&requests[i]);
+  std::vector<ReadRequest> requests;
   Status status;
   try {
+    requests.resize(round.size());
+    for (size_t i = 0; i < round.size(); ++i) round[i]->Prepare(&requests[i]);
     status = client_->store().Read(requests);
   } catch (const std::bad_alloc&) {
     status = {AGX_ENOMEM, {}};
@@ -113,8 +114,15 @@ Status Pump::Read(const Round& round) {
   for (size_t i = 0; i < round.size(); ++i) {
     TimePoint due = Clock::now() + kRetry;
     bool ready = false;
-    if (status.ok() || !collects_) {
-      ready = round[i]->Absorb(&requests[i], status.ok() ? requests[i].status : status, &due);
+    try {
+      ReadRequest none;
+      if (status.ok()) {
+        ready = round[i]->Absorb(&requests[i], requests[i].status, &due);
+      } else if (!collects_) {
+        ready = round[i]->Absorb(&none, status, &due);
+      }
+    } catch (const std::bad_alloc&) {
+      // Read again when it is due.
     }
     Settle(round[i], due, ready);
   }

@@ -24,12 +24,17 @@ Status Query::Next(int64_t* scope, int64_t* user, const char** session_id) {
     if (client_->closed()) return Client::ClosedStatus();
     if (closed_) return {AGX_ECLOSED, "the query is closed"};
     while (!found_.empty()) {
-      std::string key = std::move(found_.back());
-      found_.pop_back();
+      const std::string& key = found_.back();
       std::string_view id;
-      bool is_session = ParseLiveKey(client_->config().prefix, key, scope, user, &id);
-      if (!is_session || !seen_.insert(key).second) continue;
-      session_id_ = id;
+      bool is_new = ParseLiveKey(client_->config().prefix, key, scope, user, &id) &&
+                    !seen_.contains(key);
+      if (is_new) {
+        // What may throw comes before the key is let go.
+        session_id_ = id;
+        seen_.insert(key);
+      }
+      found_.pop_back();
+      if (!is_new) continue;
       *session_id = session_id_.c_str();
       return {};
     }

@@ -84,6 +84,7 @@ Status Session::Start(const agx_start_options& options) {
   Result<RunPtr> made = MakeRun(options, client_->config());
   if (!made.ok()) return made.status();
   RunPtr run = *made;
+  if (!uncertain_token_.empty()) run->token = uncertain_token_;
   EndKeeping();  // of an earlier run that was cancelled or taken over
 
   // What can be refused here comes before anything is written.
@@ -99,8 +100,11 @@ Status Session::Start(const agx_start_options& options) {
   }
   if (!status.ok()) {
     EndKeeping();
+    // The next try must not find the session busy with this one.
+    if (status.code() == AGX_EUNCERTAIN) uncertain_token_.swap(run->token);
     return status;
   }
+  uncertain_token_.clear();
   {
     std::lock_guard run_lock(run_mutex_);
     run_ = run;
@@ -309,13 +313,16 @@ Lease Session::LeaseOf(const Run& run) const {
   return lease;
 }
 
-Status Session::CheckNow() {
+// Throws nothing: its callers have to go on.
+Status Session::CheckNow() noexcept try {
   RunPtr run = this->run();
   Lease lease = LeaseOf(*run);
   TimePoint leased_until = run->leased_until;
   Status status = client_->store().Check({&lease, 1});
   if (status.ok()) Learn(run, lease, leased_until);
   return status;
+} catch (const std::bad_alloc&) {
+  return {AGX_ENOMEM, {}};
 }
 
 // What the store has just said of the run's flag, whose lease was known to last so long when it was asked.

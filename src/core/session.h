@@ -72,7 +72,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until);
   void LearnAbsent(const RunPtr& run, TimePoint leased_until);
   void TakeBack(const RunPtr& run);
-  Status CheckNow();
+  Status CheckNow() noexcept;
   void SetState(State state) noexcept;
   State state() const { return state_.load(std::memory_order_acquire); }
 
@@ -83,6 +83,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
 
   std::mutex start_mutex_;  // one Start, Stop or Close at a time
   bool watched_ = false;
+  std::string uncertain_token_;  // of a start of which it is not known whether it was carried out
 
   mutable std::mutex run_mutex_;
   RunPtr run_;  // null until the first start
