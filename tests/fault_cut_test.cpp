@@ -455,6 +455,7 @@ TEST_F(Silence, AStartOrStopWhoseReplyIsLostIsUncertain) {
   EXPECT_EQ(server_.Command({"EXISTS", KeyOf("s") + ":live"}), "0");
   // And it can be made certain.
   proxy_.ForgetCommandRules();
+  EXPECT_EQ(agx_start(other.get(), nullptr), AGX_OK) << agx_last_error();
   EXPECT_EQ(agx_stop(session_.get(), 60000), AGX_OK) << agx_last_error();
 }
 

@@ -1,0 +1,347 @@
+// ctest-labels: redis
+// ctest-timeout: 120
+// Memory that runs out at every allocation of a session's life: each call says so, and the next try works.
+#include <agx.h>
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <hiredis/hiredis.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <new>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/fault_tools.h"
+#include "support/redis_server.h"
+#include "support/wait.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define AGX_REAL(name) __interceptor_##name
+#else
+#define AGX_REAL(name) __libc_##name
+#endif
+
+namespace {
+
+// Of the threads that are armed, the allocation that fails: the one that counts down to 0, or with `on`, all from it on.
+std::atomic<int64_t> countdown{-1};
+std::atomic<bool> fail_on{false};
+thread_local bool armed = false;
+
+bool IsTheOne() {
+  if (!armed) return false;
+  int64_t left = countdown.load(std::memory_order_relaxed);
+  if (left < 0) return false;
+  if (left == 0) return fail_on || countdown.exchange(-1) == 0;
+  countdown.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+bool Fails() {
+  if (!IsTheOne()) return false;
+  errno = ENOMEM;
+  return true;
+}
+
+}  // namespace
+
+extern "C" {
+void* AGX_REAL(malloc)(size_t);
+void* AGX_REAL(calloc)(size_t, size_t);
+void* AGX_REAL(realloc)(void*, size_t);
+void AGX_REAL(free)(void*);
+
+// These stand before those of the C library, for this program and all libraries in it.
+void* malloc(size_t size) { return Fails() ? nullptr : AGX_REAL(malloc)(size); }
+void* calloc(size_t count, size_t size) {
+  return Fails() ? nullptr : AGX_REAL(calloc)(count, size);
+}
+void* realloc(void* old, size_t size) { return Fails() ? nullptr : AGX_REAL(realloc)(old, size); }
+void free(void* memory) { AGX_REAL(free)(memory); }
+
+// hiredis 0.14 ends the program itself where it finds no memory for a connection: these two calls are left out.
+redisContext* redisConnectWithTimeout(const char* host, int port, timeval timeout) {
+  using Function = redisContext*(const char*, int, timeval);
+  static auto* real = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "redisConnectWithTimeout"));
+  bool was_armed = std::exchange(armed, false);
+  redisContext* context = real(host, port, timeout);
+  armed = was_armed;
+  return context;
+}
+redisContext* redisConnectUnixWithTimeout(const char* path, timeval timeout) {
+  using Function = redisContext*(const char*, timeval);
+  static auto* real = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "redisConnectUnixWithTimeout"));
+  bool was_armed = std::exchange(armed, false);
+  redisContext* context = real(path, timeout);
+  armed = was_armed;
+  return context;
+}
+}
+
+// AddressSanitizer's would not come by malloc.
+void* operator new(size_t size) {
+  void* memory = malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void* operator new[](size_t size) { return operator new(size); }
+void* operator new(size_t size, const std::nothrow_t& /*tag*/) noexcept { return malloc(size); }
+void* operator new[](size_t size, const std::nothrow_t& /*tag*/) noexcept { return malloc(size); }
+void operator delete(void* memory) noexcept { free(memory); }
+void operator delete[](void* memory) noexcept { free(memory); }
+void operator delete(void* memory, size_t /*size*/) noexcept { free(memory); }
+void operator delete[](void* memory, size_t /*size*/) noexcept { free(memory); }
+void operator delete(void* memory, const std::nothrow_t& /*tag*/) noexcept { free(memory); }
+void operator delete[](void* memory, const std::nothrow_t& /*tag*/) noexcept { free(memory); }
+
+namespace agx::test {
+namespace {
+
+enum class Mode {
+  kOnce,  // one allocation fails
+  kOn     // it and all that follow, until the call has returned
+};
+
+// Makes each call again and again, with the first, second, … allocation failing, until it gets by without.
+// So every allocation of every call fails once, and whatever a failure leaves behind is what the next try begins with.
+class Exhaustion {
+ public:
+  explicit Exhaustion(Mode mode) : mode_(mode) {}
+
+  // `call` returns a status. What it may return when memory runs out, besides AGX_ENOMEM, is `others`. Returns its last.
+  agx_status Run(const char* name, const std::function<agx_status()>& call,
+                 std::vector<agx_status> others = {}) {
+    constexpr int kMost = 3000;
+    for (int n = 0; n < kMost; ++n) {
+      agx_status status = Try(n, call);
+      bool exhausted = happened_;
+      if (!exhausted) return status;
+      ++failures_;
+      bool fits = status == AGX_OK || status == AGX_ENOMEM;
+      for (agx_status other : others) fits |= status == other;
+      EXPECT_TRUE(fits) << name << ", allocation " << n << ": " << Explain(status);
+      if (status == AGX_OK) return status;  // it got by without
+    }
+    ADD_FAILURE() << name << " never gets by";
+    return AGX_ENOMEM;
+  }
+
+  // One try.
+  agx_status Try(int n, const std::function<agx_status()>& call) {
+    fail_on = mode_ == Mode::kOn;
+    countdown = n;
+    armed = true;
+    agx_status status = call();
+    armed = false;
+    happened_ = countdown <= 0;
+    countdown = -1;
+    fail_on = false;
+    return status;
+  }
+  bool happened() const { return happened_; }
+  int failures() const { return failures_; }
+
+ private:
+  const Mode mode_;
+  bool happened_ = false;
+  int failures_ = 0;
+};
+
+struct Where {
+  bool redis;
+  Mode mode;
+};
+
+class OutOfMemory : public testing::TestWithParam<Where> {
+ protected:
+  void SetUp() override {
+    if (GetParam().redis) server_ = std::make_unique<RedisServer>();
+  }
+  std::string url() const { return server_ != nullptr ? server_->url() : "memory:exhausted"; }
+
+  std::unique_ptr<RedisServer> server_;
+};
+
+TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
+  // Keeps a memory: store while clients of it fail to open.
+  Owned<agx_client> keeper = OpenClient(url());
+  Exhaustion run(GetParam().mode);
+  std::string address = url();
+
+  agx_client* raw_client = nullptr;
+  ASSERT_EQ(run.Run("agx_open", [&] { return agx_open(address.c_str(), nullptr, &raw_client); }),
+            AGX_OK);
+  Owned<agx_client> client(raw_client);
+
+  agx_session* raw_session = nullptr;
+  ASSERT_EQ(run.Run("agx_session_open",
+                    [&] { return agx_session_open(raw_client, 1, 2, "s", &raw_session); }),
+            AGX_OK);
+  Owned<agx_session> session(raw_session);
+  ASSERT_EQ(run.Run("agx_start", [&] { return agx_start(raw_session, nullptr); },
+                    {AGX_ESYSTEM, AGX_EUNCERTAIN}),
+            AGX_OK);
+
+  // What was acknowledged, and what may be there.
+  std::map<int, agx_status> outcomes;
+  int n = 0;
+  auto add = [&] {
+    armed = false;
+    std::string body = BodyOf({0, n});
+    armed = true;
+    agx_status status = agx_add(raw_session, "t", "o", body.c_str(), nullptr);
+    armed = false;
+    outcomes[n++] = status;
+    return status;
+  };
+  for (int i = 0; i < 2; ++i) run.Run("agx_add", add, {AGX_EUNCERTAIN});
+
+  auto add_many = [&] {
+    armed = false;
+    constexpr int kCount = 70;
+    std::vector<std::string> bodies;
+    for (int i = 0; i < kCount; ++i) bodies.push_back(BodyOf({0, n + i}));
+    std::vector<agx_new_event> events;
+    for (const std::string& body : bodies) events.push_back({"t", "o", body.c_str()});
+    size_t added = 0;
+    armed = true;
+    agx_status status = agx_add_many(raw_session, events.data(), events.size(), nullptr, &added);
+    armed = false;
+    for (size_t i = 0; i < kCount; ++i) {
+      // Of those after the first `added` nothing is known, whatever the error.
+      outcomes[n++] = i < added ? AGX_OK : AGX_EUNCERTAIN;
+    }
+    return status;
+  };
+  run.Run("agx_add_many", add_many, {AGX_EUNCERTAIN});
+
+  agx_listen_options options = Patient();
+  agx_listener* listener = nullptr;
+  ASSERT_EQ(run.Run("agx_listen", [&] { return agx_listen(raw_session, &options, &listener); }),
+            AGX_OK);
+  Owned<agx_listener> owned_listener(listener);
+  agx_listener* pumped = nullptr;
+  ASSERT_EQ(run.Run("agx_listen", [&] { return agx_listen(raw_session, &options, &pumped); }),
+            AGX_OK);
+  Owned<agx_listener> owned_pumped(pumped);
+  agx_listener* in_mux = nullptr;
+  ASSERT_EQ(run.Run("agx_listen", [&] { return agx_listen(raw_session, &options, &in_mux); }),
+            AGX_OK);
+  Owned<agx_listener> owned_in_mux(in_mux);
+  agx_mux* mux = nullptr;
+  ASSERT_EQ(run.Run("agx_mux_open", [&] { return agx_mux_open(raw_client, &mux); }), AGX_OK);
+  Owned<agx_mux> owned_mux(mux);
+  ASSERT_EQ(run.Run("agx_mux_add", [&] { return agx_mux_add(mux, in_mux); }, {AGX_ESYSTEM}),
+            AGX_OK);
+  int fd = -1;
+  ASSERT_EQ(run.Run("agx_listener_fd", [&] { return agx_listener_fd(pumped, &fd); }, {AGX_ESYSTEM}),
+            AGX_OK);
+
+  int live = 0;
+  EXPECT_EQ(run.Run("agx_is_live", [&] { return agx_is_live(raw_session, &live); }), AGX_OK);
+  EXPECT_EQ(live, 1);
+  EXPECT_EQ(run.Run("agx_renew", [&] { return agx_renew(raw_session); }), AGX_OK);
+
+  agx_query* query = nullptr;
+  ASSERT_EQ(run.Run("agx_query_open", [&] { return agx_query_open(raw_client, 1, 2, &query); }),
+            AGX_OK);
+  Owned<agx_query> owned_query(query);
+  const char* found = nullptr;
+  EXPECT_EQ(
+      run.Run("agx_query_next", [&] { return agx_query_next(query, nullptr, nullptr, &found); }),
+      AGX_OK);
+  EXPECT_STREQ(found != nullptr ? found : "", "s");
+
+  // With an allocation failing in every call for a while; then all is heard, once and in order.
+  std::vector<Numbered> heard[3];
+  int sources = 0;
+  auto hear = [&](const char* name, const std::function<agx_status(agx_event**)>& next) {
+    std::vector<Numbered>& to = heard[sources++];
+    agx_status status = AGX_OK;
+    for (int failing = 0; status != AGX_TIMEOUT || run.happened();) {
+      agx_event* event = nullptr;
+      status = run.Try(failing, [&] { return next(&event); });
+      // Upward while it fails; and again from the first for the next event.
+      failing = status == AGX_OK ? 0 : failing + 1;
+      Owned<agx_event> owned(event);
+      Numbered numbered;
+      if (status == AGX_OK && ParseBody(agx_event_body(event, nullptr), &numbered)) {
+        to.push_back(numbered);
+      }
+      bool fits = status == AGX_OK || status == AGX_ENOMEM || status == AGX_TIMEOUT ||
+                  status == AGX_ESYSTEM;
+      ASSERT_TRUE(fits) << name << ": " << Explain(status);
+      ASSERT_LT(failing, 3000) << name;
+    }
+  };
+  hear("agx_listen_next", [&](agx_event** event) { return agx_listen_next(listener, 100, event); });
+  agx_listener* whose = nullptr;
+  hear("agx_mux_next", [&](agx_event** event) { return agx_mux_next(mux, 300, &whose, event); });
+  hear("agx_listen_next, by descriptor",
+       [&](agx_event** event) { return agx_listen_next(pumped, 300, event); });
+  for (auto& events : heard) {
+    EXPECT_EQ(events, heard[0]);
+    std::map<int, int> times;
+    for (Numbered event : events) ++times[event.number];
+    for (auto [number, status] : outcomes) {
+      int least = status == AGX_OK ? 1 : 0;
+      int most = status == AGX_ENOMEM ? 0 : 1;
+      EXPECT_GE(times[number], least) << number << " " << agx_status_string(status);
+      EXPECT_LE(times[number], most) << number << " " << agx_status_string(status);
+    }
+  }
+
+  // An event's JSON.
+  agx_listener* replay = nullptr;
+  Require(agx_listen(raw_session, &options, &replay));
+  Owned<agx_listener> owned_replay(replay);
+  agx_event* event = nullptr;
+  Require(agx_listen_next(replay, 5000, &event));
+  Owned<agx_event> owned_event(event);
+  const char* json = nullptr;
+  EXPECT_EQ(run.Run("agx_event_json",
+                    [&] { return agx_event_json(event, AGX_JSON_FULL, &json, nullptr); }),
+            AGX_OK);
+  EXPECT_THAT(json, testing::HasSubstr("\"begin\""));
+
+  // Cancelled while the one who waits has no memory.
+  Owned<agx_session> canceller = OpenSession(keeper.get(), "s");
+  Require(agx_cancel(canceller.get(), nullptr));
+  EXPECT_EQ(run.Run("agx_wait_canceled", [&] { return agx_wait_canceled(raw_session, 20000); }),
+            AGX_OK);
+  EXPECT_EQ(run.Run("agx_stop", [&] { return agx_stop(raw_session, 60000); }, {AGX_EUNCERTAIN}),
+            AGX_OK);
+  agx_session* other = nullptr;
+  Require(agx_session_open(raw_client, 1, 2, "other", &other));
+  Owned<agx_session> owned_other(other);
+  EXPECT_EQ(run.Run("agx_cancel", [&] { return agx_cancel(other, nullptr); }, {AGX_EUNCERTAIN}),
+            AGX_OK);
+  // What cannot fail does not.
+  for (int at = 0; at < 3; ++at) {
+    run.Try(at, [&] {
+      if (at == 0) owned_mux.reset();
+      if (at == 1) owned_listener.reset();
+      if (at == 2) client.reset();
+      return AGX_OK;
+    });
+  }
+  RecordProperty("failures", run.failures());
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, OutOfMemory,
+                         testing::Values(Where{false, Mode::kOnce}, Where{false, Mode::kOn},
+                                         Where{true, Mode::kOnce}, Where{true, Mode::kOn}),
+                         [](const auto& where) {
+                           return std::string(where.param.redis ? "Redis" : "Memory") +
+                                  (where.param.mode == Mode::kOn ? "On" : "Once");
+                         });
+
+}  // namespace
+}  // namespace agx::test
