@@ -7,30 +7,32 @@
  *
  * - Handles are opaque. Every handle may be used from any thread, by several at once. A handle that
  *   was closed, that is NULL, or that is of another kind is recognised and answered with
- *   AGX_ECLOSED or AGX_EINVAL; it is never dereferenced. Handles may be closed in any order: closing
- *   a client makes every call on what was opened from it return AGX_ECLOSED, but each of those
- *   handles still has to be closed by its own function.
- * - Closing a handle wakes every thread that waits in a call on it (that call returns
- *   AGX_ECLOSED), waits until all calls on it have left, and frees the handle. A call that is in the middle
- *   of a command leaves when the command is done; closing the client ends that too. NULL is ignored.
+ *   AGX_ECLOSED or AGX_EINVAL; it is never dereferenced. Handles may be closed in any order:
+ *   closing a client makes every call on what was opened from it return AGX_ECLOSED, but each of
+ *   those handles still has to be closed by its own function.
+ * - Closing a handle wakes every thread that waits in a call on it (that call returns AGX_ECLOSED),
+ *   waits until all calls on it have left, and frees the handle. A call that is in the middle of a
+ *   command leaves when the command is done; closing the client ends that too. NULL is ignored.
  * - What can fail returns an agx_status; 0 is success. Positive values are outcomes that a caller
  *   plans for, negative ones are errors. The result goes through the last parameters, which are set
- *   to zero or NULL where there is none. agx_last_error() explains the last status that was not AGX_OK.
+ *   to zero or NULL where there is none. agx_last_error() explains the last status that was not
+ *   AGX_OK.
  * - Strings are UTF-8 and end with a NUL. The library copies what it is given before it returns.
  * - Times are milliseconds. A timeout of 0 does not wait, a negative one waits without end; values
  *   too large for the clock wait without end.
- * - Options are structs that begin with their own size. Start from the _INIT macro, or pass NULL for
- *   the defaults. A smaller struct, of an older header, gets the defaults for what it lacks; a larger
- *   one, of a newer header, is taken if what this version does not know is zero, else AGX_EINVAL.
+ * - Options are structs that begin with their own size. Start from the _INIT macro, or pass NULL
+ *   for the defaults. A smaller struct, of an older header, gets the defaults for what it lacks; a
+ *   larger one, of a newer header, is taken if what this version does not know is zero, else
+ *   AGX_EINVAL.
  * - "Blocks" names how long a call can take. "One command" is at most the command timeout, and if
- *   the connection is lost, the reconnect limit on top of it. On a memory: store nothing blocks but waits.
- * - Any function that can fail may return AGX_EINVAL, AGX_ECLOSED, AGX_ENOMEM; the comments name the rest.
- *   "Store errors" are AGX_ECONNECT, AGX_ETIMEOUT, AGX_EAUTH, AGX_EDENIED, AGX_ETYPE, AGX_EFULL,
- *   AGX_EREADONLY, AGX_ELOADING, AGX_EPROTOCOL, AGX_ESERVER.
+ *   the connection is lost, the reconnect limit on top of it. On a memory: store nothing blocks but
+ *   waits.
+ * - Any function that can fail may return AGX_EINVAL, AGX_ECLOSED, AGX_ENOMEM; the comments name
+ *   the rest. "Store errors" are AGX_ECONNECT, AGX_ETIMEOUT, AGX_EAUTH, AGX_EDENIED, AGX_ETYPE,
+ *   AGX_EFULL, AGX_EREADONLY, AGX_ELOADING, AGX_EPROTOCOL, AGX_ESERVER.
  * - After fork() the child may not use, or close, handles that it inherited; it may open its own.
  *
- * SPDX-License-Identifier: MIT
- */
+ * SPDX-License-Identifier: MIT */
 #ifndef AGX_H_
 #define AGX_H_
 
@@ -80,30 +82,30 @@ typedef enum agx_status {
   AGX_GAP = 6,         /**< the store dropped events that this cursor may still have needed */
   AGX_INTERRUPTED = 7, /**< agx_listener_interrupt or agx_mux_interrupt was called */
   AGX_LIMIT = 8,       /**< the listener handed on as many events as its `limit` */
-  AGX_CANCELED = 9,    /**< the session was cancelled; kept for later versions, nothing returns it yet */
+  AGX_CANCELED = 9,    /**< the session was cancelled; no function of this version returns it */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
 
   /* Errors. */
-  AGX_EINVAL = -1,       /**< an argument is not valid */
-  AGX_ENOMEM = -2,       /**< out of memory; nothing was changed */
-  AGX_ECLOSED = -3,      /**< the handle, or the client it came from, is closed */
-  AGX_EBUSY = -4,        /**< the session is live already; or the listener is in use by a mux */
-  AGX_ECONNECT = -5,     /**< the store cannot be reached, or the connection was lost; nothing was written */
-  AGX_ETIMEOUT = -6,     /**< the store did not answer in time; nothing was written */
-  AGX_EUNCERTAIN = -7,   /**< the connection was lost on the way: it may have been written */
-  AGX_EAUTH = -8,        /**< the store refuses the user or password, or wants one */
-  AGX_EDENIED = -9,      /**< the store's user lacks a permission */
+  AGX_EINVAL = -1,        /**< an argument is not valid */
+  AGX_ENOMEM = -2,        /**< out of memory; nothing was changed */
+  AGX_ECLOSED = -3,       /**< the handle, or the client it came from, is closed */
+  AGX_EBUSY = -4,         /**< the session is live already; or the listener is in use by a mux */
+  AGX_ECONNECT = -5,      /**< the store cannot be reached; nothing was written */
+  AGX_ETIMEOUT = -6,      /**< the store did not answer in time; nothing was written */
+  AGX_EUNCERTAIN = -7,    /**< the connection was lost on the way: it may have been written */
+  AGX_EAUTH = -8,         /**< the store refuses the user or password, or wants one */
+  AGX_EDENIED = -9,       /**< the store's user lacks a permission */
   AGX_EUNSUPPORTED = -10, /**< the store is too old, or this build lacks the feature */
-  AGX_ETYPE = -11,       /**< a key of another type is in the way */
-  AGX_EFULL = -12,       /**< the store is out of memory */
-  AGX_EREADONLY = -13,   /**< the store takes no writes: a replica, or one that cannot persist */
-  AGX_ELOADING = -14,    /**< the store is still loading its data */
-  AGX_EPROTOCOL = -15,   /**< the store sent what is not its protocol */
-  AGX_ESERVER = -16,     /**< any other error that the store reports */
-  AGX_ETOOBIG = -17,     /**< a body, type, origin or id is longer than allowed */
-  AGX_EJSON = -18,       /**< a body is not JSON, not UTF-8 or nested too deep */
-  AGX_ESYSTEM = -19      /**< the operating system refused a thread, descriptor or the like */
+  AGX_ETYPE = -11,        /**< a key of another type is in the way */
+  AGX_EFULL = -12,        /**< the store is out of memory */
+  AGX_EREADONLY = -13,    /**< the store takes no writes: a replica, or one that cannot persist */
+  AGX_ELOADING = -14,     /**< the store is still loading its data */
+  AGX_EPROTOCOL = -15,    /**< the store sent what is not its protocol */
+  AGX_ESERVER = -16,      /**< any other error that the store reports */
+  AGX_ETOOBIG = -17,      /**< a body, type, origin or id is longer than allowed */
+  AGX_EJSON = -18,        /**< a body is not JSON, not UTF-8 or nested too deep */
+  AGX_ESYSTEM = -19       /**< the operating system refused a thread, descriptor or the like */
 } agx_status;
 
 /** A status's name, such as "AGX_EBUSY"; "AGX_UNKNOWN" for other values. Static; never fails. */
@@ -138,34 +140,47 @@ typedef enum agx_log_level {
   AGX_LOG_DEBUG = 3
 } agx_log_level;
 
-/** Receives the library's log. May be called from any thread, one call at a time for each client. It must not call
- * libagx and should return soon. The message is one line, without a newline or a password, valid during the call. */
+/** Receives the library's log. May be called from any thread, one call at a time for each client.
+ * It must not call libagx and should return soon. The message is one line, without a newline or a
+ * password, valid during the call. */
 typedef void (*agx_log_function)(void* user_data, agx_log_level level, const char* message);
 
 /** Options of agx_open. Each that has a URL parameter may be given there instead, as in
  * "redis://host/0?prefix=pyaix&lease=5000"; what the URL says wins. NULL and 0 mean the default. */
 typedef struct agx_options {
   size_t size;
-  const char* prefix;           /**< `prefix`: first part of every key; default "agx"; 1 to 256 bytes */
-  const char* client_name;      /**< `client_name`: for CLIENT LIST; default "agx"; no spaces or newlines */
-  const char* user;             /**< `user`: used if the URL names none */
-  const char* password;         /**< used if the URL has none; not a URL parameter, so that it can stay out of it */
-  int64_t connect_timeout_ms;   /**< `connect_timeout`: default 5000 */
-  int64_t command_timeout_ms;   /**< `command_timeout`: silence after which a command's connection counts as lost; default 10000 */
-  int64_t reconnect_timeout_ms; /**< `reconnect_timeout`: how long one call goes on trying to reconnect, with back-off and jitter;
-                                     default 10000; -1: it does not try again */
-  int64_t reconnect_attempts;   /**< `reconnect_attempts`: and how many times; default 20 */
-  int64_t lease_ms;             /**< `lease`: how long a session stays live without a sign of its producer; default 15000; 100 to 86400000 */
-  int64_t max_length;           /**< `max_length`: an upper bound for a stream's length, kept approximately; default 0: none */
-  int64_t expire_ms;            /**< `expire`: a started session's stream expires so long after its producer died without agx_stop; default 0: never */
-  const char* tls_ca_file;      /**< `tls_ca`: PEM file of trusted authorities; default: the system's */
-  const char* tls_cert_file;    /**< `tls_cert`: PEM file of the client's certificate */
-  const char* tls_key_file;     /**< `tls_key`: PEM file of the client's key */
-  const char* tls_server_name;  /**< `tls_server_name`: for SNI; default: the URL's host */
-  int tls_insecure;             /**< `tls_insecure`: 1 turns peer verification off */
-  int log_level;                /**< the most verbose level wanted, an agx_log_level; default AGX_LOG_WARNING */
-  agx_log_function log;         /**< default NULL: nothing is logged */
-  void* log_data;               /**< handed to log */
+  /** `prefix`: first part of every key; default "agx"; 1 to 256 bytes */
+  const char* prefix;
+  /** `client_name`: for CLIENT LIST; default "agx"; no spaces or newlines */
+  const char* client_name;
+  const char* user; /**< `user`: used if the URL names none */
+  /** used if the URL has none; not a URL parameter, so that it can stay out of it */
+  const char* password;
+  int64_t connect_timeout_ms; /**< `connect_timeout`: default 5000 */
+  /** `command_timeout`: silence after which a command's connection counts as lost; default 10000 */
+  int64_t command_timeout_ms;
+  /** `reconnect_timeout`: how long one call goes on trying to reconnect, with back-off and jitter;
+   * default 10000; -1: it does not try again */
+  int64_t reconnect_timeout_ms;
+  int64_t reconnect_attempts; /**< `reconnect_attempts`: and how many times; default 20 */
+  /** `lease`: how long a session stays live without a sign of its producer; default 15000; 100 to
+   * 86400000 */
+  int64_t lease_ms;
+  /** `max_length`: an upper bound for a stream's length, kept approximately; default 0: none */
+  int64_t max_length;
+  /** `expire`: a started session's stream expires so long after its producer died without agx_stop;
+   * default 0: never */
+  int64_t expire_ms;
+  /** `tls_ca`: PEM file of trusted authorities; default: the system's */
+  const char* tls_ca_file;
+  const char* tls_cert_file;   /**< `tls_cert`: PEM file of the client's certificate */
+  const char* tls_key_file;    /**< `tls_key`: PEM file of the client's key */
+  const char* tls_server_name; /**< `tls_server_name`: for SNI; default: the URL's host */
+  int tls_insecure;            /**< `tls_insecure`: 1 turns peer verification off */
+  /** the most verbose level wanted, an agx_log_level; default AGX_LOG_WARNING */
+  int log_level;
+  agx_log_function log; /**< default NULL: nothing is logged */
+  void* log_data;       /**< handed to log */
 } agx_options;
 
 /* clang-format off */
@@ -185,12 +200,14 @@ typedef struct agx_options {
  * User, password, path and parameter values may be percent-encoded. NULL is $AGX_URL, or if that is
  * not set "redis://127.0.0.1:6379".
  *
- * Blocks for the connect timeout at most, for each address of the host. Any number of sessions, listeners and threads should share one
- * client: it keeps few connections however many they are. Free with agx_close.
- * Errors: AGX_EINVAL (the message says which part of the URL), AGX_EUNSUPPORTED (TLS is not in this build; the server is older than Redis 6.2), store errors. */
+ * Blocks for the connect timeout at most, for each address of the host. Any number of sessions,
+ * listeners and threads should share one client: it keeps few connections however many they are.
+ * Free with agx_close. Errors: AGX_EINVAL (the message says which part of the URL),
+ * AGX_EUNSUPPORTED (TLS is not in this build; the server is older than Redis 6.2), store errors. */
 AGX_API agx_status agx_open(const char* url, const agx_options* options, agx_client** client);
 
-/** Closes a client and its connections. Sessions that were started and not stopped stay live until their lease runs out. */
+/** Closes a client and its connections. Sessions that were started and not stopped stay live until
+ * their lease runs out. */
 AGX_API void agx_close(agx_client* client);
 
 /** @} */
@@ -211,53 +228,61 @@ AGX_API void agx_close(agx_client* client);
 
 /** Opens a session handle: no I/O, and whether the session exists makes no difference.
  *
- * session_id is free text, 1 to AGX_SESSION_ID_MAX bytes of UTF-8. It may contain any character, ':' and '*' among them,
- * but may not end in ":live": that would be another session's live flag. scope_id and user_id may be any number but AGX_ANY. Does not block. Free with agx_session_close.
+ * session_id is free text, 1 to AGX_SESSION_ID_MAX bytes of UTF-8. It may contain any character,
+ * ':' and '*' among them, but may not end in ":live": that would be another session's live flag.
+ * scope_id and user_id may be any number but AGX_ANY. Does not block. Free with agx_session_close.
  * Errors: AGX_EINVAL, AGX_ETOOBIG. */
 AGX_API agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_id,
                                     const char* session_id, agx_session** session);
 
-/** Closes a session handle. A session that it started and did not stop is no longer renewed and stays live until its lease runs out. */
+/** Closes a session handle. A session that it started and did not stop is no longer renewed and
+ * stays live until its lease runs out. */
 AGX_API void agx_session_close(agx_session* session);
 
 typedef struct agx_start_options {
   size_t size;
-  int take_over;    /**< 1: become the producer even if the session is live; the other learns that it was taken over. The
-                         stream goes on where it was; no `begin` is written. Default 0 */
-  int detached;     /**< 1: the lease is not renewed and cancels are not watched: for a program that starts a session and exits,
-                         leaving others to add to it and agx_renew it. Default 0 */
-  int64_t lease_ms; /**< default 0: the client's */
+  /** 1: become the producer even if the session is live; the other learns that it was taken over.
+   * The stream goes on where it was; no `begin` is written. Default 0 */
+  int take_over;
+  /** 1: the lease is not renewed and cancels are not watched: for a program that starts a session
+   * and exits, leaving others to add to it and agx_renew it. Default 0 */
+  int detached;
+  int64_t lease_ms;   /**< default 0: the client's */
   const char* origin; /**< origin of `begin` and `end`; default "opale" */
 } agx_start_options;
 
-#define AGX_START_OPTIONS_INIT {sizeof(agx_start_options), 0, 0, 0, NULL}
+#define AGX_START_OPTIONS_INIT \
+  { sizeof(agx_start_options), 0, 0, 0, NULL }
 
-/** Starts the session, in one atomic step: sets the live flag, drops what an earlier run of the same session left, with its
- * expiry, and adds `begin`. From here a thread of the client renews the lease (`lease_ms`) until agx_stop or agx_session_close,
- * and watches for cancels.
+/** Starts the session, in one atomic step: sets the live flag, drops what an earlier run of the
+ * same session left, with its expiry, and adds `begin`. From here a thread of the client renews the
+ * lease (`lease_ms`) until agx_stop or agx_session_close, and watches for cancels.
  *
- * A session whose live flag exists is left alone (AGX_EBUSY), unless options.take_over.
- * Blocks: a few commands. Errors: AGX_EBUSY, AGX_EUNCERTAIN, AGX_ESYSTEM, store errors. */
+ * A session whose live flag exists is left alone (AGX_EBUSY), unless options.take_over. Blocks: a
+ * few commands. Errors: AGX_EBUSY, AGX_EUNCERTAIN, AGX_ESYSTEM, store errors. */
 AGX_API agx_status agx_start(agx_session* session, const agx_start_options* options);
 
-/** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream expire after grace_ms
- * (negative: the default of 5000; 0: at once). A stream that has ended already gets no second `end`.
+/** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream
+ * expire after grace_ms (negative: the default of 5000; 0: at once). A stream that has ended
+ * already gets no second `end`.
  *
- * May be called without agx_start, for a session that another program started; to its producer that looks like a cancel. If this handle started it and another has taken
- * it over since: AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE.
- * Blocks: one command. Outcomes: AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
+ * May be called without agx_start, for a session that another program started; to its producer that
+ * looks like a cancel. If this handle started it and another has taken it over since:
+ * AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE. Blocks: one
+ * command. Outcomes: AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
 
 /** Adds one event and waits until the store has it. AGX_OK: it is stored.
  *
- * type and origin: 1 to AGX_NAME_MAX bytes. body: JSON text of at most AGX_BODY_MAX bytes, nested at most AGX_DEPTH_MAX deep,
- * stored byte for byte as given; NULL for none, which listeners read as "{}".
- * id: room for AGX_ID_SIZE bytes that gets the entry's id, or NULL.
+ * type and origin: 1 to AGX_NAME_MAX bytes. body: JSON text of at most AGX_BODY_MAX bytes, nested
+ * at most AGX_DEPTH_MAX deep, stored byte for byte as given; NULL for none, which listeners read as
+ * "{}". id: room for AGX_ID_SIZE bytes that gets the entry's id, or NULL.
  *
- * Works on any session handle, started or not: the store decides who may write. A handle that knows that it was taken over writes
- * nothing (AGX_TAKEN_OVER); what it added before it knew is stored. On a lost connection it is sent again only if it cannot have been written; otherwise AGX_EUNCERTAIN.
- * Blocks: one command. Threads that add at once share round trips.
- * Outcomes: AGX_TAKEN_OVER. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors. */
+ * Works on any session handle, started or not: the store decides who may write. A handle that knows
+ * that it was taken over writes nothing (AGX_TAKEN_OVER); what it added before it knew is stored.
+ * On a lost connection it is sent again only if it cannot have been written; otherwise
+ * AGX_EUNCERTAIN. Blocks: one command. Threads that add at once share round trips. Outcomes:
+ * AGX_TAKEN_OVER. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_add(agx_session* session, const char* type, const char* origin,
                            const char* body, char* id);
 
@@ -268,10 +293,12 @@ typedef struct agx_new_event {
   const char* body; /**< or NULL */
 } agx_new_event;
 
-/** Adds count events in their order, each as agx_add does, in as few round trips as possible; not atomic. The arguments of all are checked before any is
- * written. ids: room for count * AGX_ID_SIZE bytes, one id every AGX_ID_SIZE bytes, or NULL. added, or NULL: how many, from the first on, are known to be stored.
- * On an error each of those after the first *added may be stored or not; AGX_ECONNECT and AGX_ETIMEOUT mean that none of them is.
- * Blocks: one command. Outcomes and errors as for agx_add. */
+/** Adds count events in their order, each as agx_add does, in as few round trips as possible; not
+ * atomic. The arguments of all are checked before any is written. ids: room for count * AGX_ID_SIZE
+ * bytes, one id every AGX_ID_SIZE bytes, or NULL. added, or NULL: how many, from the first on, are
+ * known to be stored. On an error each of those after the first *added may be stored or not;
+ * AGX_ECONNECT and AGX_ETIMEOUT mean that none of them is. Blocks: one command. Outcomes and errors
+ * as for agx_add. */
 AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count,
                                 char* ids, size_t* added);
 
@@ -286,21 +313,23 @@ AGX_API agx_status agx_add_info(agx_session* session, const char* origin, const 
 /** Sets *live to 1 if the live flag exists, else 0. Blocks: one command. Errors: store errors. */
 AGX_API agx_status agx_is_live(agx_session* session, int* live);
 
-/** Gives a live session's lease its full length again, without owning it: for programs that add to a session that was
- * started with options.detached. Never shortens a lease, nor gives one to a flag that has none.
- * Blocks: one command. Outcomes: AGX_NOT_LIVE. Errors: store errors. */
+/** Gives a live session's lease its full length again, without owning it: for programs that add to
+ * a session that was started with options.detached. Never shortens a lease, nor gives one to a flag
+ * that has none. Blocks: one command. Outcomes: AGX_NOT_LIVE. Errors: store errors. */
 AGX_API agx_status agx_renew(agx_session* session);
 
-/** Cancels: takes and deletes the live flag, in one atomic step. *was_live, or NULL, says if it was there. Its producer learns of it at
- * once. Anyone may cancel. Blocks: one command. Errors: AGX_EUNCERTAIN, store errors. */
+/** Cancels: takes and deletes the live flag, in one atomic step. *was_live, or NULL, says if it was
+ * there. Its producer learns of it at once. Anyone may cancel. Blocks: one command. Errors:
+ * AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_cancel(agx_session* session, int* was_live);
 
-/** 1 if the session that this handle started was cancelled or taken over, else 0. No I/O, does not block, cannot fail: for
- * an agent's inner loop. An invalid handle gives 1. */
+/** 1 if the session that this handle started was cancelled or taken over, else 0. No I/O, does not
+ * block, cannot fail: for an agent's inner loop. An invalid handle gives 1. */
 AGX_API int agx_is_canceled(agx_session* session);
 
-/** Waits until the session that this handle started is cancelled. The wait is woken by the store, not by polling.
- * Outcomes: AGX_OK (it was cancelled), AGX_TIMEOUT, AGX_TAKEN_OVER, AGX_NOT_LIVE (this handle did not start it, started it detached, or stopped it). */
+/** Waits until the session that this handle started is cancelled. The wait is woken by the store,
+ * not by polling. Outcomes: AGX_OK (it was cancelled), AGX_TIMEOUT, AGX_TAKEN_OVER, AGX_NOT_LIVE
+ * (this handle did not start it, started it detached, or stopped it). */
 AGX_API agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms);
 
 /** @} */
@@ -309,54 +338,68 @@ AGX_API agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms);
 
 typedef struct agx_listen_options {
   size_t size;
-  const char* after;  /**< NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on; else an entry id
-                           ("ms-seq", or "ms" for "ms-0"): what came after it. Default NULL */
-  int64_t wait_ms;    /**< AGX_ABSENT if the session has not appeared by then; default 3000; negative: never */
-  int64_t timeout_ms; /**< AGX_SILENT after so long without an event; default 60000; negative: never */
-  int hand_on_end;    /**< 1: the closing `end` is handed on as an event, before AGX_ENDED. Default 0 */
-  int64_t limit;      /**< AGX_LIMIT after so many events; default 0: none */
+  /** NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on;
+   * else an entry id ("ms-seq", or "ms" for "ms-0"): what came after it. Default NULL */
+  const char* after;
+  /** AGX_ABSENT if the session has not appeared by then; default 3000; negative: never */
+  int64_t wait_ms;
+  /** AGX_SILENT after so long without an event; default 60000; negative: never */
+  int64_t timeout_ms;
+  /** 1: the closing `end` is handed on as an event, before AGX_ENDED. Default 0 */
+  int hand_on_end;
+  int64_t limit; /**< AGX_LIMIT after so many events; default 0: none */
 } agx_listen_options;
 
-#define AGX_LISTEN_OPTIONS_INIT {sizeof(agx_listen_options), NULL, 3000, 60000, 0, 0}
+#define AGX_LISTEN_OPTIONS_INIT \
+  { sizeof(agx_listen_options), NULL, 3000, 60000, 0, 0 }
 
-/** Opens a listener on the session. The session handle may be closed afterwards. Does not block, but for "new": one command.
- * Times of the options count from here. Free with agx_listener_close. Errors: store errors. */
+/** Opens a listener on the session. The session handle may be closed afterwards. Does not block,
+ * but for "new": one command. Times of the options count from here. Free with agx_listener_close.
+ * Errors: store errors. */
 AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* options,
                               agx_listener** listener);
 
-/** The next event, in the order of the entry ids, none lost or repeated whatever happens to the connection.
+/** The next event, in the order of the entry ids, none lost or repeated whatever happens to the
+ * connection.
  *
- * AGX_OK: *event is the caller's; free it with agx_event_free, in any order and from any thread, also after the listener was closed.
- * Other outcomes, with *event NULL:
+ * AGX_OK: *event is the caller's; free it with agx_event_free, in any order and from any thread,
+ * also after the listener was closed. Other outcomes, with *event NULL:
  *   AGX_TIMEOUT      nothing within timeout_ms
  *   AGX_ENDED        final: the session's `end` was reached
  *   AGX_LIMIT        final: options.limit events were handed on
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
- *   AGX_GONE         the producer's lease ran out without `end`; or there was no event for the client's lease after a cancel, or while
- *                    there was no live flag at all
- *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the cursor any more, so that it cannot be
- *                    told; the next call goes on with the first that is there
+ *   AGX_GONE         the producer's lease ran out without `end`; or there was no event for the
+ *                    client's lease after a cancel, or while there was no live flag at all
+ *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the
+ *                    cursor any more, so that it cannot be told; the next call goes on with the
+ *                    first that is there
  *   AGX_INTERRUPTED  agx_listener_interrupt was called
- * Those that are not final are told once; a further call goes on waiting, with its times counted anew.
- * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a mux), store errors; a further call tries again from the same cursor. */
+ * Those that are not final are told once; a further call goes on waiting, with its times counted
+ * anew. Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a
+ * mux), store errors; a further call tries again from the same cursor. */
 AGX_API agx_status agx_listen_next(agx_listener* listener, int64_t timeout_ms, agx_event** event);
 
-/** As agx_listen_next, but takes up to capacity events that are there, into events[0 .. *count-1]; waits only for the first. Each is the
- * caller's. Outcomes that come after some events are told by the next call. */
+/** As agx_listen_next, but takes up to capacity events that are there, into events[0 .. *count-1];
+ * waits only for the first. Each is the caller's. Outcomes that come after some events are told by
+ * the next call. */
 AGX_API agx_status agx_listen_next_many(agx_listener* listener, int64_t timeout_ms,
                                         agx_event** events, size_t capacity, size_t* count);
 
-/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED. Does not block. */
+/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED.
+ * Does not block. */
 AGX_API agx_status agx_listener_interrupt(agx_listener* listener);
 
-/** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something other than AGX_TIMEOUT: for poll,
- * epoll, libuv, asyncio. After a final outcome it stays so; stop watching it. Only wait on it: do not read, write or close it; it lives as long as the listener. From the first call on a thread of the client
- * feeds the listener. Does not block. Errors: AGX_EBUSY (it is in a mux, or a thread waits on it), AGX_ESYSTEM. */
+/** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something
+ * other than AGX_TIMEOUT: for poll, epoll, libuv, asyncio. After a final outcome it stays so; stop
+ * watching it. Only wait on it: do not read, write or close it; it lives as long as the listener.
+ * From the first call on a thread of the client feeds the listener. Does not block. Errors:
+ * AGX_EBUSY (it is in a mux, or a thread waits on it), AGX_ESYSTEM. */
 AGX_API agx_status agx_listener_fd(agx_listener* listener, int* fd);
 
-/** The id of the last event that was handed on, or where the listener began: what to give as `after` to resume. position has room for AGX_ID_SIZE bytes.
- * "0-0" is the beginning. Does not block. */
+/** The id of the last event that was handed on, or where the listener began: what to give as
+ * `after` to resume. position has room for AGX_ID_SIZE bytes. "0-0" is the beginning. Does not
+ * block. */
 AGX_API agx_status agx_listener_position(agx_listener* listener, char* position);
 
 /** Keeps a pointer of the caller's with the listener, for use with a mux. */
@@ -369,8 +412,10 @@ AGX_API void agx_listener_close(agx_listener* listener);
 
 /** @} */
 /** @defgroup event Event
- * An event does not change and may be read by several threads. Its strings live until agx_event_free. An event keeps the batch in which it arrived
- * in memory; copy what is to be kept for long. Given NULL, the accessors return "" or 0. `length`, or NULL, gets the length without the NUL.
+ * An event does not change and may be read by several threads. Its strings live until
+ * agx_event_free. An event keeps the batch in which it arrived in memory; copy what is to be kept
+ * for long. Given NULL, the accessors return "" or 0. `length`, or NULL, gets the length without
+ * the NUL.
  * @{ */
 
 /** The entry id, "milliseconds-sequence". */
@@ -379,7 +424,8 @@ AGX_API const char* agx_event_id(const agx_event* event, size_t* length);
 AGX_API const char* agx_event_type(const agx_event* event, size_t* length);
 /** "" if the entry has none. */
 AGX_API const char* agx_event_origin(const agx_event* event, size_t* length);
-/** The body as it was written; "{}" if the entry has none. What other programs wrote is not checked to be JSON. */
+/** The body as it was written; "{}" if the entry has none. What other programs wrote is not checked
+ * to be JSON. */
 AGX_API const char* agx_event_body(const agx_event* event, size_t* length);
 /** When the store took it: milliseconds since 1970, from the id. */
 AGX_API int64_t agx_event_time(const agx_event* event);
@@ -389,8 +435,9 @@ typedef enum agx_json_form {
   AGX_JSON_BARE = 1  /**< {"type":…,"origin":…,"body":…} */
 } agx_json_form;
 
-/** The event as one line of JSON. The body is inserted as it is (line breaks between its tokens become spaces); one that is not JSON as a string.
- * *json belongs to the event. Does not block. Errors: AGX_ENOMEM. */
+/** The event as one line of JSON. The body is inserted as it is (line breaks between its tokens
+ * become spaces); one that is not JSON as a string. *json belongs to the event. Does not block.
+ * Errors: AGX_ENOMEM. */
 AGX_API agx_status agx_event_json(const agx_event* event, agx_json_form form, const char** json,
                                   size_t* length);
 
@@ -401,21 +448,26 @@ AGX_API void agx_event_free(agx_event* event);
 /** @defgroup mux Mux
  * @{ */
 
-/** Opens a mux, which waits on any number of listeners of its client with one thread and a few connections. Free with agx_mux_close. Errors: AGX_ESYSTEM. */
+/** Opens a mux, which waits on any number of listeners of its client with one thread and a few
+ * connections. Free with agx_mux_close. Errors: AGX_ESYSTEM. */
 AGX_API agx_status agx_mux_open(agx_client* client, agx_mux** mux);
 
-/** Puts a listener into the mux; until it is taken out, only the mux delivers its events. Does not block.
- * Errors: AGX_EBUSY (it is in a mux, has a descriptor, or is in a call), AGX_EINVAL (it is of another client). */
+/** Puts a listener into the mux; until it is taken out, only the mux delivers its events. Does not
+ * block. Errors: AGX_EBUSY (it is in a mux, has a descriptor, or is in a call), AGX_EINVAL (it is
+ * of another client). */
 AGX_API agx_status agx_mux_add(agx_mux* mux, agx_listener* listener);
 
-/** Takes a listener out, at its cursor: it can go on by itself. Does not block but for a mux that is in I/O. Errors: AGX_EINVAL (it is not in this mux). */
+/** Takes a listener out, at its cursor: it can go on by itself. Does not block but for a mux that
+ * is in I/O. Errors: AGX_EINVAL (it is not in this mux). */
 AGX_API agx_status agx_mux_remove(agx_mux* mux, agx_listener* listener);
 
-/** The next event or outcome of any of the listeners. *listener says whose, and is NULL if the outcome is the mux's own.
- * Of a listener: AGX_OK with *event, or AGX_ENDED, AGX_LIMIT, AGX_ABSENT, AGX_SILENT, AGX_GONE, AGX_GAP as for agx_listen_next. After a final one the listener stays in the
- * mux, silent, until it is removed or closed.
- * Of the mux: AGX_TIMEOUT, AGX_INTERRUPTED, AGX_ENDED (no listener in it can bring anything any more, or it is empty).
- * Order is kept within each listener; listeners that have events take turns. Blocks for timeout_ms at most (not counting a reconnect). Errors: store errors. */
+/** The next event or outcome of any of the listeners. *listener says whose, and is NULL if the
+ * outcome is the mux's own. Of a listener: AGX_OK with *event, or AGX_ENDED, AGX_LIMIT, AGX_ABSENT,
+ * AGX_SILENT, AGX_GONE, AGX_GAP as for agx_listen_next. After a final one the listener stays in the
+ * mux, silent, until it is removed or closed. Of the mux: AGX_TIMEOUT, AGX_INTERRUPTED, AGX_ENDED
+ * (no listener in it can bring anything any more, or it is empty). Order is kept within each
+ * listener; listeners that have events take turns. Blocks for timeout_ms at most (not counting a
+ * reconnect). Errors: store errors. */
 AGX_API agx_status agx_mux_next(agx_mux* mux, int64_t timeout_ms, agx_listener** listener,
                                 agx_event** event);
 
@@ -435,13 +487,16 @@ AGX_API void agx_mux_close(agx_mux* mux);
 /** Any scope, or any user. */
 #define AGX_ANY INT64_MIN
 
-/** Begins to list the sessions that are live: of a scope and user, of a scope (user_id AGX_ANY), or all (both AGX_ANY).
- * Does not block. Free with agx_query_close. Errors: AGX_EINVAL (a user without a scope). */
+/** Begins to list the sessions that are live: of a scope and user, of a scope (user_id AGX_ANY), or
+ * all (both AGX_ANY). Does not block. Free with agx_query_close. Errors: AGX_EINVAL (a user without
+ * a scope). */
 AGX_API agx_status agx_query_open(agx_client* client, int64_t scope_id, int64_t user_id,
                                   agx_query** query);
 
-/** The next live session, each once, in no order; AGX_ENDED after the last. A session that is live for the whole of the iteration is in it; one that starts or stops
- * meanwhile may be. *session_id belongs to the query until its next call. Any out-pointer may be NULL. Blocks: a few commands. Errors: store errors. */
+/** The next live session, each once, in no order; AGX_ENDED after the last. A session that is live
+ * for the whole of the iteration is in it; one that starts or stops meanwhile may be. *session_id
+ * belongs to the query until its next call. Any out-pointer may be NULL. Blocks: a few commands.
+ * Errors: store errors. */
 AGX_API agx_status agx_query_next(agx_query* query, int64_t* scope_id, int64_t* user_id,
                                   const char** session_id);
 

@@ -33,8 +33,8 @@ inline void FutexWake(std::atomic<uint32_t>* word, int threads) {
   syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0);
 }
 
-// A bell that is rung by any thread and waited for by one or more. Take a ticket, look at what the bell is
-// about, and wait with that ticket: a ring between the look and the wait is not missed.
+// A bell that is rung by any thread and waited for by one or more. Take a ticket, look at what the
+// bell is about, and wait with that ticket: a ring between the look and the wait is not missed.
 class Bell {
  public:
   uint32_t ticket() const { return rings_.load(std::memory_order_acquire); }

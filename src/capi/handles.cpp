@@ -28,8 +28,8 @@ constexpr uint64_t kCalls = kClosing - 1;
 
 constexpr uint64_t GenerationOf(uint64_t state) { return state >> 32; }
 
-// The table needs no constructor, and has no destructor: handles may be used until the process ends. The first chunk is part of
-// the library, so that a program with few handles allocates none.
+// The table needs no constructor, and has no destructor: handles may be used until the process
+// ends. The first chunk is part of the library, so that a program with few handles allocates none.
 struct Table {
   std::mutex mutex;
   uint32_t used = 0;       // slots that were ever given out
@@ -136,8 +136,7 @@ std::shared_ptr<void>* BeginClose(Kind kind, const void* handle) noexcept {
   uint64_t state = slot->state.load(std::memory_order_acquire);
   do {
     if (GenerationOf(state) != generation || (state & kClosing) != 0) return nullptr;
-  } while (
-      !slot->state.compare_exchange_weak(state, state | kClosing, std::memory_order_acq_rel));
+  } while (!slot->state.compare_exchange_weak(state, state | kClosing, std::memory_order_acq_rel));
   return slot->object;
 }
 
@@ -155,8 +154,7 @@ void FinishClose(const void* handle) noexcept {
   slot->object = nullptr;
   // The generation stays until the slot is used again: with `closing` set, no handle fits it.
   slot->next_free = table.free_list;
-  table.free_list =
-      static_cast<uint32_t>(bits >> kKindBits & ((uint64_t{1} << kSlotBits) - 1)) + 1;
+  table.free_list = static_cast<uint32_t>(bits >> kKindBits & ((uint64_t{1} << kSlotBits) - 1)) + 1;
 }
 
 }  // namespace agx::capi

@@ -1,7 +1,8 @@
 // Handles, and what every function of the C ABI has in common.
 //
-// A handle is not an address but a slot's number and the generation of what is in it, dressed as a pointer. So a handle that was closed,
-// or is none, is recognised instead of followed, and closing one can wait for the calls that are still in it.
+// A handle is not an address but a slot's number and the generation of what is in it, dressed as a
+// pointer. So a handle that was closed, or is none, is recognised instead of followed, and closing
+// one can wait for the calls that are still in it.
 #pragma once
 
 #include <atomic>
@@ -20,10 +21,12 @@ enum class Kind : uint8_t { kClient = 1, kSession, kListener, kMux, kQuery };
 
 // Keeps the object in the slot of a handle. Null if there is no memory.
 void* OpenHandle(Kind kind, std::shared_ptr<void> object) noexcept;
-// The object, kept from being closed until ReleaseHandle; null if the handle is not, or not any more, one of this kind.
+// The object, kept from being closed until ReleaseHandle; null if the handle is not, or not any
+// more, one of this kind.
 void* AcquireHandle(Kind kind, const void* handle) noexcept;
 void ReleaseHandle(const void* handle) noexcept;
-// Lets no new call in; null if another is closing it already or it is no handle of this kind. Then FinishClose.
+// Lets no new call in; null if another is closing it already or it is no handle of this kind. Then
+// FinishClose.
 std::shared_ptr<void>* BeginClose(Kind kind, const void* handle) noexcept;
 // Waits until all calls have left, and frees the handle.
 void FinishClose(const void* handle) noexcept;

@@ -51,37 +51,68 @@ const char* agx_version_string(void) {
 
 const char* agx_status_string(agx_status status) {
   switch (status) {
-    case AGX_OK: return "AGX_OK";
-    case AGX_TIMEOUT: return "AGX_TIMEOUT";
-    case AGX_ENDED: return "AGX_ENDED";
-    case AGX_ABSENT: return "AGX_ABSENT";
-    case AGX_SILENT: return "AGX_SILENT";
-    case AGX_GONE: return "AGX_GONE";
-    case AGX_GAP: return "AGX_GAP";
-    case AGX_INTERRUPTED: return "AGX_INTERRUPTED";
-    case AGX_LIMIT: return "AGX_LIMIT";
-    case AGX_CANCELED: return "AGX_CANCELED";
-    case AGX_TAKEN_OVER: return "AGX_TAKEN_OVER";
-    case AGX_NOT_LIVE: return "AGX_NOT_LIVE";
-    case AGX_EINVAL: return "AGX_EINVAL";
-    case AGX_ENOMEM: return "AGX_ENOMEM";
-    case AGX_ECLOSED: return "AGX_ECLOSED";
-    case AGX_EBUSY: return "AGX_EBUSY";
-    case AGX_ECONNECT: return "AGX_ECONNECT";
-    case AGX_ETIMEOUT: return "AGX_ETIMEOUT";
-    case AGX_EUNCERTAIN: return "AGX_EUNCERTAIN";
-    case AGX_EAUTH: return "AGX_EAUTH";
-    case AGX_EDENIED: return "AGX_EDENIED";
-    case AGX_EUNSUPPORTED: return "AGX_EUNSUPPORTED";
-    case AGX_ETYPE: return "AGX_ETYPE";
-    case AGX_EFULL: return "AGX_EFULL";
-    case AGX_EREADONLY: return "AGX_EREADONLY";
-    case AGX_ELOADING: return "AGX_ELOADING";
-    case AGX_EPROTOCOL: return "AGX_EPROTOCOL";
-    case AGX_ESERVER: return "AGX_ESERVER";
-    case AGX_ETOOBIG: return "AGX_ETOOBIG";
-    case AGX_EJSON: return "AGX_EJSON";
-    case AGX_ESYSTEM: return "AGX_ESYSTEM";
+    case AGX_OK:
+      return "AGX_OK";
+    case AGX_TIMEOUT:
+      return "AGX_TIMEOUT";
+    case AGX_ENDED:
+      return "AGX_ENDED";
+    case AGX_ABSENT:
+      return "AGX_ABSENT";
+    case AGX_SILENT:
+      return "AGX_SILENT";
+    case AGX_GONE:
+      return "AGX_GONE";
+    case AGX_GAP:
+      return "AGX_GAP";
+    case AGX_INTERRUPTED:
+      return "AGX_INTERRUPTED";
+    case AGX_LIMIT:
+      return "AGX_LIMIT";
+    case AGX_CANCELED:
+      return "AGX_CANCELED";
+    case AGX_TAKEN_OVER:
+      return "AGX_TAKEN_OVER";
+    case AGX_NOT_LIVE:
+      return "AGX_NOT_LIVE";
+    case AGX_EINVAL:
+      return "AGX_EINVAL";
+    case AGX_ENOMEM:
+      return "AGX_ENOMEM";
+    case AGX_ECLOSED:
+      return "AGX_ECLOSED";
+    case AGX_EBUSY:
+      return "AGX_EBUSY";
+    case AGX_ECONNECT:
+      return "AGX_ECONNECT";
+    case AGX_ETIMEOUT:
+      return "AGX_ETIMEOUT";
+    case AGX_EUNCERTAIN:
+      return "AGX_EUNCERTAIN";
+    case AGX_EAUTH:
+      return "AGX_EAUTH";
+    case AGX_EDENIED:
+      return "AGX_EDENIED";
+    case AGX_EUNSUPPORTED:
+      return "AGX_EUNSUPPORTED";
+    case AGX_ETYPE:
+      return "AGX_ETYPE";
+    case AGX_EFULL:
+      return "AGX_EFULL";
+    case AGX_EREADONLY:
+      return "AGX_EREADONLY";
+    case AGX_ELOADING:
+      return "AGX_ELOADING";
+    case AGX_EPROTOCOL:
+      return "AGX_EPROTOCOL";
+    case AGX_ESERVER:
+      return "AGX_ESERVER";
+    case AGX_ETOOBIG:
+      return "AGX_ETOOBIG";
+    case AGX_EJSON:
+      return "AGX_EJSON";
+    case AGX_ESYSTEM:
+      return "AGX_ESYSTEM";
   }
   return "AGX_UNKNOWN";
 }

@@ -181,7 +181,8 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
     }
     producer_ = Producer::kLeased;
     leased_until_ = DeadlineAfter(flag.ttl_ms, now);
-    // A living producer renews long before the lease's end, so that a flag which goes before it was taken, and did not run out.
+    // A living producer renews long before the lease's end, so that a flag which goes before it was
+    // taken, and did not run out.
     int64_t half = flag.ttl_ms > 100 ? flag.ttl_ms / 2 : flag.ttl_ms + 10;
     check_at_ = DeadlineAfter(half, now);
     return;
@@ -190,7 +191,8 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
   if (producer_ == Producer::kLeased) {
     bool ran_out = now + kLeaseSlack >= leased_until_;
     producer_ = ran_out ? Producer::kLost : Producer::kVanished;
-    // A last look at the stream has to come after the look at the flag; one that was cancelled gets time to say so.
+    // A last look at the stream has to come after the look at the flag; one that was cancelled gets
+    // time to say so.
     gone_at_ = ran_out ? now + Millis(1) : After(now, options_.lease_ms);
   } else if (producer_ == Producer::kUnseen && appeared_ && gone_at_ == kNever) {
     gone_at_ = After(since_, options_.lease_ms);

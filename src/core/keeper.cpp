@@ -60,8 +60,7 @@ void Keeper::Stop() noexcept {
 void Keeper::Add(const std::shared_ptr<Session>& session, Millis period) {
   std::lock_guard lock(mutex_);
   if (stop_) return;
-  session->keeper_renewal_ =
-      renewals_.emplace(Clock::now() + period, Renewal{session, period});
+  session->keeper_renewal_ = renewals_.emplace(Clock::now() + period, Renewal{session, period});
   session->keeper_renews_ = true;
   bell_.Ring();
 }

@@ -1,5 +1,6 @@
-// The client's own thread, for what nobody else can do: renewing leases through a long silence, noticing a cancel
-// that no thread waits for, and feeding what is watched through a file descriptor. It starts when the first of these is needed.
+// The client's own thread, for what nobody else can do: renewing leases through a long silence,
+// noticing a cancel that no thread waits for, and feeding what is watched through a file
+// descriptor. It starts when the first of these is needed.
 #pragma once
 
 #include <atomic>

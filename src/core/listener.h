@@ -1,7 +1,8 @@
 // A cursor over one session's events: replays, then follows live.
 //
-// The listener itself does no I/O: Cursor, its inner part, is told what was read and what time it is, and says what there is to hand on and
-// what it wants next. Whoever waits drives it: a thread in Next, over a tail or a watch; a mux; or the keeper.
+// The listener itself does no I/O: Cursor, its inner part, is told what was read and what time it
+// is, and says what there is to hand on and what it wants next. Whoever waits drives it: a thread
+// in Next, over a tail or a watch; a mux; or the keeper.
 #pragma once
 
 #include <atomic>
@@ -33,7 +34,8 @@ class Cursor {
 
   Cursor(const Options& options, EntryId after, TimePoint now);
 
-  // Sets *status to an outcome, or to AGX_OK and *entry. False: there is nothing, and Due() says until when.
+  // Sets *status to an outcome, or to AGX_OK and *entry. False: there is nothing, and Due() says
+  // until when.
   bool Take(TimePoint now, Status* status, Entry** entry);
   // Take would give an entry that is at hand.
   bool Holds() const { return batch_ != nullptr && !batch_->empty() && !gap_ && !limited(); }
@@ -50,7 +52,8 @@ class Cursor {
   bool final() const { return ended_ || limited(); }
 
   void Prepare(ReadRequest* request) const;
-  // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before they were.
+  // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before
+  // they were.
   bool Absorb(ReadRequest* answer, TimePoint now);
   void AbsorbFlag(const LiveFlag& flag, TimePoint now);
   // Nothing came up to now, although it would have.
@@ -96,7 +99,8 @@ class Listener final : public Watcher,
                                                 const agx_listen_options& options);
   ~Listener();
 
-  // AGX_OK with up to capacity entries, at least one; or an outcome. The entries are the caller's to release.
+  // AGX_OK with up to capacity entries, at least one; or an outcome. The entries are the caller's
+  // to release.
   Status Next(TimePoint deadline, Entry** entries, size_t capacity, size_t* count);
   void Interrupt() noexcept;
   Status OpenDescriptor(int* fd);

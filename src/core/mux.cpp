@@ -68,7 +68,8 @@ Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Ent
     if (TakeReady(listener, entry, &status)) return status;
     if (pump_->exhausted()) return {AGX_ENDED, "no listener in the mux can bring anything more"};
     TimePoint next = pump_->Work();
-    // What came is handed on before the deadline is looked at, so that a call that does not wait gets it.
+    // What came is handed on before the deadline is looked at, so that a call that does not wait
+    // gets it.
     if (TakeReady(listener, entry, &status)) return status;
     TimePoint now = Clock::now();
     if (now >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};

@@ -1,5 +1,6 @@
-// Drives any number of listeners with one thread: reads those whose streams have changed, many in one round trip, and knows which of them
-// have something to hand on. A mux is driven by the threads that wait in it; what is watched through a descriptor, by the keeper.
+// Drives any number of listeners with one thread: reads those whose streams have changed, many in
+// one round trip, and knows which of them have something to hand on. A mux is driven by the threads
+// that wait in it; what is watched through a descriptor, by the keeper.
 #pragma once
 
 #include <atomic>
@@ -23,7 +24,8 @@ class Pump {
  public:
   using Timers = std::set<std::pair<TimePoint, std::shared_ptr<Listener>>>;
 
-  // A listener's place in its pump; part of the listener, so that a change needs no memory. Under the pump's lock.
+  // A listener's place in its pump; part of the listener, so that a change needs no memory. Under
+  // the pump's lock.
   struct Link {
     bool attached = false;
     bool poked = false;
@@ -49,11 +51,12 @@ class Pump {
   // The listener is to be read. Does not block.
   void Poke(Listener* listener) noexcept;
 
-  // Does what is due, as far as one round trip goes; says when to be called again. A failure of the store is kept for
-  // TakeFailure, and what was to be read is tried again.
+  // Does what is due, as far as one round trip goes; says when to be called again. A failure of the
+  // store is kept for TakeFailure, and what was to be read is tried again.
   TimePoint Work();
 
-  // The next listener that has something, each in its turn; null if none has. What becomes of it is said by one of those below.
+  // The next listener that has something, each in its turn; null if none has. What becomes of it is
+  // said by one of those below.
   std::shared_ptr<Listener> NextReady();
   // It has more.
   void StillReady(Listener* listener) noexcept;
@@ -65,7 +68,8 @@ class Pump {
   // No listener in it can bring anything any more.
   bool exhausted() const;
 
-  // Readable while NextReady, TakeFailure or TakeInterrupt have something, nothing further can come, or the end was announced.
+  // Readable while NextReady, TakeFailure or TakeInterrupt have something, nothing further can
+  // come, or the end was announced.
   Status OpenDescriptor(int* fd);
   // After something was taken.
   void SettleDescriptor() noexcept;

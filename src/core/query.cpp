@@ -26,8 +26,8 @@ Status Query::Next(int64_t* scope, int64_t* user, const char** session_id) {
     while (!found_.empty()) {
       const std::string& key = found_.back();
       std::string_view id;
-      bool is_new = ParseLiveKey(client_->config().prefix, key, scope, user, &id) &&
-                    !seen_.contains(key);
+      bool is_new =
+          ParseLiveKey(client_->config().prefix, key, scope, user, &id) && !seen_.contains(key);
       if (is_new) {
         // What may throw comes before the key is let go.
         session_id_ = id;

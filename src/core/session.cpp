@@ -325,7 +325,8 @@ Status Session::CheckNow() noexcept try {
   return {AGX_ENOMEM, {}};
 }
 
-// What the store has just said of the run's flag, whose lease was known to last so long when it was asked.
+// What the store has just said of the run's flag, whose lease was known to last so long when it was
+// asked.
 void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until) {
   if (state() != State::kLive || run != this->run() || stopping_) return;
   switch (lease.state) {
@@ -341,9 +342,10 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
   }
 }
 
-// The flag is gone. It was taken, unless the lease had time to run out because the store could not be reached or this process was
-// stopped: then it is taken back, if nobody else has it. What counts is when the answer came, since the question may have waited for
-// the store; and the lease of before, since another thread may have taken it back meanwhile.
+// The flag is gone. It was taken, unless the lease had time to run out because the store could not
+// be reached or this process was stopped: then it is taken back, if nobody else has it. What counts
+// is when the answer came, since the question may have waited for the store; and the lease of
+// before, since another thread may have taken it back meanwhile.
 void Session::LearnAbsent(const RunPtr& run, TimePoint leased_until) {
   if (Clock::now() < leased_until) return SetState(State::kCanceled);
   TakeBack(run);

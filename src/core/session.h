@@ -53,7 +53,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
 
   Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id);
 
-  // What one start made of this handle. Shared with whoever is asking the store about it, since the next start replaces it.
+  // What one start made of this handle. Shared with whoever is asking the store about it, since the
+  // next start replaces it.
   struct Run {
     std::string token;
     std::string origin;

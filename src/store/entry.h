@@ -1,7 +1,8 @@
 // Stream entries, and the batches in which they arrive.
 //
-// A batch is one arena: an entry, its fields and their texts lie in it, so that reading thousands of
-// entries costs a handful of allocations. It lives until its owner and every entry handed out have let go of it.
+// A batch is one arena: an entry, its fields and their texts lie in it, so that reading thousands
+// of entries costs a handful of allocations. It lives until its owner and every entry handed out
+// have let go of it.
 #pragma once
 
 #include <atomic>
@@ -35,7 +36,8 @@ struct Field {
 
 class Batch;
 
-// One stored entry and, once a format has read it, the event that it stands for. Texts end with a NUL.
+// One stored entry and, once a format has read it, the event that it stands for. Texts end with a
+// NUL.
 struct Entry {
   Batch* batch = nullptr;
   Entry* next = nullptr;
@@ -63,7 +65,8 @@ class Batch {
   void* Allocate(size_t size);
   // A copy of the text in the arena, followed by a NUL. Throws bad_alloc.
   std::string_view Copy(std::string_view text);
-  // An entry with room for `fields` fields, at the end of the list; the caller fills it. Throws bad_alloc.
+  // An entry with room for `fields` fields, at the end of the list; the caller fills it. Throws
+  // bad_alloc.
   Entry* Append(EntryId id, std::string_view id_text, size_t fields);
 
   Entry* first() const { return first_; }

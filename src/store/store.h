@@ -1,9 +1,10 @@
 // Where streams live: the one interface that core/ knows. memory/ and redis/ implement it, and
 // tests/store_contract_test.cpp holds both to it.
 //
-// A store keeps streams, and live flags: strings with an optional expiry, whose presence means that a session is live.
-// All functions may be called from any thread. They return errors as values; what a hostile or broken server sends is one of those.
-// Only bad_alloc is thrown; no function leaves anything half done or blocked if it is.
+// A store keeps streams, and live flags: strings with an optional expiry, whose presence means that
+// a session is live. All functions may be called from any thread. They return errors as values;
+// what a hostile or broken server sends is one of those. Only bad_alloc is thrown; no function
+// leaves anything half done or blocked if it is.
 #pragma once
 
 #include <cstddef>
@@ -22,12 +23,14 @@
 
 namespace agx {
 
-// Told when a watched key may have changed: an entry was added, the key was set, deleted or expired, or the store cannot
-// tell (its connection was lost). Called from any thread, also from within a call into the store; must be brief, not throw and not call the store.
+// Told when a watched key may have changed: an entry was added, the key was set, deleted or
+// expired, or the store cannot tell (its connection was lost). Called from any thread, also from
+// within a call into the store; must be brief, not throw and not call the store.
 class Watcher {
  public:
   virtual void Changed() noexcept = 0;
-  // A watched flag was taken by Cancel, and held this token. May come besides Changed, never instead of it.
+  // A watched flag was taken by Cancel, and held this token. May come besides Changed, never
+  // instead of it.
   virtual void Taken(std::string_view /*token*/) noexcept {}
 
  protected:
@@ -46,23 +49,26 @@ struct NewEntry {
 };
 
 enum class StartMode {
-  kIfNotLive,  // begin afresh, unless a flag with another token is there (with this token, it has been done: kTakenOver)
-  kTakeOver,   // take the flag whosever it is and leave the stream; begin afresh if there is no flag
-  kResume      // take back a flag that ran out and leave the stream; begin afresh if there is no stream
+  // Begin afresh, unless a flag with another token is there. With this token, it has been done:
+  // kTakenOver.
+  kIfNotLive,
+  kTakeOver,  // take the flag whosever it is and leave the stream; begin afresh if there is no flag
+  kResume  // take back a flag that ran out and leave the stream; begin afresh if there is no stream
 };
 
 struct StartRequest {
   std::string_view key;
   std::string_view live_key;
-  std::string_view token;    // the flag's value: whose lease it is
+  std::string_view token;  // the flag's value: whose lease it is
   int64_t lease_ms = 0;
-  int64_t expire_ms = 0;     // > 0: the stream expires so long after the lease
+  int64_t expire_ms = 0;  // > 0: the stream expires so long after the lease
   StartMode mode = StartMode::kIfNotLive;
   NewEntry begin;
 };
 
 enum class StartOutcome {
-  kStarted,    // the flag is ours and the stream holds `begin` and nothing before it, with no old expiry
+  // The flag is ours; the stream holds `begin` and nothing before it, and has no old expiry.
+  kStarted,
   kTakenOver,  // the flag is ours; the stream was left as it is, but for its old expiry
   kBusy        // another's flag is there; nothing was changed
 };
@@ -71,7 +77,8 @@ struct StopRequest {
   std::string_view key;
   std::string_view live_key;
   std::string_view token;  // empty: stop it whosever it is
-  NewEntry end;            // its first field marks an ended stream: a stream whose last entry has it gets no second
+  // Its first field marks an ended stream: one whose last entry has it gets no second.
+  NewEntry end;
   int64_t grace_ms = 0;
 };
 
@@ -105,27 +112,30 @@ struct ReadRequest {
   size_t count = 0;           // at most so many entries
 
   // Out.
-  BatchPtr batch;        // what is there, in order; null or empty if nothing
-  bool gap = false;      // entries after `after` may have been dropped: trimmed, or the whole stream is not there
-  bool exists = false;   // there is a stream
+  BatchPtr batch;  // what is there, in order; null or empty if nothing
+  // Entries after `after` may have been dropped: trimmed, or the whole stream is not there.
+  bool gap = false;
+  bool exists = false;  // there is a stream
   LiveFlag live;
-  Status status;         // what is wrong with this one, such as a key of another type
+  Status status;  // what is wrong with this one, such as a key of another type
 };
 
-// Reads of one stream by one thread, over a way of its own: it can ask for the next entries before those at hand are used up,
-// and can wait for entries with one round trip less than a watch. Used by one thread at a time, except Wake.
+// Reads of one stream by one thread, over a way of its own: it can ask for the next entries before
+// those at hand are used up, and can wait for entries with one round trip less than a watch. Used
+// by one thread at a time, except Wake.
 class Tail {
  public:
   enum class Outcome { kDone, kTimeout, kWoken };
 
   virtual ~Tail() = default;
 
-  // Asks for up to count entries after `after`; with follow, if there are none, for the first that come. One request at a time.
+  // Asks for up to count entries after `after`; with follow, if there are none, for the first that
+  // come. One request at a time.
   virtual Status Request(std::string_view key, EntryId after, size_t count, bool follow) = 0;
   // A request's answer has not been taken yet.
   virtual bool pending() const = 0;
-  // Waits for the answer. kDone: `request`'s batch, gap and exists are set (an unanswered follow gives an empty batch now and then).
-  // A status other than OK: the tail is broken, drop it.
+  // Waits for the answer. kDone: `request`'s batch, gap and exists are set (an unanswered follow
+  // gives an empty batch now and then). A status other than OK: the tail is broken, drop it.
   virtual Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) = 0;
   // Makes the current or next Await return kWoken; from any thread.
   virtual void Wake() noexcept = 0;
@@ -135,9 +145,11 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond about so many may go.
+  // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond
+  // about so many may go.
   virtual Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) = 0;
-  // In order. *added: how many, from the first on, are known to be stored; ids, or null, has room for all.
+  // In order. *added: how many, from the first on, are known to be stored; ids, or null, has room
+  // for all.
   virtual Status AddMany(std::string_view key, std::span<const NewEntry> entries,
                          uint64_t max_length, EntryId* ids, size_t* added) = 0;
 
@@ -159,21 +171,23 @@ class Store {
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
 
-  // Some of the string keys that begin with `prefix` and end with `suffix` (both taken literally). *cursor is "0" at first and again after the last;
-  // a key that exists all the while comes at least once.
+  // Some of the string keys that begin with `prefix` and end with `suffix` (both taken literally).
+  // *cursor is "0" at first and again after the last; a key that exists all the while comes at
+  // least once.
   virtual Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
                       std::vector<std::string>* keys) = 0;
 
   // What a watched key holds, for stores that can wait for one kind only.
   enum class KeyKind { kStream, kFlag };
 
-  // From here on the watcher is told of changes of key, once for each time that the key is read by Read or Check (so: watch, then read).
-  // Several watchers may watch a key.
+  // From here on the watcher is told of changes of key, once for each time that the key is read by
+  // Read or Check (so: watch, then read). Several watchers may watch a key.
   virtual Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) = 0;
   // When it returns, no call of the watcher is under way and none will come.
   virtual void Unwatch(std::string_view key, Watcher* watcher) noexcept = 0;
 
-  // Waits for a bell that watchers ring, as Bell::Wait does. A store that has to listen for changes may do it with this thread meanwhile.
+  // Waits for a bell that watchers ring, as Bell::Wait does. A store that has to listen for changes
+  // may do it with this thread meanwhile.
   virtual bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {
     return bell->Wait(ticket, deadline);
   }

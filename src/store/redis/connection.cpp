@@ -35,7 +35,8 @@ redisContext* Connect(const Config& config) {
   return redisConnectWithTimeout(config.host.c_str(), config.port, timeout);
 }
 
-// The number after "redis_version:" or "valkey_version:" in INFO; Valkey gives a Redis version that it is compatible with.
+// The number after "redis_version:" or "valkey_version:" in INFO; Valkey gives a Redis version that
+// it is compatible with.
 bool FindVersion(std::string_view info, int* major, int* minor) {
   constexpr std::string_view kLabel = "redis_version:";
   size_t at = info.find(kLabel);
@@ -84,7 +85,8 @@ Connection::~Connection() { redisFree(context_); }
 Status Connection::StartTls() {
 #if AGX_HAVE_TLS
   if (Status status = BeginTls(config_, context_); !status.ok()) return status;
-  // From here on poll decides when to read and write, so that one thread can do either while another waits.
+  // From here on poll decides when to read and write, so that one thread can do either while
+  // another waits.
   fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
   context_->flags &= ~REDIS_BLOCK;
   tls_ = true;
@@ -227,7 +229,8 @@ Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status
   char* buffer = buffer_.get();
   // TLS may hold decrypted bytes that poll does not see.
   long n = tls_ ? ReadSome(buffer, kReadSize) : 0;
-  // A read that waits by itself saves a poll. Its timeout counts in the kernel's ticks, too coarse for the end of a wait.
+  // A read that waits by itself saves a poll. Its timeout counts in the kernel's ticks, too coarse
+  // for the end of a wait.
   constexpr Millis kTick{20};
   TimePoint now = Clock::now();
   if (!tls_ && wake_fd < 0 && deadline != kNever && deadline - now > kTick) {
@@ -272,9 +275,10 @@ Status Connection::Lost(std::string_view why) const {
 
 Status Connection::Broken(const Sink& sink) const {
   if (sink.out_of_memory()) return {AGX_ENOMEM, "out of memory"};
-  return {AGX_EPROTOCOL, Cat(Describe(config_), " sent what is not the reply of a Redis server (",
-                             parser_.refused() ? "of another shape than was asked for" : parser_.error(),
-                             "); is it one?")};
+  return {AGX_EPROTOCOL,
+          Cat(Describe(config_), " sent what is not the reply of a Redis server (",
+              parser_.refused() ? "of another shape than was asked for" : parser_.error(),
+              "); is it one?")};
 }
 
 Status Connection::Execute(const Commands& commands, Sink* sink) {

@@ -1,4 +1,5 @@
-// One connection to a Redis server, ready for commands: bytes out, replies in. It has no thread of its own.
+// One connection to a Redis server, ready for commands: bytes out, replies in. It has no thread of
+// its own.
 #pragma once
 
 #include <sys/types.h>
@@ -21,22 +22,24 @@ namespace agx::redis {
 
 class Connection {
  public:
-  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version. Blocks for the connect timeout.
+  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version.
+  // Blocks for the connect timeout.
   static Result<std::unique_ptr<Connection>> Open(const Config& config);
   ~Connection();
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Sends all. One thread at a time; another may receive meanwhile. On an error some of it may have been sent: `*sent` says
-  // how much the system is known to have taken.
+  // Sends all. One thread at a time; another may receive meanwhile. On an error some of it may have
+  // been sent: `*sent` says how much the system is known to have taken.
   Status Send(std::string_view bytes, size_t* sent);
 
   enum class Received { kData, kTimeout, kWoken, kBroken };
-  // Waits for bytes and hands them to the parser. One thread at a time. If wake_fd >= 0, returns kWoken once that is readable.
+  // Waits for bytes and hands them to the parser. One thread at a time. If wake_fd >= 0, returns
+  // kWoken once that is readable.
   Received Receive(TimePoint deadline, int wake_fd, Status* status);
-  // In two steps, for threads that wait for the same bytes: both return from the first, one at a time may call the second, which does not wait
-  // (kTimeout: there is nothing, or nothing more).
+  // In two steps, for threads that wait for the same bytes: both return from the first, one at a
+  // time may call the second, which does not wait (kTimeout: there is nothing, or nothing more).
   Received WaitReadable(TimePoint deadline, int wake_fd) const;
   Received ReceiveNow(Status* status);
 

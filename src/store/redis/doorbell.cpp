@@ -12,12 +12,13 @@ namespace {
 constexpr std::string_view kChannel = "__redis__:invalidate";
 // A silent bell is tried so often.
 constexpr int64_t kPingMs = 15000;
-// Without tracking: how long a blocking read blocks, and so how often flags and new watches are looked at.
+// Without tracking: how long a blocking read blocks, and so how often flags and new watches are
+// looked at.
 constexpr int64_t kSliceMs = 100;
 constexpr size_t kMostStreams = 512;
 
-// Takes ["message", channel, [key, …] or nil] apart while it is parsed, and ["message", channel, "token live-key"];
-// everything else is passed over.
+// Takes ["message", channel, [key, …] or nil] apart while it is parsed, and ["message", channel,
+// "token live-key"]; everything else is passed over.
 class InvalidationSink final : public Sink {
  public:
   explicit InvalidationSink(Doorbell* bell) : bell_(bell) {}
@@ -215,7 +216,8 @@ Status Doorbell::Serve() {
   int64_t id = 0;
   std::string refusal;
   if (Status status = Subscribe(**opened, &id, &refusal); !status.ok()) return status;
-  // Reads that connected while the bell was down ring nothing: they wait for the new state and begin anew.
+  // Reads that connected while the bell was down ring nothing: they wait for the new state and
+  // begin anew.
   SetState(State::kStarting, 0);
   reset_reads_();
   if (refusal.empty()) {
@@ -227,8 +229,8 @@ Status Doorbell::Serve() {
     SetListening(nullptr);
     return status;
   }
-  log_(AGX_LOG_WARNING, Cat("the server refuses key tracking (\"", refusal,
-                            "\"): falling back to blocking reads"));
+  log_(AGX_LOG_WARNING,
+       Cat("the server refuses key tracking (\"", refusal, "\"): falling back to blocking reads"));
   SetState(State::kRefused, 0);
   RingAll();
   opened = Connection::Open(config_);  // what was refused may have left the first in any state
@@ -252,7 +254,8 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   if (!refusal->empty()) return {};
   commands.Clear();
   commands.Add("SUBSCRIBE", kChannel);
-  commands.Add("SUBSCRIBE", cancel_channel_);  // may be refused: then cancels are heard of by tracking alone
+  commands.Add("SUBSCRIBE",
+               cancel_channel_);  // may be refused: then cancels are heard of by tracking alone
   ValueSink subscribed;
   if (Status status = connection.Execute(commands, &subscribed); !status.ok()) return status;
   if (subscribed.replies[0].is_error()) *refusal = subscribed.replies[0].text;
@@ -322,7 +325,8 @@ bool Doorbell::WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {
   return broken ? bell->Wait(ticket, deadline) : bell->ticket() != ticket;
 }
 
-// Without tracking: blocking reads of all streams, in short slices, between which flags and new watches are looked at.
+// Without tracking: blocking reads of all streams, in short slices, between which flags and new
+// watches are looked at.
 Status Doorbell::FollowReads(Connection& connection) {
   while (!closed_) {
     if (Status status = LookAtNew(connection); !status.ok()) return status;

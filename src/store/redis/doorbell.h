@@ -1,7 +1,9 @@
-// One bell for everything that is watched: a connection on which the server tells which keys have changed.
+// One bell for everything that is watched: a connection on which the server tells which keys have
+// changed.
 //
-// Redis' key tracking (CLIENT TRACKING … REDIRECT) rings once for each key that the tracked connection has read, whoever changes it. A server
-// or proxy that refuses tracking is watched with blocking reads instead, and flags by looking at them.
+// Redis' key tracking (CLIENT TRACKING … REDIRECT) rings once for each key that the tracked
+// connection has read, whoever changes it. A server or proxy that refuses tracking is watched with
+// blocking reads instead, and flags by looking at them.
 #pragma once
 
 #include <atomic>
@@ -31,13 +33,15 @@ class Doorbell {
   Status Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher);
   void Unwatch(std::string_view key, Watcher* watcher) noexcept;
 
-  // Makes a new connection's reads ring this bell, and rings everything, since what was read before on another no longer does.
+  // Makes a new connection's reads ring this bell, and rings everything, since what was read before
+  // on another no longer does.
   Status Track(Connection& reads);
 
   // Where Cancel tells "token live-key".
   const std::string& cancel_channel() const { return cancel_channel_; }
 
-  // Waits for a bell that one of the watchers rings, and listens itself meanwhile: the thread that waits is then woken by the server.
+  // Waits for a bell that one of the watchers rings, and listens itself meanwhile: the thread that
+  // waits is then woken by the server.
   bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline);
 
   void Taken(std::string_view message) noexcept;
@@ -92,8 +96,8 @@ class Doorbell {
   Bell closing_;
   int wake_fd_ = -1;
   std::shared_ptr<Listening> listening_;  // null while there is no tracking
-  std::mutex guest_mutex_;  // one thread besides the bell's own may listen
-  int guest_fd_ = -1;       // wakes it
+  std::mutex guest_mutex_;                // one thread besides the bell's own may listen
+  int guest_fd_ = -1;                     // wakes it
 };
 
 }  // namespace agx::redis

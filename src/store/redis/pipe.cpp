@@ -7,11 +7,12 @@
 namespace agx::redis {
 namespace {
 
-// A connection that was idle for so long is looked at before it is used: what is sent into one that the server has
-// closed would have to count as possibly written.
+// A connection that was idle for so long is looked at before it is used: what is sent into one that
+// the server has closed would have to count as possibly written.
 constexpr Millis kIdle{5};
 
-// Runs what can fail, for threads on which others depend: running out of memory is one more way to fail.
+// Runs what can fail, for threads on which others depend: running out of memory is one more way to
+// fail.
 template <class Function>
 std::shared_ptr<const Status> Failure(agx_status* code, Function function) noexcept {
   *code = AGX_ENOMEM;
@@ -90,13 +91,13 @@ struct Pipe::Wire {
   // Under the pipe's lock.
   bool broken = false;
   bool writing = false;
-  std::string out;               // waits for the thread that is writing
-  Calls filling;           // the calls whose bytes are in it
-  Calls sent;              // those that were written since the driver last looked
-  uint32_t flush = 0;            // the number of the next write
+  std::string out;     // waits for the thread that is writing
+  Calls filling;       // the calls whose bytes are in it
+  Calls sent;          // those that were written since the driver last looked
+  uint32_t flush = 0;  // the number of the next write
   size_t last_flush_calls = 0;
-  uint64_t given = 0;            // bytes given to this connection
-  uint64_t taken = 0;            // and how many of them the system may have
+  uint64_t given = 0;  // bytes given to this connection
+  uint64_t taken = 0;  // and how many of them the system may have
   TimePoint last_use;
 
   // The driver's.
@@ -238,7 +239,8 @@ Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* b
   return {};
 }
 
-// Sends what waits, and what gathers meanwhile. `alone`: the one call that waits, whose bytes are not in `out`.
+// Sends what waits, and what gathers meanwhile. `alone`: the one call that waits, whose bytes are
+// not in `out`.
 void Pipe::Write(Lock& lock, Wire* wire, const Commands* alone) noexcept {
   std::string batch;
   while (!wire->broken && !wire->filling.empty()) {
@@ -251,7 +253,8 @@ void Pipe::Write(Lock& lock, Wire* wire, const Commands* alone) noexcept {
       ++calls;
     }
     wire->last_flush_calls = calls;
-    // They count as sent, and all bytes as taken, before they are: replies, or the loss of the connection, may come at once.
+    // They count as sent, and all bytes as taken, before they are: replies, or the loss of the
+    // connection, may come at once.
     wire->sent.Append(&wire->filling);
     ++wire->flush;
     wire->taken += bytes.size();
@@ -297,8 +300,7 @@ void Pipe::Drive(Wire* wire, const Call& own) noexcept {
     agx_status code = AGX_OK;
     auto failure = Failure(&code, [&] {
       Status status;
-      Connection::Received received =
-          wire->connection->Receive(oldest->deadline_, -1, &status);
+      Connection::Received received = wire->connection->Receive(oldest->deadline_, -1, &status);
       if (received == Connection::Received::kTimeout) {
         status = {AGX_ETIMEOUT, Cat(Describe(config_), " did not answer within ",
                                     config_.command_timeout_ms, " ms")};
@@ -334,7 +336,8 @@ void Pipe::Deliver(Wire* wire) noexcept {
       wire->reply_begun = true;
       outcome = wire->connection->Parse(call->sink_);
       if (outcome == Parser::Outcome::kComplete) call->sink_->EndReply();
-      return outcome == Parser::Outcome::kBroken ? wire->connection->Broken(*call->sink_) : Status();
+      return outcome == Parser::Outcome::kBroken ? wire->connection->Broken(*call->sink_)
+                                                 : Status();
     });
     if (code != AGX_OK || outcome == Parser::Outcome::kIncomplete) break;
     wire->reply_begun = false;

@@ -1,8 +1,8 @@
 // A connection that many threads share.
 //
-// It has no thread: whoever waits, drives. A thread that waits for a reply reads the socket; if several wait, one reads for
-// all, and hands over when it has its own. Commands that meet on a busy connection leave in one write, and the threads whose commands left
-// together are woken together.
+// It has no thread: whoever waits, drives. A thread that waits for a reply reads the socket; if
+// several wait, one reads for all, and hands over when it has its own. Commands that meet on a busy
+// connection leave in one write, and the threads whose commands left together are woken together.
 #pragma once
 
 #include <atomic>
@@ -41,12 +41,13 @@ class Pipe {
   // Connects now rather than with the first command; one attempt.
   Status Open();
 
-  // Sends the commands, waits for all replies, and gives them to the sink. Reconnects within the configured limits. The sink may see
-  // replies of an attempt that failed before those of the one that succeeded.
+  // Sends the commands, waits for all replies, and gives them to the sink. Reconnects within the
+  // configured limits. The sink may see replies of an attempt that failed before those of the one
+  // that succeeded.
   Status Execute(const Commands& commands, Effect effect, Sink* sink);
 
-  // Commands that are under way: Execute in two steps, so that the server works on the first while the next are written.
-  // Lives until Wait has returned.
+  // Commands that are under way: Execute in two steps, so that the server works on the first while
+  // the next are written. Lives until Wait has returned.
   class Call {
    private:
     friend class Pipe;

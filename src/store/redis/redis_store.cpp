@@ -21,7 +21,8 @@ namespace {
 
 // So many listeners may have a connection of their own.
 constexpr int kTails = 2;
-// Adds are sent on in pieces of this many, so that the server works on the first while the next are written.
+// Adds are sent on in pieces of this many, so that the server works on the first while the next are
+// written.
 constexpr size_t kAddsInPiece = 64;
 
 // The ids of XADD replies.
@@ -232,7 +233,8 @@ class RedisStore final : public Store {
   void Close() noexcept override;
 
  private:
-  // Runs them, again while the server is loading, within the limits of a reconnect. `what` names them in errors.
+  // Runs them, again while the server is loading, within the limits of a reconnect. `what` names
+  // them in errors.
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink);
   Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
@@ -398,7 +400,8 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   commands.Arg(request.token).Arg(request.grace_ms);
   AppendFields(&commands, request.end);
   ValueSink sink;
-  // A second run finds the `end` of the first. Without a token it might end what another has begun meanwhile.
+  // A second run finds the `end` of the first. Without a token it might end what another has begun
+  // meanwhile.
   Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatableWrite;
   Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
   if (!status.ok()) return status;
@@ -488,7 +491,7 @@ Status RedisStore::Check(std::span<Lease> leases) {
     if (!fits) return Unfit(Cat("looking at ", leases[i].live_key));
     bool stream = sink.replies[i * 2 + 1].integer != 0;
     bool own = flag.kind == Value::Kind::kString && flag.text == leases[i].token;
-    leases[i].state = own                                ? LeaseState::kOwn
+    leases[i].state = own                                 ? LeaseState::kOwn
                       : flag.kind == Value::Kind::kString ? LeaseState::kOther
                       : stream                            ? LeaseState::kAbsent
                                                           : LeaseState::kLost;
@@ -527,12 +530,13 @@ Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool
   Status status =
       Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key), &sink);
   if (!status.ok()) return status;
-  bool fits = sink.replies[0].kind == Value::Kind::kInteger &&
-              sink.replies[1].kind == Value::Kind::kArray;
+  bool fits =
+      sink.replies[0].kind == Value::Kind::kInteger && sink.replies[1].kind == Value::Kind::kArray;
   if (!fits) return Unfit(Cat("looking for a gap in ", key));
   *exists = sink.replies[0].integer != 0;
-  // Entries go from the front: where one as old as the cursor is left, none after it has gone. Where none is, it cannot be
-  // told whether the cursor's was the last to go, or whether this is still the stream that it was in.
+  // Entries go from the front: where one as old as the cursor is left, none after it has gone.
+  // Where none is, it cannot be told whether the cursor's was the last to go, or whether this is
+  // still the stream that it was in.
   *gap = sink.replies[1].items.empty();
   return {};
 }
@@ -561,7 +565,7 @@ Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::s
   if (!status.ok()) return status;
   Value& reply = sink.replies[0];
   bool is_scan = reply.items.size() == 2 && reply.items[1].kind == Value::Kind::kArray &&
-              IsNumber(reply.items[0].text);
+                 IsNumber(reply.items[0].text);
   // A scan that stands still would never end.
   if (!is_scan || (reply.items[0].text == *cursor && *cursor != "0")) return Unfit("SCAN");
   *cursor = reply.items[0].text;

@@ -1,7 +1,8 @@
 // The store on a Redis or Valkey server.
 //
-// It keeps at most five connections however many sessions, listeners and threads there are: one for commands, one for reads whose
-// keys are tracked, the doorbell, and two that are lent to listeners with a thread of their own (tail.h). Each is made when first needed.
+// It keeps at most five connections however many sessions, listeners and threads there are: one for
+// commands, one for reads whose keys are tracked, the doorbell, and two that are lent to listeners
+// with a thread of their own (tail.h). Each is made when first needed.
 #pragma once
 
 #include <memory>

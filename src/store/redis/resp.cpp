@@ -14,7 +14,8 @@ char part_object;
 
 Sink* SinkOf(const redisReadTask* task) { return static_cast<Sink*>(task->privdata); }
 
-// Runs a sink's function; a part that it refuses, or has no memory for, stops the parser. hiredis is C: nothing may be thrown through it.
+// Runs a sink's function; a part that it refuses, or has no memory for, stops the parser. hiredis
+// is C: nothing may be thrown through it.
 template <class Function>
 void* Guarded(const redisReadTask* task, Function function) noexcept {
   try {
@@ -137,7 +138,8 @@ std::string_view ValueSink::error() const {
 // More than any reply that is taken apart here can have: a server that sends on and on is broken.
 constexpr size_t kMostParts = 262144;
 
-// A finished sibling's address may change when the next is appended; those of the open ancestors, in path_, do not.
+// A finished sibling's address may change when the next is appended; those of the open ancestors,
+// in path_, do not.
 Value* ValueSink::Place(const redisReadTask& task) {
   auto depth = static_cast<size_t>(Depth(task));
   Value* value = nullptr;
@@ -190,8 +192,8 @@ void EntriesBuilder::Begin(EntryId skip) {
   batch_.reset();
 }
 
-// The parts come in the order in which they are written, and hiredis sees to it that an array has as many as it says: what is
-// expected next says where a part stands.
+// The parts come in the order in which they are written, and hiredis sees to it that an array has
+// as many as it says: what is expected next says where a part stands.
 bool EntriesBuilder::Array(size_t size) {
   switch (expected_) {
     case Part::kList:
@@ -208,7 +210,8 @@ bool EntriesBuilder::Array(size_t size) {
 }
 
 bool EntriesBuilder::BeginFields(size_t size) {
-  // A larger number of fields than any server takes is a broken one's; memory is not reserved for it.
+  // A larger number of fields than any server takes is a broken one's; memory is not reserved for
+  // it.
   constexpr size_t kMostFields = 65536;
   if (size % 2 != 0 || size > kMostFields * 2) return false;
   fields_left_ = size;

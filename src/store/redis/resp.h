@@ -43,13 +43,14 @@ class Commands {
   size_t count_ = 0;
 };
 
-// Receives the parts of replies while they are parsed. `task` says where in the reply a part stands. Returns false if a part
-// cannot be there: then the connection is broken off.
+// Receives the parts of replies while they are parsed. `task` says where in the reply a part
+// stands. Returns false if a part cannot be there: then the connection is broken off.
 class Sink {
  public:
   virtual ~Sink() = default;
 
-  // Before the index-th reply is parsed, and after it is complete. 0 begins anew: an earlier attempt may have failed half way.
+  // Before the index-th reply is parsed, and after it is complete. 0 begins anew: an earlier
+  // attempt may have failed half way.
   virtual void BeginReply(size_t index) { index_ = index; }
   virtual void EndReply() {}
 
@@ -136,7 +137,8 @@ class EntriesBuilder {
   BatchPtr batch_;
 };
 
-// Turns a server's error text into a status; `what` says what was being done, as in "XADD to agx:1:2:s".
+// Turns a server's error text into a status; `what` says what was being done, as in "XADD to
+// agx:1:2:s".
 Status ServerError(std::string_view text, std::string_view what);
 
 // The parser, bound to hiredis' reader.

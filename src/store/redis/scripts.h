@@ -1,13 +1,14 @@
 // The steps that have to be atomic and are more than one command. Each is one EVAL.
 //
-// replicate_commands is what Redis 6.2 needs before a script may write after it has called XADD, whose id it did not choose; later
-// servers always do it.
+// replicate_commands is what Redis 6.2 needs before a script may write after it has called XADD,
+// whose id it did not choose; later servers always do it.
 #pragma once
 
 namespace agx::redis {
 
-// KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over / resume, fields of begin…
-// The new entry comes first: a server that is out of memory refuses it before anything was dropped.
+// KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
+// resume, fields of begin… The new entry comes first: a server that is out of memory refuses it
+// before anything was dropped.
 inline constexpr char kStart[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -68,8 +69,9 @@ if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 'own'
 )";
 
-// KEYS: live flag. ARGV: channel. Whom it concerns hears of it on the channel half a round trip after it happened, and from the tracking of
-// the key in any case; so it does not matter if the user may not publish.
+// KEYS: live flag. ARGV: channel. Whom it concerns hears of it on the channel half a round trip
+// after it happened, and from the tracking of the key in any case; so it does not matter if the
+// user may not publish.
 inline constexpr char kCancel[] = R"(
 local token = redis.call('GETDEL', KEYS[1])
 if not token then return 0 end

@@ -14,8 +14,9 @@ constexpr int64_t kBlockMs = 5000;
 
 }  // namespace
 
-// The replies of one request: of a replay an XRANGE from the cursor's own entry on; of a follow the cursor's own
-// entry, and then XREAD. The cursor's entry being there proves that nothing after it was dropped.
+// The replies of one request: of a replay an XRANGE from the cursor's own entry on; of a follow the
+// cursor's own entry, and then XREAD. The cursor's entry being there proves that nothing after it
+// was dropped.
 class RedisTail::ReplySink final : public Sink {
  public:
   void Start(EntryId after) {
@@ -107,7 +108,8 @@ Status RedisTail::Send() {
   Commands commands;
   bool from_start = after_ == EntryId{};
   if (follow_) {
-    // From the beginning there is no entry to look at, but the same number of replies makes it one case.
+    // From the beginning there is no entry to look at, but the same number of replies makes it one
+    // case.
     commands.Add("XRANGE", key_, after_, after_, "COUNT", int64_t{1});
     commands.Add("XREAD", "COUNT", static_cast<int64_t>(count_), "BLOCK", kBlockMs, "STREAMS", key_,
                  after_);
@@ -159,8 +161,8 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
 // After a failure: OK and kDone if it is to be tried again now.
 Status RedisTail::Recover(const Status& why, TimePoint deadline, Outcome* outcome) {
   SetConnection(nullptr);
-  bool passing = why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT ||
-                 why.code() == AGX_ELOADING;
+  bool passing =
+      why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT || why.code() == AGX_ELOADING;
   if (!backoff_) backoff_.emplace(config_);
   TimePoint until;
   if (!passing || !backoff_->Next(&until)) {
@@ -210,14 +212,15 @@ Status RedisTail::AwaitReplies(TimePoint deadline, Outcome* outcome) {
   return {};
 }
 
-// Sets the answer and pending_ = false, unless a follow turns out to be in order and still has to wait.
+// Sets the answer and pending_ = false, unless a follow turns out to be in order and still has to
+// wait.
 Status RedisTail::Answer(ReadRequest* answer) {
   bool complete = sink_->replies() == (follow_ ? 2 : 1);
   answer->gap = false;
   answer->exists = true;
   answer->batch = complete ? sink_->Take() : nullptr;
-  // One command adds one entry and so ends a blocked read; several at once come from a transaction or a script, which may have trimmed
-  // as well.
+  // One command adds one entry and so ends a blocked read; several at once come from a transaction
+  // or a script, which may have trimmed as well.
   bool several = waited_ && answer->batch != nullptr && answer->batch->size() > 1;
   bool suspect = (!sink_->cursor_seen() && !checked_) || several;
   if (suspect) {
@@ -236,8 +239,8 @@ Status RedisTail::Answer(ReadRequest* answer) {
   return {};
 }
 
-// A read that waits by itself hears only the end of its connection. That is the price of a wake, which is rare, for every
-// event's arrival.
+// A read that waits by itself hears only the end of its connection. That is the price of a wake,
+// which is rare, for every event's arrival.
 void RedisTail::Wake() noexcept {
   std::lock_guard lock(connection_mutex_);
   woken_ = true;

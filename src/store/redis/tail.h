@@ -1,5 +1,5 @@
-// A connection lent to one listener that has a thread waiting: the next entries are asked for before those at hand are used up,
-// and blocking XREAD saves the round trip that a bell costs.
+// A connection lent to one listener that has a thread waiting: the next entries are asked for
+// before those at hand are used up, and blocking XREAD saves the round trip that a bell costs.
 #pragma once
 
 #include <atomic>
@@ -18,7 +18,8 @@ namespace agx::redis {
 class RedisTail final : public Tail {
  public:
   // Says whether entries after `after` may have been dropped, now that its own entry is not there.
-  using GapCheck = std::function<Status(std::string_view key, EntryId after, bool* gap, bool* exists)>;
+  using GapCheck =
+      std::function<Status(std::string_view key, EntryId after, bool* gap, bool* exists)>;
 
   // `released` is called when the tail is destroyed. wake_fd is an eventfd, owned from here on.
   RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,

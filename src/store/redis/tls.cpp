@@ -47,14 +47,13 @@ Status UseFiles(const Config& config, SSL_CTX* context) {
   }
   if (config.tls_cert_file.empty()) return {};
   if (SSL_CTX_use_certificate_chain_file(context, config.tls_cert_file.c_str()) != 1) {
-    return {AGX_EINVAL,
-            Cat("tls_cert: cannot use ", config.tls_cert_file, ": ", OpenSslError())};
+    return {AGX_EINVAL, Cat("tls_cert: cannot use ", config.tls_cert_file, ": ", OpenSslError())};
   }
   const char* key = config.tls_key_file.c_str();
   if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1 ||
       SSL_CTX_check_private_key(context) != 1) {
-    return {AGX_EINVAL, Cat("tls_key: cannot use ", key, " with that certificate: ",
-                            OpenSslError())};
+    return {AGX_EINVAL,
+            Cat("tls_key: cannot use ", key, " with that certificate: ", OpenSslError())};
   }
   return {};
 }
@@ -65,8 +64,7 @@ bool ExpectName(const std::string& name, SSL* ssl) {
     return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name.c_str()) == 1;
   }
   SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-  return SSL_set1_host(ssl, name.c_str()) == 1 &&
-         SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
+  return SSL_set1_host(ssl, name.c_str()) == 1 && SSL_set_tlsext_host_name(ssl, name.c_str()) == 1;
 }
 
 }  // namespace
@@ -80,8 +78,7 @@ Status BeginTls(const Config& config, redisContext* context) {
   if (Status status = UseFiles(config, settings.get()); !status.ok()) return status;
   std::unique_ptr<SSL, FreeSsl> ssl(SSL_new(settings.get()));
   if (ssl == nullptr) return {AGX_ENOMEM, "out of memory"};
-  const std::string& name =
-      config.tls_server_name.empty() ? config.host : config.tls_server_name;
+  const std::string& name = config.tls_server_name.empty() ? config.host : config.tls_server_name;
   if (!ExpectName(name, ssl.get())) {
     return {AGX_EINVAL, Cat("tls_server_name: cannot use ", name, ": ", OpenSslError())};
   }

@@ -12,7 +12,8 @@ struct redisContext;
 
 namespace agx::redis {
 
-// Shakes hands, and verifies the server's certificate and name unless the configuration says not to. Blocks for the context's timeout.
+// Shakes hands, and verifies the server's certificate and name unless the configuration says not
+// to. Blocks for the context's timeout.
 Status BeginTls(const Config& config, redisContext* context);
 
 // Puts the bytes into the context's buffer. False if there is no memory.
