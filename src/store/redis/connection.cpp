@@ -47,40 +47,74 @@ bool FindVersion(std::string_view info, int* major, int* minor) {
 
 }  // namespace
 
-Result<std::unique_ptr<Connection>> Connection::Open(const Config& config) {
-  redisContext* context = Connect(config);
+Result<std::unique_ptr<Connection>> Dialer::Dial() {
+  redisContext* context = Connect(config_);
   if (context == nullptr) return Status(AGX_ENOMEM, "out of memory");
   std::unique_ptr<Connection> connection;
   try {
-    connection.reset(new Connection(config, context));
+    connection.reset(new Connection(this, context));
   } catch (...) {
     redisFree(context);
     throw;
   }
-  if (context->err == REDIS_ERR_OOM || !connection->parser_.valid()) {
-    return Status(AGX_ENOMEM, "out of memory");
-  }
-  if (context->err != 0) {
-    return Status(AGX_ECONNECT, Cat("cannot connect to ", Describe(config), ": ", context->errstr,
-                                    "; is the server running, and the address right?"));
-  }
-  connection->fd_ = context->fd;
-  fcntl(context->fd, F_SETFD, FD_CLOEXEC);  // programs that the caller starts are not to have it
-  redisSetTimeout(context, ToTimeval(config.command_timeout_ms));
-  if (config.kind != StoreKind::kUnix) redisEnableKeepAlive(context);
-  if (config.tls) {
-    if (Status status = connection->StartTls(); !status.ok()) return status;
-  }
-  if (Status status = connection->Introduce(); !status.ok()) return status;
+  if (Status status = connection->Begin(); !status.ok()) return status;
   return connection;
 }
 
-Connection::Connection(const Config& config, redisContext* context)
-    : config_(config), context_(nullptr), fd_(-1), buffer_(new char[kReadSize]) {
+void Dialer::Close() noexcept {
+  std::lock_guard lock(mutex_);
+  closed_ = true;
+  for (Connection* connection = first_; connection != nullptr; connection = connection->next_) {
+    connection->Shutdown();
+  }
+}
+
+bool Dialer::Add(Connection* connection) noexcept {
+  std::lock_guard lock(mutex_);
+  if (closed_) return false;
+  connection->next_ = first_;
+  if (first_ != nullptr) first_->previous_ = connection;
+  first_ = connection;
+  return true;
+}
+
+void Dialer::Remove(Connection* connection) noexcept {
+  std::lock_guard lock(mutex_);
+  (connection->previous_ != nullptr ? connection->previous_->next_ : first_) = connection->next_;
+  if (connection->next_ != nullptr) connection->next_->previous_ = connection->previous_;
+}
+
+Connection::Connection(Dialer* dialer, redisContext* context)
+    : dialer_(dialer),
+      config_(dialer->config()),
+      context_(nullptr),
+      fd_(-1),
+      buffer_(new char[kReadSize]) {
   context_ = context;
 }
 
-Connection::~Connection() { redisFree(context_); }
+Connection::~Connection() {
+  if (added_) dialer_->Remove(this);
+  redisFree(context_);
+}
+
+Status Connection::Begin() {
+  if (context_->err == REDIS_ERR_OOM || !parser_.valid()) return {AGX_ENOMEM, "out of memory"};
+  if (context_->err != 0) {
+    return {AGX_ECONNECT, Cat("cannot connect to ", Describe(config_), ": ", context_->errstr,
+                              "; is the server running, and the address right?")};
+  }
+  fd_ = context_->fd;
+  fcntl(fd_, F_SETFD, FD_CLOEXEC);  // programs that the caller starts are not to have it
+  added_ = dialer_->Add(this);
+  if (!added_) return {AGX_ECLOSED, "the client is closed"};
+  redisSetTimeout(context_, ToTimeval(config_.command_timeout_ms));
+  if (config_.kind != StoreKind::kUnix) redisEnableKeepAlive(context_);
+  if (config_.tls) {
+    if (Status status = StartTls(); !status.ok()) return status;
+  }
+  return Introduce();
+}
 
 Status Connection::StartTls() {
 #if AGX_HAVE_TLS

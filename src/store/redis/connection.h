@@ -20,11 +20,35 @@ struct redisContext;
 
 namespace agx::redis {
 
+class Connection;
+
+// Makes a store's connections, and ends them all when the store is closed, those that are just
+// being made among them.
+class Dialer {
+ public:
+  explicit Dialer(const Config& config) : config_(config) {}
+
+  const Config& config() const { return config_; }
+  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version.
+  // Blocks for the connect timeout, and for the command timeout if the server does not answer.
+  Result<std::unique_ptr<Connection>> Dial();
+  // Shuts down all connections, now and later.
+  void Close() noexcept;
+
+ private:
+  friend class Connection;
+
+  bool Add(Connection* connection) noexcept;
+  void Remove(Connection* connection) noexcept;
+
+  const Config& config_;
+  std::mutex mutex_;
+  Connection* first_ = nullptr;  // linked through themselves
+  bool closed_ = false;
+};
+
 class Connection {
  public:
-  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version.
-  // Blocks for the connect timeout.
-  static Result<std::unique_ptr<Connection>> Open(const Config& config);
   ~Connection();
 
   Connection(const Connection&) = delete;
@@ -59,7 +83,11 @@ class Connection {
   void Shutdown();
 
  private:
-  Connection(const Config& config, redisContext* context);
+  friend class Dialer;
+
+  Connection(Dialer* dialer, redisContext* context);
+
+  Status Begin();
 
   Status StartTls();
   Status SendTls(std::string_view bytes, size_t* sent);
@@ -75,7 +103,11 @@ class Connection {
   void SetReceiveTimeout(Clock::duration timeout);
   Status Lost(std::string_view why) const;
 
+  Dialer* const dialer_;
   const Config& config_;
+  Connection* next_ = nullptr;  // the dialer's
+  Connection* previous_ = nullptr;
+  bool added_ = false;
   redisContext* context_;
   int fd_;
   bool tls_ = false;

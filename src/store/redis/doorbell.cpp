@@ -73,11 +73,12 @@ struct Doorbell::Listening {
   InvalidationSink sink;
 };
 
-Doorbell::Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads)
-    : config_(config),
+Doorbell::Doorbell(Dialer& dialer, const Log& log, std::function<void()> reset_reads)
+    : dialer_(dialer),
+      config_(dialer.config()),
       log_(log),
       reset_reads_(std::move(reset_reads)),
-      cancel_channel_(config.prefix + ":canceled") {}
+      cancel_channel_(config_.prefix + ":canceled") {}
 
 Doorbell::~Doorbell() {
   Close();
@@ -211,7 +212,7 @@ void Doorbell::Run() noexcept {
 
 // One connection's life.
 Status Doorbell::Serve() {
-  Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
+  Result<std::unique_ptr<Connection>> opened = dialer_.Dial();
   if (!opened.ok()) return opened.status();
   int64_t id = 0;
   std::string refusal;
@@ -233,7 +234,7 @@ Status Doorbell::Serve() {
        Cat("the server refuses key tracking (\"", refusal, "\"): falling back to blocking reads"));
   SetState(State::kRefused, 0);
   RingAll();
-  opened = Connection::Open(config_);  // what was refused may have left the first in any state
+  opened = dialer_.Dial();  // what was refused may have left the first in any state
   if (!opened.ok()) return opened.status();
   return FollowReads(**opened);
 }

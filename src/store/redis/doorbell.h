@@ -27,7 +27,7 @@ namespace agx::redis {
 class Doorbell {
  public:
   // `reset_reads` drops the tracked connection, whose tracking has become void.
-  Doorbell(const Config& config, const Log& log, std::function<void()> reset_reads);
+  Doorbell(Dialer& dialer, const Log& log, std::function<void()> reset_reads);
   ~Doorbell();
 
   Status Watch(std::string_view key, Store::KeyKind kind, Watcher* watcher);
@@ -81,6 +81,7 @@ class Doorbell {
   void SetState(State state, int64_t id);
   void SetListening(std::shared_ptr<Listening> listening) noexcept;
 
+  Dialer& dialer_;
   const Config& config_;
   const Log& log_;
   const std::function<void()> reset_reads_;

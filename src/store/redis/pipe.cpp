@@ -110,8 +110,8 @@ struct Pipe::Wire {
   Cohort& CohortOf(uint32_t number) { return cohorts[number % kCohorts]; }
 };
 
-Pipe::Pipe(const Config& config, const Log& log, OnConnect on_connect)
-    : config_(config), log_(log), on_connect_(std::move(on_connect)) {}
+Pipe::Pipe(Dialer& dialer, const Log& log, OnConnect on_connect)
+    : dialer_(dialer), config_(dialer.config()), log_(log), on_connect_(std::move(on_connect)) {}
 
 Status Pipe::Closed() const { return {AGX_ECLOSED, "the client is closed"}; }
 
@@ -139,7 +139,7 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
     Status status;
     try {
       fresh = std::make_shared<Wire>();
-      Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
+      Result<std::unique_ptr<Connection>> opened = dialer_.Dial();
       status = opened.status();
       if (opened.ok()) fresh->connection = std::move(*opened);
       if (opened.ok() && on_connect_) status = on_connect_(*fresh->connection);

@@ -36,7 +36,7 @@ class Pipe {
   // Run on every new connection before it is used.
   using OnConnect = std::function<Status(Connection&)>;
 
-  Pipe(const Config& config, const Log& log, OnConnect on_connect);
+  Pipe(Dialer& dialer, const Log& log, OnConnect on_connect);
 
   // Connects now rather than with the first command; one attempt.
   Status Open();
@@ -91,6 +91,7 @@ class Pipe {
   void Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> status) noexcept;
   Status Closed() const;
 
+  Dialer& dialer_;
   const Config& config_;
   const Log& log_;
   const OnConnect on_connect_;

@@ -200,9 +200,10 @@ class RedisStore final : public Store {
   RedisStore(const Config& config, Log log)
       : config_(config),
         log_(std::move(log)),
-        bell_(config_, log_, [this] { reads_.Reset(); }),
-        commands_(config_, log_, nullptr),
-        reads_(config_, log_, [this](Connection& connection) { return bell_.Track(connection); }) {}
+        dialer_(config_),
+        bell_(dialer_, log_, [this] { reads_.Reset(); }),
+        commands_(dialer_, log_, nullptr),
+        reads_(dialer_, log_, [this](Connection& connection) { return bell_.Track(connection); }) {}
 
   Status Open() { return commands_.Open(); }
 
@@ -243,6 +244,7 @@ class RedisStore final : public Store {
 
   const Config config_;
   const Log log_;
+  Dialer dialer_;
   Doorbell bell_;
   Pipe commands_;
   Pipe reads_;
@@ -590,7 +592,7 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
     std::lock_guard released_lock(tails_mutex_);
     std::replace(tails_.begin(), tails_.end(), tail, static_cast<RedisTail*>(nullptr));
   };
-  auto tail = std::make_unique<RedisTail>(config_, log_, check, wake_fd, released);
+  auto tail = std::make_unique<RedisTail>(dialer_, log_, check, wake_fd, released);
   *free = tail.get();
   return tail;
 }
@@ -598,6 +600,7 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
 void RedisStore::Close() noexcept {
   closed_ = true;
   closing_.Ring();
+  dialer_.Close();
   commands_.Close();
   reads_.Close();
   bell_.Close();

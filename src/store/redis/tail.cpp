@@ -79,9 +79,10 @@ class RedisTail::ReplySink final : public Sink {
   std::string error_;
 };
 
-RedisTail::RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,
+RedisTail::RedisTail(Dialer& dialer, const Log& log, GapCheck gap_check, int wake_fd,
                      std::function<void(RedisTail*)> released)
-    : config_(config),
+    : dialer_(dialer),
+      config_(dialer.config()),
       log_(log),
       gap_check_(std::move(gap_check)),
       wake_fd_(wake_fd),
@@ -130,7 +131,7 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
     Status status;
     if (closed_) return {AGX_ECLOSED, "the client is closed"};
     if (connection_ == nullptr) {
-      Result<std::unique_ptr<Connection>> opened = Connection::Open(config_);
+      Result<std::unique_ptr<Connection>> opened = dialer_.Dial();
       status = opened.status();
       if (opened.ok()) {
         SetConnection(std::move(*opened));

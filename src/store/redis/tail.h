@@ -22,7 +22,7 @@ class RedisTail final : public Tail {
       std::function<Status(std::string_view key, EntryId after, bool* gap, bool* exists)>;
 
   // `released` is called when the tail is destroyed. wake_fd is an eventfd, owned from here on.
-  RedisTail(const Config& config, const Log& log, GapCheck gap_check, int wake_fd,
+  RedisTail(Dialer& dialer, const Log& log, GapCheck gap_check, int wake_fd,
             std::function<void(RedisTail*)> released);
   ~RedisTail() override;
 
@@ -43,6 +43,7 @@ class RedisTail final : public Tail {
   Status AwaitReplies(TimePoint deadline, Outcome* outcome);
   Status Answer(ReadRequest* answer);
 
+  Dialer& dialer_;
   const Config& config_;
   const Log& log_;
   const GapCheck gap_check_;
