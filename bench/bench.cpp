@@ -24,6 +24,15 @@ void SleepMicros(int64_t micros) {
   nanosleep(&time, nullptr);
 }
 
+std::string Grouped(uint64_t number) {
+  std::string digits = std::to_string(number);
+  for (size_t left = digits.size(); left > 3;) {
+    left -= 3;
+    digits.insert(digits.begin() + static_cast<std::ptrdiff_t>(left), ',');
+  }
+  return digits;
+}
+
 double Median(std::vector<double> values) {
   if (values.empty()) return std::nan("");
   auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);

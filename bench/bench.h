@@ -51,6 +51,8 @@ inline double Now() {
 }
 
 void SleepMicros(int64_t micros);
+// 1234567 as 1,234,567.
+std::string Grouped(uint64_t number);
 double Median(std::vector<double> values);
 
 // One number to be reached, and what each round gave.

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <fstream>
 #include <thread>
@@ -24,16 +25,9 @@ __attribute__((format(printf, 1, 2))) std::string Print(const char* format, ...)
 
 // 1234567.8 as 1,234,568; small numbers with their fraction.
 std::string Number(double value) {
-  if (std::isnan(value)) return "–";
+  if (!std::isfinite(value)) return "–";
   if (std::abs(value) < 100 && value != std::floor(value)) return Print("%.1f", value);
-  std::string digits = Print("%.0f", value);
-  std::string number;
-  for (size_t i = 0; i < digits.size(); ++i) {
-    bool group = i > 0 && digits[i - 1] != '-' && (digits.size() - i) % 3 == 0;
-    if (group) number += ',';
-    number += digits[i];
-  }
-  return number;
+  return (value < 0 ? "-" : "") + Grouped(static_cast<uint64_t>(std::llround(std::abs(value))));
 }
 
 std::string WithUnit(double value, const std::string& unit) {
@@ -108,7 +102,9 @@ Scene Look(const Options& options) {
   scene.date = date;
   utsname system{};
   uname(&system);
-  scene.system = Print("%s %s %s", system.sysname, system.release, system.machine);
+  std::string release = system.release;
+  scene.system = Print("%s %s %s", system.sysname, release.substr(0, release.find('-')).c_str(),
+                       system.machine);
   scene.machine =
       CpuModel() + ", " + std::to_string(std::thread::hardware_concurrency()) + " cores";
   std::string valkey = plain.Info("server", "valkey_version");
@@ -117,11 +113,18 @@ Scene Look(const Options& options) {
   scene.hiredis = Print("hiredis %d.%d.%d", HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
   scene.library = std::string("libagx ") + agx_version_string();
   scene.network = options.address.path.empty() ? "TCP over the loopback" : "a unix socket";
+  if (getloadavg(&scene.load, 1) != 1) scene.load = std::nan("");
   scene.rounds = options.rounds;
   return scene;
 }
 
 void PrintMeasure(const Measure& m) {
+  double value = Median(m.Compared());
+  if (!std::isfinite(value) || value == 0) {  // one side alone
+    std::printf("%-24s agx %s, plain %s %s\n", m.id.c_str(), Number(Median(m.agx)).c_str(),
+                Number(Median(m.plain)).c_str(), m.unit.c_str());
+    return;
+  }
   std::string compared = Compared(m, Median(m.Compared()));
   if (m.against.empty()) {
     std::printf("%-24s %s", m.id.c_str(), WithUnit(Median(m.agx), m.unit).c_str());
@@ -140,7 +143,8 @@ void PrintMeasure(const Measure& m) {
 std::string Markdown(const Scene& scene, const std::vector<Measure>& measures) {
   std::string text = "Measured on " + scene.date + ": " + scene.library + ", " + scene.hiredis +
                      ", " + scene.server + " by " + scene.network + ", " + scene.machine + ", " +
-                     scene.system + ". Medians of " + std::to_string(scene.rounds) + " rounds.\n\n";
+                     scene.system + ". Medians of " + std::to_string(scene.rounds) +
+                     " rounds. Load average just before: " + Number(scene.load) + ".\n\n";
   text +=
       "| work | against | libagx | opponent | ratio | lowest to highest | to reach | reached |\n"
       "| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |\n";
@@ -152,7 +156,19 @@ std::string Markdown(const Scene& scene, const std::vector<Measure>& measures) {
             (ratio ? Compared(m, Median(m.Compared())) : "–") + " | " + Range(m) + " | " +
             Target(m) + " | " + Verdict(m) + " |\n";
   }
-  return text;
+  size_t targets = 0;
+  std::string missed;
+  for (const Measure& m : measures) {
+    if (m.target == 0) continue;
+    ++targets;
+    if (m.Reached() < 1)
+      missed += "- " + m.work + (m.against.empty() ? "" : ", against " + m.against) + "\n";
+  }
+  auto misses = static_cast<size_t>(std::count(missed.begin(), missed.end(), '\n'));
+  text += "\nReached: " + std::to_string(targets - misses) + " of " + std::to_string(targets) +
+          " targets.";
+  if (misses > 0) text += " Not reached:\n\n" + missed.substr(0, missed.size() - 1);
+  return text + "\n";
 }
 
 std::string Svg(const Scene& scene, const std::vector<Measure>& measures) {
@@ -230,7 +246,8 @@ std::string Json(const Scene& scene, const std::vector<Measure>& measures) {
       "{\"date\": " + Quoted(scene.date) + ",\n \"machine\": " + Quoted(scene.machine) +
       ",\n \"system\": " + Quoted(scene.system) + ",\n \"server\": " + Quoted(scene.server) +
       ",\n \"hiredis\": " + Quoted(scene.hiredis) + ",\n \"library\": " + Quoted(scene.library) +
-      ",\n \"network\": " + Quoted(scene.network) + ",\n \"measures\": [\n";
+      ",\n \"network\": " + Quoted(scene.network) + Print(",\n \"load\": %.2f", scene.load) +
+      ",\n \"measures\": [\n";
   for (const Measure& m : measures) {
     json += "  {\"id\": " + Quoted(m.id) + ", \"work\": " + Quoted(m.work) +
             ", \"against\": " + Quoted(m.against) + ", \"unit\": " + Quoted(m.unit) +

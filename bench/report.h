@@ -17,6 +17,7 @@ struct Scene {
   std::string hiredis;
   std::string library;
   std::string network;
+  double load = 0;  // how much else the machine did, just before
   int rounds = 0;
 };
 Scene Look(const Options& options);

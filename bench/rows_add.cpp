@@ -147,7 +147,10 @@ std::vector<Measure> AddBatches(const Options& options) {
   ClientPtr client = OpenClient(options.address);
   SessionPtr session = OpenSession(client, "batches");
   Plain plain(options.address);
-  std::vector<agx_new_event> events(kBatch, {kType, kOrigin, kBody});
+  // Each with a body of its own, as real ones have.
+  std::vector<std::string> bodies(kBatch, kBody);
+  std::vector<agx_new_event> events;
+  for (const std::string& body : bodies) events.push_back({kType, kOrigin, body.c_str()});
 
   auto agx = [&] {
     plain.Command("FLUSHALL SYNC");

@@ -96,7 +96,7 @@ std::vector<Measure> Replay(const Options& options) {
   plain.Fill(count, [key = KeyOf("replay")](size_t) { return key; });
 
   Measure measure{"replay",
-                  "agx_listen_next, replay of " + std::to_string(count) + " events",
+                  "agx_listen_next, replay of " + Grouped(count) + " events",
                   "hiredis XREAD COUNT 500",
                   "events/s",
                   Measure::Goal::kAtLeast,

@@ -181,16 +181,16 @@ std::vector<Measure> Mux(const Options& options, size_t listeners, const std::st
   Child single(Arguments(options, "--consumer", 1, "single"));
   single.Hear();
 
-  std::string work = std::to_string(listeners) + " listeners on as many sessions, one mux: ";
+  std::string work = Grouped(listeners) + " listeners, one mux: ";
   auto value = [&](const char* id, const char* what, const char* unit, double target, double v) {
     return Measure{name + id, work + what, "", unit, Measure::Goal::kAtMost, target, {v}, {}};
   };
   std::vector<Measure> measures = {
       value("-connections", "connections", "", 4, static_cast<double>(connections)),
-      value("-memory", "resident memory for each idle listener", "bytes", 2048,
-            told.listener_resident),
-      value("-memory-malloc", "of it allocated", "bytes", 0, told.listener_allocated),
-      value("-memory-session", "and for each session handle", "bytes", 0, told.session_resident)};
+      value("-memory", "memory of each idle listener", "bytes", 2048, told.listener_resident),
+      value("-memory-malloc", "of that, from malloc", "bytes", 0, told.listener_allocated),
+      value("-memory-session", "memory of each session handle, which may be closed", "bytes", 0,
+            told.session_resident)};
 
   auto rate = [&](const std::string& command, size_t count) {
     auto ask = [&](Child* child) {
@@ -200,7 +200,7 @@ std::vector<Measure> Mux(const Options& options, size_t listeners, const std::st
     constexpr int kTurns = 2;
     Measure measure{name + "-" + command,
                     "",
-                    "one listener with the same producers",
+                    "one listener on one session, with the same producers",
                     "events/s",
                     Measure::Goal::kAtLeast,
                     0.5,
@@ -215,9 +215,9 @@ std::vector<Measure> Mux(const Options& options, size_t listeners, const std::st
     return measure;
   };
   Measure adds = rate("adds", static_cast<size_t>(Scaled(options, 20000)));
-  adds.work = work + "events from two threads of agx_add, to all in turn";
+  adds.work = work + "events of two threads of agx_add";
   Measure fed = rate("fed", static_cast<size_t>(Scaled(options, 100000)));
-  fed.work = work + "events from pipelined XADDs of another process, to all in turn";
+  fed.work = work + "events of another process's pipelined XADDs";
   measures.push_back(adds);
   measures.push_back(fed);
   return measures;
