@@ -134,6 +134,9 @@ TEST_P(CapiQuery, PrefixesAreTakenLiterally) {
   EXPECT_THAT(All(client_), ElementsAre(Found(1, 2, "s")));
   EXPECT_THAT(All(star), ElementsAre(Found(1, 2, "s")));
   EXPECT_THAT(All(bracket), IsEmpty());
+  SessionPtr in_bracket = Started(bracket);
+  EXPECT_THAT(All(bracket), ElementsAre(Found(1, 2, "s")));
+  EXPECT_THAT(All(client_), SizeIs(1));
   SessionPtr in_colon = OpenSession(colon, "t", 2, 3);
   ASSERT_EQ(agx_start(in_colon.get(), nullptr), AGX_OK);
   EXPECT_THAT(All(colon), Contains(Found(2, 3, "t")));

@@ -842,7 +842,7 @@ TEST(CapiSessionProcess, AProducerThatIsKilledIsDeadWithinItsLease) {
   ClientPtr client = OpenClient(server.url());
   SessionPtr session = OpenSession(client);
   ListenerPtr listener = Listen(session);
-  Background<std::vector<std::string>> follow([&] { return Follow(listener, -1); });
+  Background<std::vector<std::string>> follow([&] { return Follow(listener); });
   std::string url = server.url();
   ASSERT_EQ(write(to_child[1], url.data(), url.size()), static_cast<ssize_t>(url.size()));
   char ready = 0;
