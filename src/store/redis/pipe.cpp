@@ -268,7 +268,7 @@ void Pipe::Write(Lock& lock, Wire* wire, const Commands* alone) noexcept {
     Break(wire);
     if (wire->driving.exchange(true)) continue;  // the driver will find out
     lock.unlock();
-    Fail(wire, code, std::move(status));
+    Fail(wire, code, status);
     HandOver(wire);
     lock.lock();
   }
@@ -310,7 +310,7 @@ void Pipe::Drive(Wire* wire, const Call& own) noexcept {
     if (code == AGX_OK) {
       Deliver(wire);
     } else {
-      Fail(wire, code, std::move(failure));
+      Fail(wire, code, failure);
     }
   }
 }
@@ -356,7 +356,7 @@ void Pipe::Deliver(Wire* wire) noexcept {
       return {AGX_EPROTOCOL, Cat(Describe(config_), " sent more than was asked for")};
     });
   }
-  if (code != AGX_OK) Fail(wire, code, std::move(failure));
+  if (code != AGX_OK) Fail(wire, code, failure);
 }
 
 // Gives up the driver's role, and wakes one of those that wait for the oldest reply to take it.
@@ -382,7 +382,7 @@ void Pipe::Break(Wire* wire) noexcept {
 }
 
 // Ends every call on the wire; called by its driver.
-void Pipe::Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> status) noexcept {
+void Pipe::Fail(Wire* wire, agx_status code, const std::shared_ptr<const Status>& status) noexcept {
   Calls calls;
   uint64_t taken = 0;
   {

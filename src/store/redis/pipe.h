@@ -88,7 +88,7 @@ class Pipe {
   void TakeSent(Wire* wire) noexcept;
   void HandOver(Wire* wire) noexcept;
   void Break(Wire* wire) noexcept;
-  void Fail(Wire* wire, agx_status code, std::shared_ptr<const Status> status) noexcept;
+  void Fail(Wire* wire, agx_status code, const std::shared_ptr<const Status>& status) noexcept;
   Status Closed() const;
 
   Dialer& dialer_;
