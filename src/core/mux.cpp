@@ -84,7 +84,8 @@ bool Mux::TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* 
     bool taken = (*listener)->Take(status, entry, &more, &due);
     bool final = taken && (status->code() == AGX_ENDED || status->code() == AGX_LIMIT);
     if (final) {
-      pump_->Finished(listener->get());
+      // A thread that was reading it meanwhile may have found it ready once more.
+      if (!pump_->Finished(listener->get())) continue;
     } else if (more) {
       pump_->StillReady(listener->get());
     } else {

@@ -182,12 +182,14 @@ void Pump::ReadAgain(Listener* listener, TimePoint due) noexcept {
   if (sooner) RingBells();
 }
 
-void Pump::Finished(Listener* listener) noexcept {
+bool Pump::Finished(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
-  if (!listener->link.attached || listener->link.finished) return;
+  if (!listener->link.attached || listener->link.finished) return false;
   listener->link.finished = true;
   ++finished_;
   UpdateDescriptor();
+  if (finished_ == timers_.size()) RingBells();  // threads that wait for more wait in vain
+  return true;
 }
 
 Status Pump::TakeFailure() {

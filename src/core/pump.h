@@ -63,7 +63,8 @@ class Pump {
   // It is to be read again then.
   void ReadAgain(Listener* listener, TimePoint due) noexcept;
   // It has told its last: nothing further comes from it.
-  void Finished(Listener* listener) noexcept;
+  // False if that is known already.
+  bool Finished(Listener* listener) noexcept;
   Status TakeFailure();
   // No listener in it can bring anything any more.
   bool exhausted() const;
