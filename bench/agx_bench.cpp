@@ -169,7 +169,7 @@ void EndOnSignals() {
   std::thread([signals] {
     int signal = 0;
     sigwait(&signals, &signal);
-    std::quick_exit(128 + signal);
+    End(128 + signal);
   }).detach();
 }
 

@@ -7,12 +7,19 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 
 namespace bench {
 
+void End(int status) {
+  static std::mutex ending;
+  ending.lock();
+  std::quick_exit(status);
+}
+
 void Fail(const std::string& why) {
   std::fprintf(stderr, "agx-bench: %s\n", why.c_str());
-  std::quick_exit(1);
+  End(1);
 }
 
 std::string Address::Url() const {

@@ -24,7 +24,9 @@ static_assert(kBodySize >= 112 && kBodySize <= 128);
 
 inline constexpr char kPrefix[] = "bench";
 
-// Says why, stops the server and ends the program; from any thread.
+// Stops the server and ends the program; from any thread, the first decides.
+[[noreturn]] void End(int status);
+// Says why, and ends the program.
 [[noreturn]] void Fail(const std::string& why);
 
 // Where the server is.
