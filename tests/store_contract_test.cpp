@@ -55,7 +55,7 @@ class RedisBackend final : public StoreBackend {
   std::shared_ptr<Store> Open() override {
     Config config;
     config.port = server_.port();
-    auto store = OpenRedisStore(config, {});
+    auto store = OpenRedisStore(config, [](agx_log_level, const std::string&) {});
     if (!store.ok()) throw std::runtime_error(store.status().message());
     return *store;
   }
