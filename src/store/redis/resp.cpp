@@ -14,12 +14,27 @@ char part_object;
 
 Sink* SinkOf(const redisReadTask* task) { return static_cast<Sink*>(task->privdata); }
 
+// Whether it is of the protocol's second version, which is all that was asked for.
+bool IsResp2(const redisReadTask* task) {
+  switch (task->type) {
+    case REDIS_REPLY_STRING:
+    case REDIS_REPLY_ARRAY:
+    case REDIS_REPLY_INTEGER:
+    case REDIS_REPLY_NIL:
+    case REDIS_REPLY_STATUS:
+    case REDIS_REPLY_ERROR:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // Runs a sink's function; a part that it refuses, or has no memory for, stops the parser. hiredis
 // is C: nothing may be thrown through it.
 template <class Function>
 void* Guarded(const redisReadTask* task, Function function) noexcept {
   try {
-    return function() ? &part_object : nullptr;
+    return IsResp2(task) && function() ? &part_object : nullptr;
   } catch (const std::bad_alloc&) {
     SinkOf(task)->set_out_of_memory();
     return nullptr;
@@ -55,6 +70,14 @@ void* OnNil(const redisReadTask* task) {
   return Guarded(task, [&] { return SinkOf(task)->Nil(*task); });
 }
 
+#if HIREDIS_MAJOR >= 1
+// Without these the reader would take such a part for one that nobody wants to see.
+void* OnDouble(const redisReadTask* /*task*/, double /*value*/, char* /*text*/, size_t /*size*/) {
+  return nullptr;
+}
+void* OnBool(const redisReadTask* /*task*/, int /*value*/) { return nullptr; }
+#endif
+
 void OnFree(void* /*object*/) {}
 
 redisReplyObjectFunctions* Functions() {
@@ -64,6 +87,10 @@ redisReplyObjectFunctions* Functions() {
     table.createArray = OnArray;
     table.createInteger = OnInteger;
     table.createNil = OnNil;
+#if HIREDIS_MAJOR >= 1
+    table.createDouble = OnDouble;
+    table.createBool = OnBool;
+#endif
     table.freeObject = OnFree;
     return table;
   }();
