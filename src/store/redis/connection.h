@@ -80,6 +80,8 @@ class Connection {
   // Sends the commands and waits for their replies; for a connection that nobody else uses.
   Status Execute(const Commands& commands, Sink* sink);
 
+  // For polling.
+  int fd() const { return fd_; }
   // The other side has closed it, as far as can be told without waiting.
   bool Stale();
   // Makes a Send or Receive that is under way, and all later ones, fail; from any thread.
