@@ -88,7 +88,7 @@ class ReadSink final : public Sink {
       error_.clear();
     }
     if (flag_) return;
-    builder_.Begin(requests_[at_].after);
+    builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
     requests_[at_].status = Status();
   }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
