@@ -272,8 +272,9 @@ AGX_API agx_status agx_start(agx_session* session, const agx_start_options* opti
  *
  * May be called without agx_start, for a session that another program started; to its producer that
  * looks like a cancel. If this handle started it and another has taken it over since:
- * AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE. Blocks: one
- * command. Outcomes: AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
+ * AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE; after
+ * AGX_EUNCERTAIN that may be because the call had been carried out. Blocks: one command. Outcomes:
+ * AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
 
 /** Adds one event and waits until the store has it. AGX_OK: it is stored.

@@ -91,7 +91,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   std::mutex flag_mutex_;  // one start, stop or taking back of a lease that ran out at a time
 
   mutable std::mutex run_mutex_;  // held to change the state
-  RunPtr run_;  // null until the first start
+  RunPtr run_;                    // null until the first start
 
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};

@@ -237,7 +237,8 @@ class RedisStore final : public Store {
   // Runs them, again while the server is loading, within the limits of a reconnect. `what` names
   // them in errors.
   template <class S>
-  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink);
+  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
+             bool* repeated = nullptr);
   Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
                    EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
@@ -256,11 +257,13 @@ class RedisStore final : public Store {
 
 template <class S>
 Status RedisStore::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
-                       S* sink) {
+                       S* sink, bool* repeated) {
   if (commands.count() == 0) return {};
   std::optional<Backoff> backoff;
   for (;;) {
-    if (Status status = pipe.Execute(commands, effect, sink); !status.ok()) return status;
+    if (Status status = pipe.Execute(commands, effect, sink, repeated); !status.ok()) {
+      return status;
+    }
     if (sink->error().empty()) return {};
     Status status = ServerError(sink->error(), what);
     if (status.code() != AGX_ELOADING) return status;
@@ -405,13 +408,15 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   // A second run finds the `end` of the first. Without a token it might end what another has begun
   // meanwhile.
   Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatableWrite;
-  Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
+  bool repeated = false;
+  Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink, &repeated);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
   if (text == "taken over") {
     *outcome = StopOutcome::kTakenOver;
   } else if (text == "absent") {
-    *outcome = StopOutcome::kAbsent;
+    // Without a grace the first run leaves nothing that a second could find.
+    *outcome = repeated ? StopOutcome::kStopped : StopOutcome::kAbsent;
   } else if (text == "stopped") {
     *outcome = StopOutcome::kStopped;
   } else {
