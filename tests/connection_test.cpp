@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -73,7 +74,6 @@ using test::Stopwatch;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-using ::testing::Not;
 
 // A port that drops whoever knocks: its queue is full, and nobody takes from it.
 class Unanswering {
@@ -91,7 +91,7 @@ class Unanswering {
     for (bool full = false; !full;) {
       const Fd& knock =
           knocks_.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-      connect(knock.get(), generic, size);
+      (void)connect(knock.get(), generic, size);
       pollfd waiting{knock.get(), POLLOUT, 0};
       full = poll(&waiting, 1, 200) == 0;
     }
@@ -145,13 +145,18 @@ TEST(Dial, WhoeverConnectsAndSaysNothingToo) {
 }
 
 TEST(Dial, ATrickleOfRepliesDoesNotProlongIt) {
-  test::FakeServer server([](int, const std::vector<std::string>& command) -> test::FakeReply {
-    return command[0] == "INFO" ? "$100000\r\n" : "+OK\r\n";
+  std::atomic<bool> asked{false};
+  test::FakeServer server([&](int, const std::vector<std::string>& command) -> test::FakeReply {
+    if (command[0] != "INFO") return "+OK\r\n";
+    asked = true;
+    return "";
   });
   Config config = ConfigOf(server.url() + "?connect_timeout=500&command_timeout=60000");
   Dialer dialer(config);
   Stopwatch watch;
   Background<agx_status> dial([&] { return dialer.Dial().status().code(); });
+  ASSERT_TRUE(test::WaitUntil([&] { return asked.load(); }));
+  server.Push(-1, "$1000000\r\n");
   EXPECT_TRUE(test::WaitUntil([&] {
     server.Push(-1, "x");
     return dial.done();

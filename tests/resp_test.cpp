@@ -1,7 +1,6 @@
 // Replies taken apart: what of them may be kept, whatever a server sends.
 #include "store/redis/resp.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -9,8 +8,6 @@
 
 namespace agx::redis {
 namespace {
-
-using ::testing::HasSubstr;
 
 bool Fed(Parser* parser, std::string_view bytes) {
   // As much at once as a connection reads.
