@@ -183,7 +183,9 @@ Status Connection::StartTls() {
     short events = 0;
     if (Status status = (*begun)->ShakeHands(&events); !status.ok()) return status;
     if (events == 0) break;
-    if (Poll(events, open_by_, -1) == 0) return Silent();
+    if (Poll(events, open_by_, -1) != 0) continue;
+    return {AGX_ETIMEOUT, Cat("TLS with ", Describe(config_), ": no answer within ",
+                              config_.connect_timeout_ms, " ms; does it speak TLS?")};
   }
   tls_ = std::move(*begun);
 #endif
