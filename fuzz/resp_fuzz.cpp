@@ -34,7 +34,7 @@ class EntriesSink final : public Sink {
 
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
-    builder_.Begin({1, 1});
+    builder_.Begin({1, 1}, 1000);
   }
   void EndReply() override {
     seen += builder_.skipped() ? "skipped\n" : "\n";

@@ -156,7 +156,10 @@ typedef struct agx_options {
   const char* user; /**< `user`: used if the URL names none */
   /** used if the URL has none; not a URL parameter, so that it can stay out of it */
   const char* password;
-  int64_t connect_timeout_ms; /**< `connect_timeout`: default 5000 */
+  /** `connect_timeout`: for each attempt to connect, all of it: every address of the host, TLS,
+   * logging in; default 5000. The system's look-up of the host's name comes before, and has limits
+   * of its own */
+  int64_t connect_timeout_ms;
   /** `command_timeout`: silence after which a command's connection counts as lost; default 10000 */
   int64_t command_timeout_ms;
   /** `reconnect_timeout`: how long one call goes on trying to reconnect, with back-off and jitter;
@@ -200,9 +203,10 @@ typedef struct agx_options {
  * User, password, path and parameter values may be percent-encoded. NULL is $AGX_URL, or if that is
  * not set "redis://127.0.0.1:6379".
  *
- * Blocks for the connect timeout at most, for each address of the host. Any number of sessions,
- * listeners and threads should share one client: it keeps few connections however many they are.
- * Free with agx_close. Errors: AGX_EINVAL (the message says which part of the URL),
+ * Blocks for the connect timeout at most, besides the look-up of the host's name: AGX_ECONNECT if
+ * the store cannot be reached, AGX_ETIMEOUT if it is reached and does not answer. Any number of
+ * sessions, listeners and threads should share one client: it keeps few connections however many
+ * they are. Free with agx_close. Errors: AGX_EINVAL (the message says which part of the URL),
  * AGX_EUNSUPPORTED (TLS is not in this build; the server is older than Redis 6.2), store errors. */
 AGX_API agx_status agx_open(const char* url, const agx_options* options, agx_client** client);
 
@@ -268,8 +272,9 @@ AGX_API agx_status agx_start(agx_session* session, const agx_start_options* opti
  *
  * May be called without agx_start, for a session that another program started; to its producer that
  * looks like a cancel. If this handle started it and another has taken it over since:
- * AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE. Blocks: one
- * command. Outcomes: AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
+ * AGX_TAKEN_OVER, nothing is written. If there is no such session: AGX_NOT_LIVE; after
+ * AGX_EUNCERTAIN that may be because the call had been carried out. Blocks: one command. Outcomes:
+ * AGX_TAKEN_OVER, AGX_NOT_LIVE. Errors: AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
 
 /** Adds one event and waits until the store has it. AGX_OK: it is stored.

@@ -2,10 +2,8 @@
 // ctest-timeout: 120
 // Memory that runs out at every allocation of a session's life: each call says so, and the next try works.
 #include <agx.h>
-#include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <hiredis/hiredis.h>
 
 #include <atomic>
 #include <cerrno>
@@ -65,24 +63,6 @@ void* calloc(size_t count, size_t size) {
 }
 void* realloc(void* old, size_t size) { return Fails() ? nullptr : AGX_REAL(realloc)(old, size); }
 void free(void* memory) { AGX_REAL(free)(memory); }
-
-// hiredis 0.14 ends the program itself where it finds no memory for a connection: these two calls are left out.
-redisContext* redisConnectWithTimeout(const char* host, int port, timeval timeout) {
-  using Function = redisContext*(const char*, int, timeval);
-  static auto* real = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "redisConnectWithTimeout"));
-  bool was_armed = std::exchange(armed, false);
-  redisContext* context = real(host, port, timeout);
-  armed = was_armed;
-  return context;
-}
-redisContext* redisConnectUnixWithTimeout(const char* path, timeval timeout) {
-  using Function = redisContext*(const char*, timeval);
-  static auto* real = reinterpret_cast<Function*>(dlsym(RTLD_NEXT, "redisConnectUnixWithTimeout"));
-  bool was_armed = std::exchange(armed, false);
-  redisContext* context = real(path, timeout);
-  armed = was_armed;
-  return context;
-}
 }
 
 // AddressSanitizer's would not come by malloc.

@@ -3,8 +3,10 @@
 // Muxes through the C API.
 #include <poll.h>
 
+#include <cctype>
 #include <map>
 #include <set>
+#include <sstream>
 
 #include "support/capi_tools.h"
 
@@ -626,6 +628,54 @@ TEST_P(CapiMux, ADescriptorTellsWhatTimeBrings) {
     ASSERT_TRUE(Readable(fd, kPatienceMs));
     EXPECT_EQ(Next(mux, 0).status, AGX_ABSENT);
     EXPECT_FALSE(Readable(fd));
+  }
+}
+
+// --- On a server
+
+class CapiMuxRedis : public OnRedis {
+ protected:
+  // The connection whose reads the server tracks: it redirects to another.
+  std::string TrackedId() const {
+    std::istringstream list(Raw({"CLIENT", "LIST"}));
+    for (std::string line; std::getline(list, line);) {
+      size_t redirect = line.find(" redir=");
+      bool tracked = redirect != std::string::npos && std::isdigit(line[redirect + 7]) != 0;
+      if (tracked) return line.substr(3, line.find(' ') - 3);  // "id=…"
+    }
+    return {};
+  }
+};
+
+// Nobody reads on it and there is no live flag, so nothing else would tell of its end.
+TEST_F(CapiMuxRedis, TheEndOfTheTrackedConnectionAloneIsNoticedAtOnce) {
+  ClientPtr writer = Open();
+  SessionPtr in_mux = OpenSession(writer, "in mux");
+  SessionPtr with_fd = OpenSession(writer, "with fd");
+  Add(in_mux, "first");
+  Add(with_fd, "first");
+  MuxPtr mux = OpenMux(client_);
+  ListenerPtr listener = Listen(OpenSession(client_, "in mux"));
+  ASSERT_EQ(AddTo(mux, listener), AGX_OK);
+  EXPECT_EQ(Next(mux).text(), "first");
+  ListenerPtr by_fd = Listen(OpenSession(client_, "with fd"));
+  int fd = -1;
+  ASSERT_EQ(agx_listener_fd(by_fd.get(), &fd), AGX_OK);
+  EXPECT_EQ(Next(by_fd).text(), "first");
+  EXPECT_EQ(Next(by_fd, 0).text(), "AGX_TIMEOUT");
+  for (int round = 0; round < 3; ++round) {
+    Background<MuxTold> waiting([&] { return Next(mux); });
+    waiting.AwaitBlocked();
+    std::string tracked = TrackedId();
+    ASSERT_EQ(Raw({"CLIENT", "KILL", "ID", tracked}), "1");
+    Add(in_mux, "next");
+    Add(with_fd, "next");
+    Stopwatch watch;
+    EXPECT_EQ(waiting.Get().text(), "next");
+    EXPECT_TRUE(Readable(fd, kPatienceMs));
+    EXPECT_LE(watch.ms(), kAtOnceMs);
+    EXPECT_EQ(Next(by_fd, 0).text(), "next");
+    EXPECT_EQ(Next(by_fd, 0).text(), "AGX_TIMEOUT");
   }
 }
 

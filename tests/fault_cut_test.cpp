@@ -369,6 +369,44 @@ TEST(Chunked, RepliesMayComeByteByByte) {
   cycle.Check(server);
 }
 
+// --- Stops
+
+class LostStop : public testing::Test {
+ protected:
+  // Detached, so that no other connection takes part.
+  Owned<agx_session> Started(const std::string& id) {
+    Owned<agx_session> session = OpenSession(client_.get(), id);
+    agx_start_options options = AGX_START_OPTIONS_INIT;
+    options.detached = 1;
+    Require(agx_start(session.get(), &options));
+    return session;
+  }
+
+  RedisServer server_;
+  FaultProxy proxy_{server_.port()};
+  Owned<agx_client> client_ = OpenClient(proxy_.url());
+};
+
+// The reply of the stop is lost with its connection, and the second try finds what the first has left.
+TEST_F(LostStop, IsRepeatedAndFindsItselfWhateverItsGrace) {
+  for (int64_t grace_ms : {0, 60000}) {
+    Owned<agx_session> session = Started(std::to_string(grace_ms));
+    proxy_.CutAfterReplyBytes(0);
+    agx_status status = agx_stop(session.get(), grace_ms);
+    EXPECT_EQ(status, AGX_OK) << grace_ms << ": " << Explain(status);
+    std::string key = KeyOf(std::to_string(grace_ms));
+    EXPECT_EQ(server_.Command({"EXISTS", key + ":live"}), "0");
+    EXPECT_EQ(server_.Command({"XLEN", key}), grace_ms == 0 ? "0" : "2");
+  }
+  EXPECT_EQ(proxy_.cuts(), 2);
+}
+
+TEST_F(LostStop, OfNothingIsSaidToBeOfNothing) {
+  Owned<agx_session> session = Started("s");
+  server_.Command({"DEL", KeyOf("s"), KeyOf("s") + ":live"});
+  EXPECT_EQ(agx_stop(session.get(), 0), AGX_NOT_LIVE);
+}
+
 // --- Silence
 
 class Silence : public testing::Test {

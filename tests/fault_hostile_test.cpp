@@ -115,7 +115,8 @@ class OddServer {
     if (command[2] != "-") first = std::stoul(command[2].substr(command[2].find('-') + 1));
     std::string reply;
     size_t count = 0;
-    for (size_t i = first; i <= entries_.size() && i > 0; ++i, ++count) {
+    size_t most = command.size() > 5 ? std::stoul(command[5]) : SIZE_MAX;
+    for (size_t i = first; i <= entries_.size() && i > 0 && count < most; ++i, ++count) {
       reply += Entry("1-" + std::to_string(i), entries_[i - 1]);
       if (command[3] == command[2]) break;  // a single entry
     }
@@ -468,6 +469,28 @@ TEST_F(Hostile, AReplyWithoutEndIsCutOff) {
   Owned<agx_query> owned(query);
   server_.Answer("SCAN", endless);
   EXPECT_EQ(agx_query_next(query, nullptr, nullptr, nullptr), AGX_EPROTOCOL) << agx_last_error();
+}
+
+// Before any of it has come, and without waiting for it.
+TEST_F(Hostile, ATextLongerThanAnyIsRefusedWhenItIsAnnounced) {
+  Owned<agx_client> client = OpenClient(server_.url(60000));
+  const std::string huge = "$1000000000\r\nabc";
+  for (const Case& test : Cases()) {
+    Owned<agx_session> session = OpenSession(client.get(), "s");
+    for (const std::string& reply : {huge, "*1\r\n*2\r\n" + Bulk("1-1") + "*2\r\n" + huge}) {
+      server_.Answer(test.command, reply);
+      auto began = SteadyClock::now();
+      agx_status status = AGX_TIMEOUT;
+      EXPECT_TRUE(WaitUntil([&] {  // of a follow the reply comes later
+        status = test.call(session.get());
+        return status != AGX_TIMEOUT;
+      })) << test.name;
+      // What wrote may have written.
+      EXPECT_TRUE(status == AGX_EPROTOCOL || status == AGX_EUNCERTAIN)
+          << test.name << ": " << Explain(status);
+      EXPECT_LT(SteadyClock::now() - began, milliseconds(10000)) << test.name;
+    }
+  }
 }
 
 }  // namespace

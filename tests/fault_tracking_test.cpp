@@ -261,8 +261,7 @@ class LostBell : public testing::TestWithParam<std::vector<std::string>> {
 
 TEST_P(LostBell, NothingIsLostWithIt) {
   Owned<agx_client> writer = OpenClient(server_.unix_url());
-  // A connection on which nobody waits is missed at the next look at the live flag, which the lease says.
-  Owned<agx_client> reader = OpenClient(server_.url() + "?lease=1000");
+  Owned<agx_client> reader = OpenClient(server_.url());
   Followers followers(reader.get(), 30, 0, 2);
   constexpr int kRounds = 12;
   for (int n = 0; n < kRounds; ++n) {

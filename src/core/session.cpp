@@ -92,28 +92,31 @@ Status Session::Start(const agx_start_options& options) {
     if (Status status = BeginKeeping(run); !status.ok()) return status;
   }
   StartMode mode = options.take_over != 0 ? StartMode::kTakeOver : StartMode::kIfNotLive;
-  StartOutcome outcome = StartOutcome::kBusy;
-  Status status = StartAs(run, mode, &outcome);
-  if (status.ok() && outcome == StartOutcome::kBusy) {
-    status = {AGX_EBUSY, Cat("the session ", key_,
-                             " is live already; wait for its end, cancel it, or take it over")};
-  }
-  if (!status.ok()) {
+  if (Status status = StartLive(run, mode); !status.ok()) {
     EndKeeping();
     // The next try must not find the session busy with this one.
     if (status.code() == AGX_EUNCERTAIN) uncertain_token_.swap(run->token);
     return status;
   }
   uncertain_token_.clear();
-  {
-    std::lock_guard run_lock(run_mutex_);
-    run_ = run;
-  }
-  SetState(State::kLive);
   if (run->detached) return {};
   client_->keeper().Renewed(this);
   // The look arms the watch; if it fails the keeper tries again.
   if (!CheckNow().ok()) client_->keeper().Poke(this);
+  return {};
+}
+
+Status Session::StartLive(const RunPtr& run, StartMode mode) {
+  std::lock_guard flag_lock(flag_mutex_);
+  StartOutcome outcome = StartOutcome::kBusy;
+  if (Status status = StartAs(run, mode, &outcome); !status.ok()) return status;
+  if (outcome == StartOutcome::kBusy) {
+    return {AGX_EBUSY, Cat("the session ", key_,
+                           " is live already; wait for its end, cancel it, or take it over")};
+  }
+  std::lock_guard run_lock(run_mutex_);
+  run_ = run;
+  SetState(State::kLive);
   return {};
 }
 
@@ -186,16 +189,22 @@ Status Session::Stop(int64_t grace_ms) {
   request.end = end.entry();
   request.grace_ms = grace_ms < 0 ? kDefaultGraceMs : std::min(grace_ms, kLongestWaitMs);
   StopOutcome outcome = StopOutcome::kAbsent;
+  // However it ends. What was seen meanwhile was not believed.
+  struct Stopping {
+    Session* session;
+    ~Stopping() {
+      session->stopping_ = false;
+      if (session->state() == State::kLive) session->Changed();
+    }
+  } stopping{this};
   stopping_ = true;
+  std::lock_guard flag_lock(flag_mutex_);
   Status status = client_->store().Stop(request, &outcome);
-  if (status.ok() && (ours || outcome == StopOutcome::kTakenOver)) {
+  if (!status.ok()) return status;
+  if (ours || outcome == StopOutcome::kTakenOver) {
     EndKeeping();
+    std::lock_guard run_lock(run_mutex_);
     SetState(outcome == StopOutcome::kTakenOver ? State::kTakenOver : State::kStopped);
-  }
-  stopping_ = false;
-  if (!status.ok()) {
-    Changed();  // what was seen meanwhile was not believed
-    return status;
   }
   if (outcome == StopOutcome::kTakenOver) return TakenOver();
   if (outcome == StopOutcome::kAbsent) {
@@ -299,8 +308,7 @@ void Session::Changed() noexcept {
 // Saves the look at the flag that Changed asks for.
 void Session::Taken(std::string_view token) noexcept {
   RunPtr run = this->run();
-  if (run == nullptr || run->token != token || state() != State::kLive) return;
-  SetState(State::kCanceled);
+  if (run != nullptr && run->token == token) Lose(run, State::kCanceled);
 }
 
 Lease Session::LeaseOf(const Run& run) const {
@@ -331,7 +339,7 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
   if (state() != State::kLive || run != this->run() || stopping_) return;
   switch (lease.state) {
     case LeaseState::kOther:
-      return SetState(State::kTakenOver);
+      return Lose(run, State::kTakenOver);
     case LeaseState::kAbsent:
       return LearnAbsent(run, leased_until);
     case LeaseState::kLost:
@@ -347,17 +355,27 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
 // is when the answer came, since the question may have waited for the store; and the lease of
 // before, since another thread may have taken it back meanwhile.
 void Session::LearnAbsent(const RunPtr& run, TimePoint leased_until) {
-  if (Clock::now() < leased_until) return SetState(State::kCanceled);
+  if (Clock::now() < leased_until) return Lose(run, State::kCanceled);
   TakeBack(run);
 }
 
 void Session::TakeBack(const RunPtr& run) {
+  // A stop or start that is under way has to be the last to write the flag, and nobody is to wait
+  // for it here. If it fails it has the flag looked at again.
+  std::unique_lock flag_lock(flag_mutex_, std::try_to_lock);
+  if (!flag_lock.owns_lock() || stopping_ || state() != State::kLive || run != this->run()) return;
   StartOutcome outcome = StartOutcome::kBusy;
   Status status = StartAs(run, StartMode::kResume, &outcome);
-  if (status.ok() && outcome == StartOutcome::kBusy) return SetState(State::kTakenOver);
+  if (status.ok() && outcome == StartOutcome::kBusy) return Lose(run, State::kTakenOver);
   // Looks again, because it failed or to arm the watch.
   changed_ = true;
   client_->keeper().Poke(this);
+}
+
+// The run is over, unless it was already: by now there may be another.
+void Session::Lose(const RunPtr& run, State to) noexcept {
+  std::lock_guard lock(run_mutex_);
+  if (run == run_ && state() == State::kLive) SetState(to);
 }
 
 void Session::SetState(State state) noexcept {

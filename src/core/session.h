@@ -65,6 +65,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   using RunPtr = std::shared_ptr<Run>;
 
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
+  Status StartLive(const RunPtr& run, StartMode mode);
   Status StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome);
   Status BeginKeeping(const RunPtr& run);
   void EndKeeping() noexcept;
@@ -73,6 +74,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until);
   void LearnAbsent(const RunPtr& run, TimePoint leased_until);
   void TakeBack(const RunPtr& run);
+  void Lose(const RunPtr& run, State to) noexcept;
   Status CheckNow() noexcept;
   void SetState(State state) noexcept;
   State state() const { return state_.load(std::memory_order_acquire); }
@@ -86,8 +88,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   bool watched_ = false;
   std::string uncertain_token_;  // of a start of which it is not known whether it was carried out
 
-  mutable std::mutex run_mutex_;
-  RunPtr run_;  // null until the first start
+  std::mutex flag_mutex_;  // one start, stop or taking back of a lease that ran out at a time
+
+  mutable std::mutex run_mutex_;  // held to change the state
+  RunPtr run_;                    // null until the first start
 
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};

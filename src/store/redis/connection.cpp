@@ -1,7 +1,8 @@
 #include "store/redis/connection.h"
 
 #include <fcntl.h>
-#include <hiredis/hiredis.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -11,9 +12,7 @@
 #include <cstring>
 #include <random>
 
-#if AGX_HAVE_TLS
 #include "store/redis/tls.h"
-#endif
 
 namespace agx::redis {
 namespace {
@@ -25,14 +24,6 @@ timeval ToTimeval(int64_t ms) {
   value.tv_sec = static_cast<time_t>(ms / 1000);
   value.tv_usec = static_cast<suseconds_t>(ms % 1000 * 1000);
   return value;
-}
-
-redisContext* Connect(const Config& config) {
-  timeval timeout = ToTimeval(config.connect_timeout_ms);
-  if (config.kind == StoreKind::kUnix) {
-    return redisConnectUnixWithTimeout(config.path.c_str(), timeout);
-  }
-  return redisConnectWithTimeout(config.host.c_str(), config.port, timeout);
 }
 
 // The number after "redis_version:" or "valkey_version:" in INFO; Valkey gives a Redis version that
@@ -48,17 +39,18 @@ bool FindVersion(std::string_view info, int* major, int* minor) {
 }  // namespace
 
 Result<std::unique_ptr<Connection>> Dialer::Dial() {
-  redisContext* context = Connect(config_);
-  if (context == nullptr) return Status(AGX_ENOMEM, "out of memory");
-  std::unique_ptr<Connection> connection;
-  try {
-    connection.reset(new Connection(this, context));
-  } catch (...) {
-    redisFree(context);
-    throw;
+#if !AGX_HAVE_TLS
+  if (config_.tls) {
+    return Status(
+        AGX_EUNSUPPORTED,
+        "rediss:// needs TLS, which this libagx was built without (its hiredis has none)");
   }
-  if (Status status = connection->Begin(); !status.ok()) return status;
-  return connection;
+#endif
+  std::unique_ptr<Connection> connection(new Connection(this));
+  Status status = connection->Open();
+  if (status.ok()) return connection;
+  if (closed()) return Status(AGX_ECLOSED, "the client is closed");
+  return status;
 }
 
 void Dialer::Close() noexcept {
@@ -84,51 +76,120 @@ void Dialer::Remove(Connection* connection) noexcept {
   if (connection->next_ != nullptr) connection->next_->previous_ = connection->previous_;
 }
 
-Connection::Connection(Dialer* dialer, redisContext* context)
+// Under the lock, so that Close comes before it, or finds a socket that can be shut down.
+int Dialer::Begin(Connection* connection, const Address& address) noexcept {
+  std::lock_guard lock(mutex_);
+  if (closed_) return ECANCELED;
+  if (connection->fd_ >= 0) close(connection->fd_);
+  connection->fd_ = socket(address.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (connection->fd_ < 0) return errno;
+  return connect(connection->fd_, address.generic(), address.size) == 0 ? 0 : errno;
+}
+
+bool Dialer::closed() {
+  std::lock_guard lock(mutex_);
+  return closed_;
+}
+
+Connection::Connection(Dialer* dialer)
     : dialer_(dialer),
       config_(dialer->config()),
-      context_(nullptr),
-      fd_(-1),
-      buffer_(new char[kReadSize]) {
-  context_ = context;
-}
+      open_by_(DeadlineAfter(config_.connect_timeout_ms)),
+      buffer_(new char[kReadSize]) {}
 
 Connection::~Connection() {
   if (added_) dialer_->Remove(this);
-  redisFree(context_);
+  tls_.reset();
+  if (fd_ >= 0) close(fd_);
 }
 
-Status Connection::Begin() {
-  if (context_->err == REDIS_ERR_OOM || !parser_.valid()) return {AGX_ENOMEM, "out of memory"};
-  if (context_->err != 0) {
-    return {AGX_ECONNECT, Cat("cannot connect to ", Describe(config_), ": ", context_->errstr,
-                              "; is the server running, and the address right?")};
-  }
-  fd_ = context_->fd;
-  fcntl(fd_, F_SETFD, FD_CLOEXEC);  // programs that the caller starts are not to have it
+Status Connection::Open() {
+  if (!parser_.valid()) return {AGX_ENOMEM, "out of memory"};
   added_ = dialer_->Add(this);
   if (!added_) return {AGX_ECLOSED, "the client is closed"};
-  redisSetTimeout(context_, ToTimeval(config_.command_timeout_ms));
-  if (config_.kind != StoreKind::kUnix) redisEnableKeepAlive(context_);
+  if (Status status = Connect(); !status.ok()) return status;
   if (config_.tls) {
     if (Status status = StartTls(); !status.ok()) return status;
   }
-  return Introduce();
+  if (Status status = Introduce(); !status.ok()) return status;
+  open_ = true;
+  return {};
+}
+
+// To the first of the addresses that takes it.
+Status Connection::Connect() {
+  Result<std::vector<Address>> addresses = Resolve(config_);
+  if (!addresses.ok()) return addresses.status();
+  std::string why;
+  size_t left = addresses->size();
+  for (const Address& address : *addresses) {
+    TimePoint until = open_by_;
+    // One that does not answer leaves time for those after it.
+    TimePoint now = Clock::now();
+    if (until != kNever && now < until) until = now + (until - now) / left;
+    --left;
+    int error = ConnectTo(address, until);
+    if (error == 0) {
+      SetSocketOptions(address.family());
+      return {};
+    }
+    why = Cat(why, why.empty() ? "" : ", ", address.text, address.text.empty() ? "" : ": ",
+              std::strerror(error));
+  }
+  return {AGX_ECONNECT, Cat("cannot connect to ", Describe(config_), ": ", why,
+                            "; is the server running, and the address right?")};
+}
+
+// 0 if it is connected, else the system's error.
+int Connection::ConnectTo(const Address& address, TimePoint until) {
+  for (;;) {
+    int error = dialer_->Begin(this, address);
+    if (error == EINPROGRESS) {
+      int ready = Poll(POLLOUT, until, -1);
+      if (ready == 0) return ETIMEDOUT;
+      if (ready < 0) return errno;
+      socklen_t size = sizeof(error);
+      getsockopt(fd_, SOL_SOCKET, SO_ERROR, &error, &size);
+      return error;
+    }
+    // A Unix socket whose queue is full says so at once, and tells nobody when it is not any more.
+    bool full = error == EAGAIN && address.family() == AF_UNIX;
+    if (!full || Clock::now() >= until) return error;
+    constexpr int kFullMs = 10;
+    poll(nullptr, 0, kFullMs);
+  }
+}
+
+void Connection::SetSocketOptions(int family) const {
+  // From here on its reads may wait in the system. TLS never lets them.
+  if (!config_.tls) fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) & ~O_NONBLOCK);
+  if (family == AF_UNIX) return;
+  auto set = [&](int level, int name, int value) {
+    setsockopt(fd_, level, name, &value, sizeof(value));
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  // A peer that is gone without a word is noticed after half a minute.
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, 15);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, 5);
+  set(IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 Status Connection::StartTls() {
 #if AGX_HAVE_TLS
-  if (Status status = BeginTls(config_, context_); !status.ok()) return status;
-  // From here on poll decides when to read and write, so that one thread can do either while
-  // another waits.
-  fcntl(fd_, F_SETFL, fcntl(fd_, F_GETFL) | O_NONBLOCK);
-  context_->flags &= ~REDIS_BLOCK;
-  tls_ = true;
-  return {};
-#else
-  return {AGX_EUNSUPPORTED,
-          "rediss:// needs TLS, which this libagx was built without (its hiredis has none)"};
+  Result<std::unique_ptr<Tls>> begun = Tls::Begin(config_, fd_);
+  if (!begun.ok()) return begun.status();
+  for (;;) {
+    short events = 0;
+    if (Status status = (*begun)->ShakeHands(&events); !status.ok()) return status;
+    if (events == 0) break;
+    if (Poll(events, open_by_, -1) != 0) continue;
+    return {AGX_ETIMEOUT, Cat("TLS with ", Describe(config_), ": no answer within ",
+                              config_.connect_timeout_ms, " ms; does it speak TLS?")};
+  }
+  tls_ = std::move(*begun);
 #endif
+  return {};
 }
 
 Status Connection::Introduce() {
@@ -173,9 +234,9 @@ Status Connection::Introduce() {
 
 long Connection::ReadSome(char* buffer, size_t size) {
 #if AGX_HAVE_TLS
-  if (tls_) {
+  if (tls_ != nullptr) {
     std::lock_guard lock(tls_mutex_);
-    return ReadTls(context_, buffer, size);
+    return tls_->Read(buffer, size);
   }
 #endif
   return Receivable(recv(fd_, buffer, size, MSG_DONTWAIT));
@@ -216,15 +277,15 @@ int Connection::Poll(short events, TimePoint deadline, int wake_fd) const {
 Status Connection::SendTls(std::string_view bytes, size_t* sent) {
   *sent = bytes.size();  // how much of it arrived is not known
 #if AGX_HAVE_TLS
-  TimePoint deadline = DeadlineAfter(config_.command_timeout_ms);
+  TimePoint deadline = GiveUpAt();
   bool done = false;
   bool queued = false;
   while (!done) {
     {
       std::lock_guard lock(tls_mutex_);
-      if (!queued && !QueueTls(context_, bytes)) return {AGX_ENOMEM, "out of memory"};
+      if (!queued && !tls_->Queue(bytes)) return {AGX_ENOMEM, "out of memory"};
       queued = true;
-      if (!FlushTls(context_, &done)) return Lost(context_->errstr);
+      if (!tls_->Flush(&done)) return Lost(tls_->error());
     }
     if (!done && Poll(POLLOUT, deadline, -1) != 1) return Lost("it takes no more data");
   }
@@ -233,7 +294,7 @@ Status Connection::SendTls(std::string_view bytes, size_t* sent) {
 }
 
 Status Connection::Send(std::string_view bytes, size_t* sent) {
-  if (tls_) return SendTls(bytes, sent);
+  if (tls_ != nullptr) return SendTls(bytes, sent);
   TimePoint deadline = kNever;
   *sent = 0;
   while (*sent < bytes.size()) {
@@ -244,7 +305,7 @@ Status Connection::Send(std::string_view bytes, size_t* sent) {
       deadline = kNever;
       continue;
     }
-    if (deadline == kNever) deadline = DeadlineAfter(config_.command_timeout_ms);
+    if (deadline == kNever) deadline = GiveUpAt();
     if (Poll(POLLOUT, deadline, -1) != 1) return Lost("it takes no more data");
   }
   return {};
@@ -262,12 +323,12 @@ void Connection::SetReceiveTimeout(Clock::duration timeout) {
 Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status* status) {
   char* buffer = buffer_.get();
   // TLS may hold decrypted bytes that poll does not see.
-  long n = tls_ ? ReadSome(buffer, kReadSize) : 0;
+  long n = tls_ != nullptr ? ReadSome(buffer, kReadSize) : 0;
   // A read that waits by itself saves a poll. Its timeout counts in the kernel's ticks, too coarse
   // for the end of a wait.
   constexpr Millis kTick{20};
   TimePoint now = Clock::now();
-  if (!tls_ && wake_fd < 0 && deadline != kNever && deadline - now > kTick) {
+  if (tls_ == nullptr && wake_fd < 0 && deadline != kNever && deadline - now > kTick) {
     SetReceiveTimeout(deadline - now);
     n = Receivable(recv(fd_, buffer, kReadSize, 0));
   }
@@ -293,7 +354,8 @@ Connection::Received Connection::ReceiveNow(Status* status) {
 // Feeds what was read to the parser.
 Connection::Received Connection::Take(long received, Status* status) {
   if (received < 0) {
-    *status = Lost(tls_ || errno == ECONNRESET ? "the server closed it" : std::strerror(errno));
+    *status = Lost(tls_ != nullptr || errno == ECONNRESET ? "the server closed it"
+                                                          : std::strerror(errno));
     return Received::kBroken;
   }
   if (!parser_.Feed(buffer_.get(), static_cast<size_t>(received))) {
@@ -307,6 +369,17 @@ Status Connection::Lost(std::string_view why) const {
   return {AGX_ECONNECT, Cat("the connection to ", Describe(config_), " was lost: ", why)};
 }
 
+TimePoint Connection::GiveUpAt() const {
+  TimePoint silent = DeadlineAfter(config_.command_timeout_ms);
+  return open_ ? silent : std::min(silent, open_by_);
+}
+
+Status Connection::Silent() const {
+  bool late = !open_ && Clock::now() >= open_by_;
+  int64_t ms = late ? config_.connect_timeout_ms : config_.command_timeout_ms;
+  return {AGX_ETIMEOUT, Cat(Describe(config_), " did not answer within ", ms, " ms")};
+}
+
 Status Connection::Broken(const Sink& sink) const {
   if (sink.out_of_memory()) return {AGX_ENOMEM, "out of memory"};
   return {AGX_EPROTOCOL,
@@ -318,7 +391,7 @@ Status Connection::Broken(const Sink& sink) const {
 Status Connection::Execute(const Commands& commands, Sink* sink) {
   size_t sent = 0;
   if (Status status = Send(commands.bytes(), &sent); !status.ok()) return status;
-  TimePoint deadline = DeadlineAfter(config_.command_timeout_ms);
+  TimePoint deadline = GiveUpAt();
   for (size_t i = 0; i < commands.count(); ++i) {
     sink->BeginReply(i);
     for (;;) {
@@ -328,10 +401,7 @@ Status Connection::Execute(const Commands& commands, Sink* sink) {
       Status status;
       Received received = Receive(deadline, -1, &status);
       if (received == Received::kBroken) return status;
-      if (received == Received::kTimeout) {
-        return {AGX_ETIMEOUT, Cat(Describe(config_), " did not answer within ",
-                                  config_.command_timeout_ms, " ms")};
-      }
+      if (received == Received::kTimeout) return Silent();
     }
     sink->EndReply();
   }
@@ -339,7 +409,7 @@ Status Connection::Execute(const Commands& commands, Sink* sink) {
 }
 
 bool Connection::Stale() {
-  if (tls_) return false;
+  if (tls_ != nullptr) return false;
   char byte = 0;
   ssize_t n = recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
   return n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);

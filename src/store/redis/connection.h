@@ -14,13 +14,13 @@
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/status.h"
+#include "store/redis/address.h"
 #include "store/redis/resp.h"
-
-struct redisContext;
 
 namespace agx::redis {
 
 class Connection;
+class Tls;
 
 // Makes a store's connections, and ends them all when the store is closed, those that are just
 // being made among them.
@@ -29,8 +29,8 @@ class Dialer {
   explicit Dialer(const Config& config) : config_(config) {}
 
   const Config& config() const { return config_; }
-  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version.
-  // Blocks for the connect timeout, and for the command timeout if the server does not answer.
+  // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version. All
+  // of it has to be done within the connect timeout.
   Result<std::unique_ptr<Connection>> Dial();
   // Shuts down all connections, now and later.
   void Close() noexcept;
@@ -40,6 +40,9 @@ class Dialer {
 
   bool Add(Connection* connection) noexcept;
   void Remove(Connection* connection) noexcept;
+  // Begins to connect the connection's socket, a new one, so that Close finds it. The system's error.
+  int Begin(Connection* connection, const Address& address) noexcept;
+  bool closed();
 
   const Config& config_;
   std::mutex mutex_;
@@ -77,6 +80,8 @@ class Connection {
   // Sends the commands and waits for their replies; for a connection that nobody else uses.
   Status Execute(const Commands& commands, Sink* sink);
 
+  // For polling.
+  int fd() const { return fd_; }
   // The other side has closed it, as far as can be told without waiting.
   bool Stale();
   // Makes a Send or Receive that is under way, and all later ones, fail; from any thread.
@@ -85,10 +90,12 @@ class Connection {
  private:
   friend class Dialer;
 
-  Connection(Dialer* dialer, redisContext* context);
+  explicit Connection(Dialer* dialer);
 
-  Status Begin();
-
+  Status Open();
+  Status Connect();
+  int ConnectTo(const Address& address, TimePoint until);
+  void SetSocketOptions(int family) const;
   Status StartTls();
   Status SendTls(std::string_view bytes, size_t* sent);
   Status Introduce();
@@ -102,15 +109,19 @@ class Connection {
   int Poll(short events, TimePoint deadline, int wake_fd) const;
   void SetReceiveTimeout(Clock::duration timeout);
   Status Lost(std::string_view why) const;
+  // When a server that takes nothing more, or does not answer what is sent now, is given up.
+  TimePoint GiveUpAt() const;
+  Status Silent() const;
 
   Dialer* const dialer_;
   const Config& config_;
   Connection* next_ = nullptr;  // the dialer's
   Connection* previous_ = nullptr;
   bool added_ = false;
-  redisContext* context_;
-  int fd_;
-  bool tls_ = false;
+  int fd_ = -1;  // until it is connected changed under the dialer's lock
+  TimePoint open_by_;
+  bool open_ = false;
+  std::unique_ptr<Tls> tls_;
   int64_t receive_timeout_ms_ = 0;
   std::mutex tls_mutex_;  // OpenSSL's objects take one thread at a time
   Parser parser_;

@@ -1,9 +1,12 @@
 #include "store/redis/doorbell.h"
 
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace agx::redis {
@@ -83,6 +86,7 @@ Doorbell::Doorbell(Dialer& dialer, const Log& log, std::function<void()> reset_r
 Doorbell::~Doorbell() {
   Close();
   if (thread_.joinable()) thread_.join();
+  if (wakes_fd_ >= 0) close(wakes_fd_);
   if (wake_fd_ >= 0) close(wake_fd_);
   if (guest_fd_ >= 0) close(guest_fd_);
 }
@@ -91,8 +95,7 @@ Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watch
   std::lock_guard lock(mutex_);
   if (closed_) return {AGX_ECLOSED, "the client is closed"};
   if (!thread_.joinable()) {
-    if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (wake_fd_ < 0) return {AGX_ESYSTEM, "no file descriptor is left"};
+    if (!MakeWakes()) return {AGX_ESYSTEM, "no file descriptor is left"};
     try {
       thread_ = std::thread([this] { Run(); });
     } catch (const std::system_error&) {
@@ -104,6 +107,15 @@ Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watch
   it->second.kind = kind;
   it->second.watchers.push_back(watcher);
   return {};
+}
+
+bool Doorbell::MakeWakes() {
+  if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (wakes_fd_ < 0) wakes_fd_ = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event wake{EPOLLIN, {}};
+  wake.data.fd = wake_fd_;
+  return wake_fd_ >= 0 && wakes_fd_ >= 0 &&
+         (epoll_ctl(wakes_fd_, EPOLL_CTL_ADD, wake_fd_, &wake) == 0 || errno == EEXIST);
 }
 
 void Doorbell::Unwatch(std::string_view key, Watcher* watcher) noexcept {
@@ -176,6 +188,12 @@ Status Doorbell::Track(Connection& reads) {
     if (sink.replies[0].is_error()) {
       // The bell's connection is gone and its thread is about to find out.
       return {AGX_ECONNECT, Cat("CLIENT TRACKING: ", sink.replies[0].text)};
+    }
+    // Told once, and forgotten when the connection closes its socket.
+    epoll_event end{EPOLLRDHUP | EPOLLONESHOT, {}};
+    end.data.fd = reads.fd();
+    if (epoll_ctl(wakes_fd_, EPOLL_CTL_ADD, reads.fd(), &end) != 0) {
+      log_(AGX_LOG_WARNING, Cat("its end will not be noticed at once: ", std::strerror(errno)));
     }
   }
   RingAll();
@@ -270,7 +288,7 @@ Status Doorbell::FollowTracking(const std::shared_ptr<Listening>& listening) {
   while (!closed_) {
     Status status;
     TimePoint deadline = DeadlineAfter(asked ? config_.command_timeout_ms : kPingMs);
-    switch (listening->connection->WaitReadable(deadline, wake_fd_)) {
+    switch (listening->connection->WaitReadable(deadline, wakes_fd_)) {
       case Connection::Received::kData:
         asked = false;
         if (listening->Dispatch(&status) == Connection::Received::kBroken) return status;
@@ -285,10 +303,19 @@ Status Doorbell::FollowTracking(const std::shared_ptr<Listening>& listening) {
       }
       case Connection::Received::kWoken:
       case Connection::Received::kBroken:
-        return {AGX_ECLOSED, {}};
+        // Whoever is rung reads again, on a new connection.
+        if (TrackedHasEnded()) RingAll();
+        break;
     }
   }
   return {AGX_ECLOSED, {}};
+}
+
+bool Doorbell::TrackedHasEnded() const {
+  epoll_event events[4];
+  int count = epoll_wait(wakes_fd_, events, 4, 0);
+  return std::any_of(events, events + std::max(count, 0),
+                     [&](const epoll_event& event) { return event.data.fd != wake_fd_; });
 }
 
 bool Doorbell::WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {

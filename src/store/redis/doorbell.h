@@ -34,7 +34,7 @@ class Doorbell {
   void Unwatch(std::string_view key, Watcher* watcher) noexcept;
 
   // Makes a new connection's reads ring this bell, and rings everything, since what was read before
-  // on another no longer does.
+  // on another no longer does. From then on the connection's end rings everything too.
   Status Track(Connection& reads);
 
   // Where Cancel tells "token live-key".
@@ -66,10 +66,12 @@ class Doorbell {
   using Map = std::unordered_map<std::string, Watched, Hash, std::equal_to<>>;
   enum class State { kStarting, kTracking, kDown, kRefused };
 
+  bool MakeWakes();
   void Run() noexcept;
   Status Serve();
   Status Subscribe(Connection& connection, int64_t* id, std::string* refusal);
   Status FollowTracking(const std::shared_ptr<Listening>& listening);
+  bool TrackedHasEnded() const;
   Status FollowReads(Connection& connection);
   Status LookAtNew(Connection& connection);
   Status LookAtFlags(Connection& connection);
@@ -96,6 +98,7 @@ class Doorbell {
   std::atomic<bool> closed_{false};
   Bell closing_;
   int wake_fd_ = -1;
+  int wakes_fd_ = -1;  // an epoll's: wake_fd_, and the end of the tracked connection
   std::shared_ptr<Listening> listening_;  // null while there is no tracking
   std::mutex guest_mutex_;                // one thread besides the bell's own may listen
   int guest_fd_ = -1;                     // wakes it

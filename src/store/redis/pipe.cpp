@@ -169,7 +169,7 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
   }
 }
 
-Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink) {
+Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated) {
   Backoff backoff(config_);
   bool uncertain = false;
   for (;;) {
@@ -181,6 +181,7 @@ Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink) {
       status = Wait(&call, &may_have_run);
       if (status.ok()) return status;
       uncertain |= may_have_run && effect != Effect::kRepeatable;
+      if (repeated != nullptr) *repeated |= may_have_run;
       TimePoint until;
       again = (status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT) &&
               !(uncertain && effect == Effect::kOnce) && backoff.Next(&until);

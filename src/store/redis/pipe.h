@@ -43,8 +43,8 @@ class Pipe {
 
   // Sends the commands, waits for all replies, and gives them to the sink. Reconnects within the
   // configured limits. The sink may see replies of an attempt that failed before those of the one
-  // that succeeded.
-  Status Execute(const Commands& commands, Effect effect, Sink* sink);
+  // that succeeded. *repeated: an attempt that failed may have been carried out too.
+  Status Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated = nullptr);
 
   // Commands that are under way: Execute in two steps, so that the server works on the first while
   // the next are written. Lives until Wait has returned.

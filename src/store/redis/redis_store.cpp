@@ -13,6 +13,7 @@
 #include "store/redis/pipe.h"
 #include "store/redis/resp.h"
 #include "store/redis/scripts.h"
+#include "store/redis/sinks.h"
 #include "store/redis/tail.h"
 
 namespace agx {
@@ -24,118 +25,6 @@ constexpr int kTails = 2;
 // Adds are sent on in pieces of this many, so that the server works on the first while the next are
 // written.
 constexpr size_t kAddsInPiece = 64;
-
-// The ids of XADD replies.
-class IdsSink final : public Sink {
- public:
-  IdsSink() = default;
-  IdsSink(EntryId* ids, size_t first) : ids_(ids), first_(first) {}
-
-  // How many are stored, from the first to the one before the first error.
-  size_t stored() const { return stored_; }
-  // One after the first error is stored.
-  bool stored_later() const { return stored_later_; }
-  std::string_view error() const { return error_; }
-
-  void BeginReply(size_t index) override {
-    Sink::BeginReply(index);
-    if (index != 0) return;
-    stored_ = 0;
-    stored_later_ = false;
-    error_.clear();
-  }
-  bool String(const redisReadTask& task, std::string_view text) override {
-    EntryId id;
-    if (Depth(task) != 0 || !ParseEntryId(text, &id)) return false;
-    if (!error_.empty()) {
-      stored_later_ = true;
-      return true;
-    }
-    if (ids_ != nullptr) ids_[first_ + index()] = id;
-    ++stored_;
-    return true;
-  }
-  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
-  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
-  bool Nil(const redisReadTask& /*task*/) override { return false; }
-  void Error(std::string_view text) override {
-    if (error_.empty()) error_ = text;
-  }
-
- private:
-  EntryId* ids_ = nullptr;
-  size_t first_ = 0;
-  size_t stored_ = 0;
-  bool stored_later_ = false;
-  std::string error_;
-};
-
-// For each request the entries of an XRANGE, and if its live flag is wanted, a PTTL.
-class ReadSink final : public Sink {
- public:
-  explicit ReadSink(std::span<ReadRequest> requests) : requests_(requests) {}
-
-  std::string_view error() const { return error_; }
-  // Whose cursor's entry is not there.
-  const std::vector<ReadRequest*>& suspects() const { return suspects_; }
-
-  void BeginReply(size_t index) override {
-    Sink::BeginReply(index);
-    if (index == 0) {
-      at_ = 0;
-      flag_ = false;
-      suspects_.clear();
-      error_.clear();
-    }
-    if (flag_) return;
-    builder_.Begin(requests_[at_].after);
-    requests_[at_].status = Status();
-  }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return !flag_ && builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override {
-    return !flag_ && builder_.Array(size);
-  }
-  bool Integer(const redisReadTask& task, int64_t number) override {
-    if (!flag_ || Depth(task) != 0) return false;
-    requests_[at_].live = {number != -2, number};
-    return true;
-  }
-  bool Nil(const redisReadTask& /*task*/) override { return false; }
-  void Error(std::string_view text) override {
-    if (text.starts_with("LOADING")) {
-      error_ = text;
-      return;
-    }
-    ReadRequest& request = requests_[at_];
-    request.status = ServerError(text, Cat("reading ", flag_ ? request.live_key : request.key));
-  }
-  void EndReply() override {
-    ReadRequest& request = requests_[at_];
-    if (!flag_) {
-      request.batch = builder_.Take();
-      request.gap = false;
-      request.exists = builder_.skipped() || request.batch != nullptr;
-      bool suspect = !builder_.skipped() && request.after != EntryId{} && request.status.ok();
-      if (suspect) suspects_.push_back(&request);
-    }
-    if (!flag_ && !request.live_key.empty()) {
-      flag_ = true;
-    } else {
-      flag_ = false;
-      ++at_;
-    }
-  }
-
- private:
-  std::span<ReadRequest> requests_;
-  size_t at_ = 0;
-  bool flag_ = false;
-  EntriesBuilder builder_;
-  std::vector<ReadRequest*> suspects_;
-  std::string error_;
-};
 
 size_t SizeOf(const NewEntry& entry) {
   size_t size = 0;
@@ -237,7 +126,8 @@ class RedisStore final : public Store {
   // Runs them, again while the server is loading, within the limits of a reconnect. `what` names
   // them in errors.
   template <class S>
-  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink);
+  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
+             bool* repeated = nullptr);
   Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
                    EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
@@ -256,11 +146,13 @@ class RedisStore final : public Store {
 
 template <class S>
 Status RedisStore::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
-                       S* sink) {
+                       S* sink, bool* repeated) {
   if (commands.count() == 0) return {};
   std::optional<Backoff> backoff;
   for (;;) {
-    if (Status status = pipe.Execute(commands, effect, sink); !status.ok()) return status;
+    if (Status status = pipe.Execute(commands, effect, sink, repeated); !status.ok()) {
+      return status;
+    }
     if (sink->error().empty()) return {};
     Status status = ServerError(sink->error(), what);
     if (status.code() != AGX_ELOADING) return status;
@@ -405,13 +297,15 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   // A second run finds the `end` of the first. Without a token it might end what another has begun
   // meanwhile.
   Effect effect = request.token.empty() ? Effect::kOnce : Effect::kRepeatableWrite;
-  Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink);
+  bool repeated = false;
+  Status status = Run(commands_, commands, effect, Cat("stopping ", request.key), &sink, &repeated);
   if (!status.ok()) return status;
   const std::string& text = sink.replies[0].text;
   if (text == "taken over") {
     *outcome = StopOutcome::kTakenOver;
   } else if (text == "absent") {
-    *outcome = StopOutcome::kAbsent;
+    // Without a grace the first run leaves nothing that a second could find.
+    *outcome = repeated ? StopOutcome::kStopped : StopOutcome::kAbsent;
   } else if (text == "stopped") {
     *outcome = StopOutcome::kStopped;
   } else {

@@ -153,6 +153,7 @@ void ValueSink::BeginReply(size_t index) {
   replies.resize(index + 1);
   path_.clear();
   parts_ = 0;
+  text_ = 0;
 }
 
 std::string_view ValueSink::error() const {
@@ -164,6 +165,7 @@ std::string_view ValueSink::error() const {
 
 // More than any reply that is taken apart here can have: a server that sends on and on is broken.
 constexpr size_t kMostParts = 262144;
+constexpr size_t kMostTextInReply = 8 * kMostText;
 
 // A finished sibling's address may change when the next is appended; those of the open ancestors,
 // in path_, do not.
@@ -184,7 +186,8 @@ Value* ValueSink::Place(const redisReadTask& task) {
 
 bool ValueSink::String(const redisReadTask& task, std::string_view text) {
   Value* value = Place(task);
-  if (value == nullptr) return false;
+  text_ += text.size();
+  if (value == nullptr || text_ > kMostTextInReply) return false;
   value->kind = task.type == REDIS_REPLY_ERROR ? Value::Kind::kError : Value::Kind::kString;
   value->text = text;
   return true;
@@ -212,8 +215,9 @@ void ValueSink::Error(std::string_view text) {
   replies[index()].text = text;
 }
 
-void EntriesBuilder::Begin(EntryId skip) {
+void EntriesBuilder::Begin(EntryId skip, size_t most) {
   expected_ = Part::kList;
+  most_ = most;
   skip_ = skip;
   skipped_ = false;
   batch_.reset();
@@ -225,7 +229,7 @@ bool EntriesBuilder::Array(size_t size) {
   switch (expected_) {
     case Part::kList:
       expected_ = Part::kEntry;
-      return true;
+      return size <= most_;
     case Part::kEntry:
       expected_ = Part::kId;
       return size == 2;
@@ -242,6 +246,7 @@ bool EntriesBuilder::BeginFields(size_t size) {
   constexpr size_t kMostFields = 65536;
   if (size % 2 != 0 || size > kMostFields * 2) return false;
   fields_left_ = size;
+  text_left_ = kMostText;
   expected_ = size > 0 ? Part::kField : Part::kEntry;
   skipping_ = id_ == skip_;
   if (skipping_) {
@@ -258,6 +263,8 @@ bool EntriesBuilder::String(std::string_view text) {
     bool is_name = fields_left_ % 2 == 0;
     if (--fields_left_ == 0) expected_ = Part::kEntry;
     if (skipping_) return true;
+    if (text.size() > text_left_) return false;
+    text_left_ -= text.size();
     (is_name ? field_->name : field_->value) = batch_->Copy(text);
     if (!is_name) ++field_;
     return true;
@@ -301,8 +308,8 @@ Status ServerError(std::string_view text, std::string_view what) {
 }
 
 Parser::Parser() : reader_(redisReaderCreateWithFunctions(Functions())) {
-  // Freeing the buffer each time it runs empty would cost an allocation for each large reply.
-  if (reader_ != nullptr) reader_->maxbuf = 1024 * 1024;
+  // hiredis 0.14 ends the program if it has freed a large buffer and finds no memory for a small one.
+  if (reader_ != nullptr) reader_->maxbuf = 0;
 }
 
 Parser::~Parser() {
@@ -310,21 +317,55 @@ Parser::~Parser() {
 }
 
 bool Parser::Feed(const char* bytes, size_t size) {
-  return redisReaderFeed(reader_, bytes, size) == REDIS_OK;
+  if (large_) Shrink();
+  if (redisReaderFeed(reader_, bytes, size) != REDIS_OK) return false;
+  // Batches of entries stay below this; giving a buffer back costs an allocation.
+  constexpr size_t kLarge = size_t{1024} * 1024;
+  large_ |= reader_->len > kLarge;
+  return true;
+}
+
+// Gives back what a large text has taken, once nothing is under way.
+void Parser::Shrink() {
+  if (reader_->ridx >= 0 || HasMore()) return;
+  redisReader* fresh = redisReaderCreateWithFunctions(Functions());
+  if (fresh == nullptr) return;
+  fresh->maxbuf = 0;
+  redisReaderFree(reader_);
+  reader_ = fresh;
+  large_ = false;
 }
 
 Parser::Outcome Parser::Next(Sink* sink) {
+  if (too_long_ != nullptr) return Outcome::kBroken;
   reader_->privdata = sink;
   // A reply that is half parsed keeps the sink that it began with.
   void* reply = nullptr;
   if (redisReaderGetReply(reader_, &reply) != REDIS_OK) return Outcome::kBroken;
-  return reply != nullptr ? Outcome::kComplete : Outcome::kIncomplete;
+  if (reply != nullptr) return Outcome::kComplete;
+  too_long_ = TooLong();
+  return too_long_ != nullptr ? Outcome::kBroken : Outcome::kIncomplete;
+}
+
+// Of what has not all arrived: hiredis would wait for as much as is announced.
+const char* Parser::TooLong() const {
+  constexpr size_t kMostLine = size_t{1024} * 1024;
+  if (!HasMore()) return nullptr;
+  // Behind the part's type. A number with the end of its line is a text's length: all others would
+  // have been taken.
+  const char* rest = reader_->buf + reader_->pos;
+  const char* end = reader_->buf + reader_->len;
+  size_t announced = 0;
+  const char* after = std::from_chars(rest, end, announced).ptr;
+  bool is_length = after != rest && end - after >= 2 && after[0] == '\r' && after[1] == '\n';
+  if (is_length) return announced > kMostText ? "a text longer than any event's" : nullptr;
+  return reader_->len - reader_->pos > kMostLine ? "a line without end" : nullptr;
 }
 
 bool Parser::HasMore() const { return reader_->pos < reader_->len; }
 
 bool Parser::refused() const { return reader_->err == REDIS_ERR_OOM; }
 
-const char* Parser::error() const { return reader_->errstr; }
+const char* Parser::error() const { return too_long_ != nullptr ? too_long_ : reader_->errstr; }
 
 }  // namespace agx::redis

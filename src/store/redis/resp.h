@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agx.h"
 #include "base/status.h"
 #include "store/entry.h"
 #include "store/store.h"
@@ -76,6 +77,10 @@ class Sink {
 // How deep in its reply a part stands; the reply itself is at 0.
 int Depth(const redisReadTask& task);
 
+// Longer than any text, and than all of an entry's, that libagx can have written: a server that
+// sends more is broken, or would have it fill its memory.
+inline constexpr size_t kMostText = size_t{AGX_BODY_MAX} + size_t{1024} * 1024;
+
 // A small reply as a tree.
 struct Value {
   enum class Kind { kNil, kString, kInteger, kArray, kError };
@@ -107,13 +112,14 @@ class ValueSink final : public Sink {
 
   std::vector<Value*> path_;
   size_t parts_ = 0;
+  size_t text_ = 0;
 };
 
 // Builds the entries of an XRANGE reply, or of the list of entries within another, in a batch.
 class EntriesBuilder {
  public:
-  // An entry with this id is not built but only noted: the cursor itself.
-  void Begin(EntryId skip);
+  // At most so many entries. One with the id `skip` is not built but only noted: the cursor itself.
+  void Begin(EntryId skip, size_t most);
   bool String(std::string_view text);
   bool Array(size_t size);
 
@@ -126,6 +132,7 @@ class EntriesBuilder {
   bool BeginFields(size_t size);
 
   Part expected_ = Part::kList;
+  size_t most_ = 0;
   EntryId skip_;
   bool skipped_ = false;
   bool skipping_ = false;
@@ -133,6 +140,7 @@ class EntriesBuilder {
   char id_text_[42] = {};
   size_t id_length_ = 0;
   size_t fields_left_ = 0;
+  size_t text_left_ = 0;
   Field* field_ = nullptr;
   BatchPtr batch_;
 };
@@ -141,7 +149,7 @@ class EntriesBuilder {
 // agx:1:2:s".
 Status ServerError(std::string_view text, std::string_view what);
 
-// The parser, bound to hiredis' reader.
+// The parser, bound to hiredis' reader. What it holds of a reply that is not complete has a bound.
 class Parser {
  public:
   enum class Outcome { kComplete, kIncomplete, kBroken };
@@ -161,7 +169,12 @@ class Parser {
   const char* error() const;
 
  private:
+  const char* TooLong() const;
+  void Shrink();
+
   redisReader* reader_;
+  bool large_ = false;  // its buffer
+  const char* too_long_ = nullptr;
 };
 
 }  // namespace agx::redis

@@ -19,8 +19,10 @@ constexpr int64_t kBlockMs = 5000;
 // was dropped.
 class RedisTail::ReplySink final : public Sink {
  public:
-  void Start(EntryId after) {
+  void Start(EntryId after, size_t count, bool follow) {
     after_ = after;
+    count_ = count;
+    follow_ = follow;
     error_.clear();
     replies_ = 0;
   }
@@ -33,7 +35,7 @@ class RedisTail::ReplySink final : public Sink {
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     // Without a cursor nothing is to be skipped, but for an id that no entry has.
-    builder_.Begin(index == 0 ? after_ : EntryId{});
+    builder_.Begin(index == 0 ? after_ : EntryId{}, follow_ && index == 0 ? 1 : count_ + 1);
     // XREAD: [[key, entries]], of one stream.
     expected_ = index == 1 ? Part::kStreams : Part::kEntries;
   }
@@ -72,6 +74,8 @@ class RedisTail::ReplySink final : public Sink {
   enum class Part { kStreams, kStream, kKey, kEntries };
 
   EntryId after_;
+  size_t count_ = 0;
+  bool follow_ = false;
   EntriesBuilder builder_;
   Part expected_ = Part::kEntries;
   bool cursor_seen_ = false;
@@ -119,7 +123,7 @@ Status RedisTail::Send() {
   } else {
     commands.Add("XRANGE", key_, after_, "+", "COUNT", static_cast<int64_t>(count_ + 1));
   }
-  sink_->Start(after_);
+  sink_->Start(after_, count_, follow_);
   begun_ = checked_ = waited_ = false;
   answer_by_ = DeadlineAfter(config_.command_timeout_ms + (follow_ ? kBlockMs : 0));
   size_t sent = 0;

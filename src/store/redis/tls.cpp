@@ -8,9 +8,10 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <poll.h>
 
-#include <memory>
-#include <string>
+#include <cerrno>
+#include <cstring>
 
 namespace agx::redis {
 namespace {
@@ -69,41 +70,74 @@ bool ExpectName(const std::string& name, SSL* ssl) {
 
 }  // namespace
 
-Status BeginTls(const Config& config, redisContext* context) {
+Result<std::unique_ptr<Tls>> Tls::Begin(const Config& config, int fd) {
   std::unique_ptr<SSL_CTX, FreeContext> settings(SSL_CTX_new(TLS_client_method()));
-  if (settings == nullptr) return {AGX_ENOMEM, "out of memory"};
+  if (settings == nullptr) return Status(AGX_ENOMEM, "out of memory");
   SSL_CTX_set_min_proto_version(settings.get(), TLS1_2_VERSION);
   SSL_CTX_set_verify(settings.get(), config.tls_insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
                      nullptr);
   if (Status status = UseFiles(config, settings.get()); !status.ok()) return status;
   std::unique_ptr<SSL, FreeSsl> ssl(SSL_new(settings.get()));
-  if (ssl == nullptr) return {AGX_ENOMEM, "out of memory"};
+  if (ssl == nullptr) return Status(AGX_ENOMEM, "out of memory");
   const std::string& name = config.tls_server_name.empty() ? config.host : config.tls_server_name;
   if (!ExpectName(name, ssl.get())) {
-    return {AGX_EINVAL, Cat("tls_server_name: cannot use ", name, ": ", OpenSslError())};
+    return Status(AGX_EINVAL, Cat("tls_server_name: cannot use ", name, ": ", OpenSslError()));
   }
-  SSL* handed_over = ssl.release();  // hiredis frees it, also if it fails
-  if (redisInitiateSSL(context, handed_over) == REDIS_OK) return {};
-  std::string why = context->errstr;
+  std::unique_ptr<Tls> tls(new Tls(config));
+  tls->context_ = redisConnectFd(fd);
+  if (tls->context_ == nullptr) return Status(AGX_ENOMEM, "out of memory");
+  // So that the handshake does not wait within hiredis, which knows no deadline for it.
+  tls->context_->flags &= ~REDIS_BLOCK;
+  if (redisInitiateSSL(tls->context_, ssl.get()) != REDIS_OK) {
+    return tls->Refused(tls->context_->errstr);
+  }
+  tls->ssl_ = ssl.release();  // hiredis frees it from here on
+  return tls;
+}
+
+Tls::~Tls() {
+  if (context_ != nullptr) redisFreeKeepFd(context_);
+}
+
+Status Tls::Refused(std::string_view why) const {
   std::string verdict;
-  if (!config.tls_insecure) verdict = "; is its certificate signed by tls_ca, and for this host?";
-  return {AGX_ECONNECT, Cat("TLS with ", Describe(config), ": ", why, verdict)};
+  if (!config_.tls_insecure) verdict = "; is its certificate signed by tls_ca, and for this host?";
+  return {AGX_ECONNECT, Cat("TLS with ", Describe(config_), ": ", why, verdict)};
 }
 
-bool QueueTls(redisContext* context, std::string_view bytes) {
-  return redisAppendFormattedCommand(context, bytes.data(), bytes.size()) == REDIS_OK;
+Status Tls::ShakeHands(short* events) {
+  *events = 0;
+  ERR_clear_error();
+  int done = SSL_do_handshake(ssl_);
+  if (done == 1) return {};
+  switch (SSL_get_error(ssl_, done)) {
+    case SSL_ERROR_WANT_READ:
+      *events = POLLIN;
+      return {};
+    case SSL_ERROR_WANT_WRITE:
+      *events = POLLOUT;
+      return {};
+    case SSL_ERROR_SYSCALL:
+      return Refused(errno != 0 ? std::strerror(errno) : "the server closed the connection");
+    default:
+      return Refused(OpenSslError());
+  }
 }
 
-bool FlushTls(redisContext* context, bool* done) {
+bool Tls::Queue(std::string_view bytes) {
+  return redisAppendFormattedCommand(context_, bytes.data(), bytes.size()) == REDIS_OK;
+}
+
+bool Tls::Flush(bool* done) {
   int flushed = 0;
-  if (redisBufferWrite(context, &flushed) != REDIS_OK) return false;
+  if (redisBufferWrite(context_, &flushed) != REDIS_OK) return false;
   *done = flushed != 0;
   return true;
 }
 
-long ReadTls(redisContext* context, char* buffer, size_t size) {
-  return context->funcs->read(context, buffer, size);
-}
+long Tls::Read(char* buffer, size_t size) { return context_->funcs->read(context_, buffer, size); }
+
+const char* Tls::error() const { return context_->errstr; }
 
 }  // namespace agx::redis
 

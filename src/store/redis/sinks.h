@@ -1,0 +1,127 @@
+// What becomes of the replies to adds and reads while they are parsed.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "store/redis/resp.h"
+#include "store/store.h"
+
+namespace agx::redis {
+
+// The ids of XADD replies.
+class IdsSink final : public Sink {
+ public:
+  IdsSink() = default;
+  IdsSink(EntryId* ids, size_t first) : ids_(ids), first_(first) {}
+
+  // How many are stored, from the first to the one before the first error.
+  size_t stored() const { return stored_; }
+  // One after the first error is stored.
+  bool stored_later() const { return stored_later_; }
+  std::string_view error() const { return error_; }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    if (index != 0) return;
+    stored_ = 0;
+    stored_later_ = false;
+    error_.clear();
+  }
+  bool String(const redisReadTask& task, std::string_view text) override {
+    EntryId id;
+    if (Depth(task) != 0 || !ParseEntryId(text, &id)) return false;
+    if (!error_.empty()) {
+      stored_later_ = true;
+      return true;
+    }
+    if (ids_ != nullptr) ids_[first_ + index()] = id;
+    ++stored_;
+    return true;
+  }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override {
+    if (error_.empty()) error_ = text;
+  }
+
+ private:
+  EntryId* ids_ = nullptr;
+  size_t first_ = 0;
+  size_t stored_ = 0;
+  bool stored_later_ = false;
+  std::string error_;
+};
+
+// For each request the entries of an XRANGE, and if its live flag is wanted, a PTTL.
+class ReadSink final : public Sink {
+ public:
+  explicit ReadSink(std::span<ReadRequest> requests) : requests_(requests) {}
+
+  std::string_view error() const { return error_; }
+  // Whose cursor's entry is not there.
+  const std::vector<ReadRequest*>& suspects() const { return suspects_; }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    if (index == 0) {
+      at_ = 0;
+      flag_ = false;
+      suspects_.clear();
+      error_.clear();
+    }
+    if (flag_) return;
+    builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
+    requests_[at_].status = Status();
+  }
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    return !flag_ && builder_.String(text);
+  }
+  bool Array(const redisReadTask& /*task*/, size_t size) override {
+    return !flag_ && builder_.Array(size);
+  }
+  bool Integer(const redisReadTask& task, int64_t number) override {
+    if (!flag_ || Depth(task) != 0) return false;
+    requests_[at_].live = {number != -2, number};
+    return true;
+  }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override {
+    if (text.starts_with("LOADING")) {
+      error_ = text;
+      return;
+    }
+    ReadRequest& request = requests_[at_];
+    request.status = ServerError(text, Cat("reading ", flag_ ? request.live_key : request.key));
+  }
+  void EndReply() override {
+    ReadRequest& request = requests_[at_];
+    if (!flag_) {
+      request.batch = builder_.Take();
+      request.gap = false;
+      request.exists = builder_.skipped() || request.batch != nullptr;
+      bool suspect = !builder_.skipped() && request.after != EntryId{} && request.status.ok();
+      if (suspect) suspects_.push_back(&request);
+    }
+    if (!flag_ && !request.live_key.empty()) {
+      flag_ = true;
+    } else {
+      flag_ = false;
+      ++at_;
+    }
+  }
+
+ private:
+  std::span<ReadRequest> requests_;
+  size_t at_ = 0;
+  bool flag_ = false;
+  EntriesBuilder builder_;
+  std::vector<ReadRequest*> suspects_;
+  std::string error_;
+};
+
+}  // namespace agx::redis

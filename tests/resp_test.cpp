@@ -1,0 +1,160 @@
+// Replies taken apart: what of them may be kept, whatever a server sends.
+#include "store/redis/resp.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <string_view>
+
+namespace agx::redis {
+namespace {
+
+bool Fed(Parser* parser, std::string_view bytes) {
+  // As much at once as a connection reads.
+  constexpr size_t kAtOnce = size_t{64} * 1024;
+  for (; bytes.size() > kAtOnce; bytes.remove_prefix(kAtOnce)) {
+    if (!parser->Feed(bytes.data(), kAtOnce)) return false;
+  }
+  return parser->Feed(bytes.data(), bytes.size());
+}
+
+// What comes of the bytes, however they arrive.
+Parser::Outcome OutcomeOf(std::string_view bytes, size_t step = SIZE_MAX) {
+  Parser parser;
+  ValueSink sink;
+  sink.BeginReply(0);
+  Parser::Outcome outcome = Parser::Outcome::kIncomplete;
+  while (!bytes.empty() && outcome == Parser::Outcome::kIncomplete) {
+    std::string_view piece = bytes.substr(0, step);
+    bytes.remove_prefix(piece.size());
+    EXPECT_TRUE(Fed(&parser, piece));
+    outcome = parser.Next(&sink);
+  }
+  if (outcome == Parser::Outcome::kBroken) {
+    EXPECT_FALSE(parser.refused());
+    EXPECT_STRNE(parser.error(), "");
+    EXPECT_EQ(parser.Next(&sink), outcome);  // for good
+  }
+  return outcome;
+}
+
+std::string Header(char kind, size_t number) { return kind + std::to_string(number) + "\r\n"; }
+
+TEST(Parser, RefusesATextLongerThanAnyAsSoonAsItIsAnnounced) {
+  for (size_t step : {size_t{1}, size_t{3}, SIZE_MAX}) {
+    for (size_t length : {kMostText + 1, size_t{1} << 31, size_t{1} << 40, size_t{INT64_MAX}}) {
+      EXPECT_EQ(OutcomeOf(Header('$', length), step), Parser::Outcome::kBroken) << length;
+      EXPECT_EQ(OutcomeOf(Header('$', length) + "abc", step), Parser::Outcome::kBroken);
+      EXPECT_EQ(OutcomeOf("*2\r\n$3\r\nabc\r\n" + Header('$', length), step),
+                Parser::Outcome::kBroken);
+    }
+    EXPECT_EQ(OutcomeOf("$99999999999999999999999\r\n", step), Parser::Outcome::kBroken);
+    EXPECT_EQ(OutcomeOf(Header('$', kMostText) + "abc", step), Parser::Outcome::kIncomplete);
+  }
+}
+
+TEST(Parser, TakesTheLargestEventsBody) {
+  std::string body(AGX_BODY_MAX, 'x');
+  EXPECT_EQ(OutcomeOf(Header('$', body.size()) + body + "\r\n", size_t{64} * 1024),
+            Parser::Outcome::kComplete);
+}
+
+TEST(Parser, TakesNoNumberForALength) {
+  for (std::string kind : {":", "+", "-"}) {
+    for (std::string_view cut : {"", "\r"}) {
+      EXPECT_EQ(OutcomeOf(kind + "999999999999" + std::string(cut)), Parser::Outcome::kIncomplete);
+    }
+    EXPECT_EQ(OutcomeOf(kind + "999999999999\r\n", 1), Parser::Outcome::kComplete);
+  }
+  EXPECT_EQ(OutcomeOf("*1\r\n:999999999999\r", 1), Parser::Outcome::kIncomplete);
+}
+
+TEST(Parser, RefusesALineWithoutEnd) {
+  std::string line(size_t{2} * 1024 * 1024, '1');
+  for (const char* kind : {"+", "-", ":", "$", "*"}) {
+    EXPECT_EQ(OutcomeOf(kind + line, size_t{64} * 1024), Parser::Outcome::kBroken) << kind;
+  }
+  EXPECT_EQ(OutcomeOf("-ERR " + line.substr(0, size_t{512} * 1024), 1000),
+            Parser::Outcome::kIncomplete);
+}
+
+TEST(Parser, GoesOnAfterALargeText) {
+  Parser parser;
+  std::string text(size_t{8} * 1024 * 1024, 'x');
+  for (int round = 0; round < 3; ++round) {
+    ValueSink sink;
+    sink.BeginReply(0);
+    ASSERT_TRUE(Fed(&parser, Header('$', text.size()) + text + "\r\n:1"));
+    ASSERT_EQ(parser.Next(&sink), Parser::Outcome::kComplete);
+    EXPECT_EQ(sink.replies[0].text, text);
+    sink.BeginReply(1);
+    EXPECT_EQ(parser.Next(&sink), Parser::Outcome::kIncomplete);
+    ASSERT_TRUE(Fed(&parser, "2\r\n"));
+    ASSERT_EQ(parser.Next(&sink), Parser::Outcome::kComplete);
+    EXPECT_EQ(sink.replies[1].integer, 12);
+    EXPECT_FALSE(parser.HasMore());
+  }
+}
+
+std::string Bulk(std::string_view text) {
+  return Header('$', text.size()) + std::string(text) + "\r\n";
+}
+
+// Entries of an XRANGE.
+class Entries final : public Sink {
+ public:
+  explicit Entries(size_t most) { builder_.Begin({}, most); }
+
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    return builder_.String(text);
+  }
+  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view /*text*/) override {}
+
+ private:
+  EntriesBuilder builder_;
+};
+
+Parser::Outcome OutcomeAsEntries(const std::string& bytes, size_t most) {
+  Parser parser;
+  Entries sink(most);
+  EXPECT_TRUE(Fed(&parser, bytes));
+  return parser.Next(&sink);
+}
+
+TEST(EntriesBuilder, RefusesMoreEntriesThanWereAskedFor) {
+  std::string entry = "*2\r\n" + Bulk("1-1") + "*2\r\n" + Bulk("type") + Bulk("t");
+  EXPECT_EQ(OutcomeAsEntries("*2\r\n" + entry + entry, 2), Parser::Outcome::kComplete);
+  EXPECT_EQ(OutcomeAsEntries("*3\r\n", 2), Parser::Outcome::kBroken);
+}
+
+TEST(EntriesBuilder, RefusesAnEntryThatIsLongerThanAnyInAll) {
+  std::string part = Bulk("name") + Bulk(std::string(kMostText / 4, 'x'));
+  std::string entry = "*1\r\n*2\r\n" + Bulk("1-1");
+  EXPECT_EQ(OutcomeAsEntries(entry + "*8\r\n" + part + part + part, 1),
+            Parser::Outcome::kIncomplete);
+  EXPECT_EQ(OutcomeAsEntries(entry + "*10\r\n" + part + part + part + part, 1),
+            Parser::Outcome::kBroken);
+}
+
+TEST(ValueSink, RefusesAReplyThatIsLongerThanAnyInAll) {
+  std::string text = Bulk(std::string(size_t{1024} * 1024, 'x'));
+  Parser parser;
+  ValueSink sink;
+  sink.BeginReply(0);
+  ASSERT_TRUE(Fed(&parser, "*200000\r\n"));
+  Parser::Outcome outcome = Parser::Outcome::kIncomplete;
+  size_t taken = 0;
+  for (; outcome == Parser::Outcome::kIncomplete; taken += text.size()) {
+    ASSERT_LE(taken, 9 * kMostText);
+    ASSERT_TRUE(Fed(&parser, text));
+    outcome = parser.Next(&sink);
+  }
+  EXPECT_EQ(outcome, Parser::Outcome::kBroken);
+  EXPECT_TRUE(parser.refused());
+}
+
+}  // namespace
+}  // namespace agx::redis
