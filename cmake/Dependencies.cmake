@@ -18,3 +18,8 @@ if(HIREDIS_SSL_FOUND)
 endif()
 
 pkg_check_modules(CJSON REQUIRED IMPORTED_TARGET libcjson)
+
+# `agx chat` and examples/chat talk to models over HTTP; without it they are left out.
+if(AGX_CHAT)
+  pkg_check_modules(CURL IMPORTED_TARGET libcurl>=7.87)
+endif()

@@ -1,4 +1,5 @@
 option(AGX_TOOLS "Build the agx command" ON)
+option(AGX_CHAT "Build agx chat and examples/chat, if libcurl is there" ON)
 option(AGX_TESTS "Build the tests and the examples" ${PROJECT_IS_TOP_LEVEL})
 option(AGX_BENCH "Build the benchmarks" OFF)
 option(AGX_FUZZ "Build the libFuzzer targets (clang only)" OFF)

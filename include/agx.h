@@ -82,9 +82,10 @@ typedef enum agx_status {
   AGX_GAP = 6,         /**< the store dropped events that this cursor may still have needed */
   AGX_INTERRUPTED = 7, /**< agx_listener_interrupt or agx_mux_interrupt was called */
   AGX_LIMIT = 8,       /**< the listener handed on as many events as its `limit` */
-  AGX_CANCELED = 9,    /**< the session was cancelled; no function of this version returns it */
+  AGX_CANCELED = 9,    /**< the session was cancelled; the run has ended */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
+  AGX_NONE = 12,       /**< there is no such message, part or field */
 
   /* Errors. */
   AGX_EINVAL = -1,        /**< an argument is not valid */
@@ -96,7 +97,7 @@ typedef enum agx_status {
   AGX_EUNCERTAIN = -7,    /**< the connection was lost on the way: it may have been written */
   AGX_EAUTH = -8,         /**< the store refuses the user or password, or wants one */
   AGX_EDENIED = -9,       /**< the store's user lacks a permission */
-  AGX_EUNSUPPORTED = -10, /**< the store is too old, or this build lacks the feature */
+  AGX_EUNSUPPORTED = -10, /**< the store is too old; or this build, or a model's API, cannot */
   AGX_ETYPE = -11,        /**< a key of another type is in the way */
   AGX_EFULL = -12,        /**< the store is out of memory */
   AGX_EREADONLY = -13,    /**< the store takes no writes: a replica, or one that cannot persist */
@@ -105,7 +106,11 @@ typedef enum agx_status {
   AGX_ESERVER = -16,      /**< any other error that the store reports */
   AGX_ETOOBIG = -17,      /**< a body, type, origin or id is longer than allowed */
   AGX_EJSON = -18,        /**< a body is not JSON, not UTF-8 or nested too deep */
-  AGX_ESYSTEM = -19       /**< the operating system refused a thread, descriptor or the like */
+  AGX_ESYSTEM = -19,   /**< the operating system refused a thread, descriptor, file or the like */
+  AGX_ESTATE = -20,    /**< the call does not fit what the run is in the middle of */
+  AGX_ECONFLICT = -21, /**< somebody else saved the conversation in between */
+  AGX_EMODEL = -22,    /**< the model reported an error, or its stream broke off or is not one */
+  AGX_EFAILED = -23    /**< the agent's function failed */
 } agx_status;
 
 /** A status's name, such as "AGX_EBUSY"; "AGX_UNKNOWN" for other values. Static; never fails. */
@@ -132,6 +137,10 @@ typedef struct agx_event agx_event;
 typedef struct agx_mux agx_mux;
 /** An iteration over live sessions. */
 typedef struct agx_query agx_query;
+/** One execution of an agent inside a session. */
+typedef struct agx_run agx_run;
+/** A conversation: what a session keeps between runs. */
+typedef struct agx_messages agx_messages;
 
 typedef enum agx_log_level {
   AGX_LOG_ERROR = 0,
@@ -233,7 +242,8 @@ AGX_API void agx_close(agx_client* client);
 /** Opens a session handle: no I/O, and whether the session exists makes no difference.
  *
  * session_id is free text, 1 to AGX_SESSION_ID_MAX bytes of UTF-8. It may contain any character,
- * ':' and '*' among them, but may not end in ":live": that would be another session's live flag.
+ * ':' and '*' among them, but may not end in ":live" or ":messages": those would be another
+ * session's live flag and conversation.
  * scope_id and user_id may be any number but AGX_ANY. Does not block. Free with agx_session_close.
  * Errors: AGX_EINVAL, AGX_ETOOBIG. */
 AGX_API agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_id,
@@ -267,7 +277,8 @@ typedef struct agx_start_options {
 AGX_API agx_status agx_start(agx_session* session, const agx_start_options* options);
 
 /** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream
- * expire after grace_ms (negative: the default of 5000; 0: at once). A stream that has ended
+ * expire after grace_ms (negative: the default of 5000; 0: at once, but after a second if another
+ * program has started it and it is live). A stream that has ended
  * already gets no second `end`.
  *
  * May be called without agx_start, for a session that another program started; to its producer that
@@ -507,6 +518,273 @@ AGX_API agx_status agx_query_next(agx_query* query, int64_t* scope_id, int64_t* 
 
 /** Closes the query. */
 AGX_API void agx_query_close(agx_query* query);
+
+/** @} */
+/** @defgroup run Run
+ * One execution of an agent inside a session: it starts the session, turns what the model says into
+ * the session's events, and ends the session, once, whatever happens.
+ *
+ * The order of calls is the order in which an agent works: agx_run_node_begin opens a node (a
+ * request to the model and its response), agx_run_tool_return tells of the tool results that go into
+ * that request, then parts begin, grow and end, then agx_run_node_end; more nodes follow; last
+ * agx_run_finish or agx_run_fail. A call that does not fit is AGX_ESTATE and writes nothing.
+ * docs/protocol.md has the events. Instead of parts, agx_run_feed takes the model's own stream.
+ *
+ * True of every function here: once the session is cancelled it returns AGX_CANCELED, and once it is
+ * taken over AGX_TAKEN_OVER, also while the agent is in none of them: the run has then ended by
+ * itself, a cancelled one with what it left open closed, `error` {"msg": "canceled"} and `end`; one
+ * that was taken over writes nothing more. After agx_run_finish or agx_run_fail: AGX_ESTATE.
+ *
+ * A store error does not end a run: what could not be written is kept, up to AGX_BODY_MAX bytes, and
+ * goes first with the next call, without loss or repetition; so the call is not to be repeated.
+ * Beyond that bound a call takes nothing and returns the store error.
+ *
+ * Texts are UTF-8; what is not becomes U+FFFD. Unless said otherwise calls block for one command;
+ * with a coalescing window, most do not.
+ * @{ */
+
+typedef struct agx_run_options {
+  size_t size;
+  /** Gather the growth of a part for so long and write it as one event; default 0: every growth is
+   * an event */
+  int64_t coalesce_ms;
+  /** but no longer than until it has so many bytes; default 0: 16384 */
+  int64_t coalesce_bytes;
+  const agx_start_options* start; /**< how to start the session; default NULL */
+  const char* origin;             /**< of the model's events; default "pydantic-ai" */
+  int64_t grace_ms;               /**< as agx_stop's; default -1 */
+} agx_run_options;
+
+#define AGX_RUN_OPTIONS_INIT \
+  { sizeof(agx_run_options), 0, 0, NULL, NULL, -1 }
+
+/** Starts the session and opens a run in it. The session handle has to stay open for as long as the
+ * run does; while it runs, do not call agx_start or agx_stop on it. agx_add on it is allowed, for
+ * events of your own. Free with agx_run_close. Errors: those of agx_start; AGX_EINVAL
+ * (options.start.detached: nobody would notice a cancel). */
+AGX_API agx_status agx_run_begin(agx_session* session, const agx_run_options* options,
+                                 agx_run** run);
+
+/** Opens the next node: a request to the model. Errors: AGX_ESTATE (one is open), store errors. */
+AGX_API agx_status agx_run_node_begin(agx_run* run);
+
+/** A tool's result that goes into the request of the node that has just been opened. content: JSON
+ * text; NULL is null. Errors: AGX_ESTATE (no node is open, or its response has begun), AGX_EJSON,
+ * AGX_ETOOBIG, store errors. */
+AGX_API agx_status agx_run_tool_return(agx_run* run, const char* tool_name,
+                                       const char* tool_call_id, const char* content);
+
+typedef enum agx_part_kind {
+  AGX_PART_TEXT = 0,
+  AGX_PART_THINKING = 1,
+  AGX_PART_TOOL_CALL = 2
+} agx_part_kind;
+
+/** The part that was begun last. */
+#define AGX_LAST_PART (-1)
+
+/** A part of the response begins: text or thinking, with its first content (NULL: ""). *part, or
+ * NULL, gets its number in this node, from 0. Parts that are open may grow on. Errors:
+ * AGX_ESTATE (no node is open), store errors. */
+AGX_API agx_status agx_run_part_begin(agx_run* run, agx_part_kind kind, const char* content,
+                                      int* part);
+
+/** A tool call begins, with the first of its arguments (JSON text; NULL: ""). Nothing is written
+ * before it ends. Several can be open at once. tool_call_id NULL: one is made up. */
+AGX_API agx_status agx_run_tool_call_begin(agx_run* run, const char* tool_name,
+                                           const char* tool_call_id, const char* args, int* part);
+
+/** A part grows: by content, or, if it is a tool call, by a piece of its arguments. Errors:
+ * AGX_ESTATE (there is no such part, or it has ended), AGX_ETOOBIG (a tool call's arguments),
+ * store errors. */
+AGX_API agx_status agx_run_part_delta(agx_run* run, int part, const char* delta);
+
+/** A part ends. A tool call is written now: its arguments as JSON if that is what they form (none
+ * at all are {}), else as a string. Parts still open when the node ends are ended then. */
+AGX_API agx_status agx_run_part_end(agx_run* run, int part);
+
+/** The part that was begun last is recognised as the final answer. */
+AGX_API agx_status agx_run_answer(agx_run* run);
+
+/** Ends the node, and what is open in it. *response, or NULL: the response as a message of a
+ * conversation, for agx_messages_append; it belongs to the run until the next node begins. *length,
+ * or NULL. */
+AGX_API agx_status agx_run_node_end(agx_run* run, const char** response, size_t* length);
+
+/** Writes what a coalescing window holds back. A window ends by itself as well: a thread of the
+ * client sees to it. */
+AGX_API agx_status agx_run_flush(agx_run* run);
+
+/** Ends the run and the session: what is open is closed, `end` is written. Nothing further can be
+ * done with the run but closing it. On a store error the run stays open: call it again. */
+AGX_API agx_status agx_run_finish(agx_run* run);
+
+/** The same, after an event `error` {"msg": "crashed - MESSAGE"}. NULL: "unknown". */
+AGX_API agx_status agx_run_fail(agx_run* run, const char* message);
+
+/** Ends the run, if need be as agx_run_fail(run, "the run was abandoned"), and frees it. */
+AGX_API void agx_run_close(agx_run* run);
+
+/** The APIs whose streams agx_run_feed reads and whose requests agx_messages_request writes. */
+typedef enum agx_model_api {
+  AGX_OPENAI_CHAT = 1,      /**< OpenAI Chat Completions and what is compatible with it */
+  AGX_OPENAI_RESPONSES = 2, /**< OpenAI Responses */
+  AGX_ANTHROPIC = 3         /**< Anthropic Messages */
+} agx_model_api;
+
+/** Takes bytes of the body of a model's streaming HTTP response (server-sent events), cut anywhere,
+ * and writes what they say as the run's events: text, thinking, tool calls, the answer (which the
+ * first text part of a node is taken for, as pydantic-ai does). Opens a node if none is open. After
+ * the last byte call agx_run_feed_end. Events of kinds that this version does not know are passed
+ * over. One AGX_BODY_MAX is the most that one event may have.
+ *
+ * AGX_EMODEL: the stream reports an error, or is none of this API; agx_last_error says what, as the
+ * model's server put it. What came before is written; further bytes are ignored with the same
+ * status until agx_run_feed_end. Errors: AGX_ESTATE (a stream of another API is being fed),
+ * AGX_EMODEL, AGX_ETOOBIG, store errors (the bytes were taken all the same). */
+AGX_API agx_status agx_run_feed(agx_run* run, agx_model_api api, const char* bytes, size_t length);
+
+/** The response is complete, or no more of it will come: as agx_run_node_end. AGX_EMODEL if the
+ * stream reported an error or broke off before its end; *response then holds what there was.
+ * AGX_ESTATE if agx_run_feed was not called; feeding 0 bytes counts. */
+AGX_API agx_status agx_run_feed_end(agx_run* run, const char** response, size_t* length);
+
+/** What an agent does in a run. What it returns other than AGX_OK makes the run fail with
+ * agx_last_error of its thread, or AGX_CANCELED end as cancelled. May call agx_run_fail to say
+ * better why. A C++ exception counts as a failure with its what(). */
+typedef agx_status (*agx_agent)(agx_run* run, agx_messages* messages, void* user_data);
+
+/** One whole run: begins it, loads the conversation, calls the agent in this thread, saves the
+ * conversation if it succeeded, ends the run, and frees it. A failure, also to load or save,
+ * becomes an `error` {"msg": "crashed - …"}; the session always ends. messages NULL: without one.
+ * Blocks: for as long as the agent, and a few commands. Returns AGX_OK, AGX_CANCELED,
+ * AGX_TAKEN_OVER, errors of agx_run_begin (the agent was not called) and of agx_messages_load and
+ * agx_messages_save, what the agent returned, or AGX_EFAILED for an exception and for an agent that
+ * called agx_run_fail and returned AGX_OK. */
+AGX_API agx_status agx_run_execute(agx_session* session, agx_messages* messages, agx_agent agent,
+                                   void* user_data);
+
+/** agx_run_execute with options for the run. */
+AGX_API agx_status agx_run_execute_with(agx_session* session, const agx_run_options* options,
+                                        agx_messages* messages, agx_agent agent, void* user_data);
+
+/** @} */
+/** @defgroup messages Messages
+ * A conversation, as pydantic-ai writes it: a JSON array of messages, requests and responses in
+ * turn. What this library does not know in it is kept as it came, byte for byte.
+ *
+ * Texts that a function gives belong to the conversation until it is changed (appended to, loaded)
+ * or closed. `length`, or NULL, gets the length without the NUL. Nothing here blocks but load and
+ * save. Closing the client ends these two; what is held can still be read and changed.
+ *
+ * A function that fails changes nothing. Texts that are given as such are UTF-8; what is not
+ * becomes U+FFFD. Where JSON is given it has to be valid, and nested at most AGX_DEPTH_MAX deep in
+ * the conversation. A conversation has at most AGX_BODY_MAX bytes.
+ * @{ */
+
+/** A conversation from its JSON text (NULL: an empty one). It has no place to be loaded from or
+ * saved to; both do nothing. Free with agx_messages_close. Errors: AGX_EJSON (not a JSON array of
+ * objects), AGX_ETOOBIG (more than AGX_BODY_MAX). */
+AGX_API agx_status agx_messages_parse(const char* json, size_t length, agx_messages** messages);
+
+/** The conversation of a session, kept in the store beside it, in the string key
+ * {prefix}:{scope}:{user}:{session}:messages, which does not expire. Empty until loaded. The
+ * session handle may be closed afterwards, the client not. Does not block. Free with
+ * agx_messages_close. */
+AGX_API agx_status agx_messages_open(agx_session* session, agx_messages** messages);
+
+/** A conversation that is kept in a file. Empty until loaded; a file that is not there is an empty
+ * conversation. Saving replaces the file in one step, through symbolic links and with its mode; it
+ * takes turns with others that save in that directory by this library. Does not block. Free with
+ * agx_messages_close. Errors: AGX_ESYSTEM. */
+AGX_API agx_status agx_messages_open_file(const char* path, agx_messages** messages);
+
+/** Where a caller's own function puts what it loads. Valid during its call. */
+typedef struct agx_messages_sink agx_messages_sink;
+/** Called by a caller's own function with what it has loaded: once, or not at all if there is
+ * nothing yet. Copies. Errors: AGX_ETOOBIG, AGX_EINVAL (a second call). */
+AGX_API agx_status agx_messages_loaded(agx_messages_sink* sink, const char* json, size_t length);
+
+/** Loads the conversation by agx_messages_loaded. What it returns is what
+ * agx_messages_load does. */
+typedef agx_status (*agx_messages_loader)(void* user_data, agx_messages_sink* sink);
+/** Saves the conversation. What it returns is what agx_messages_save does. */
+typedef agx_status (*agx_messages_saver)(void* user_data, const char* json, size_t length);
+
+/** A conversation that is kept by the caller's own two functions. They are called by
+ * agx_messages_load and agx_messages_save, in that thread, one at a time. They may read the
+ * conversation, but not load, save (AGX_EBUSY) or close it. Whether somebody else has saved in
+ * between is for them to find out. Free with agx_messages_close. */
+AGX_API agx_status agx_messages_open_custom(agx_messages_loader load, agx_messages_saver save,
+                                            void* user_data, agx_messages** messages);
+
+/** Replaces what the handle holds by what is kept; nothing kept is an empty conversation. Blocks:
+ * one command, or the caller's function. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_ESYSTEM (the file),
+ * AGX_EBUSY, store errors; the handle then holds what it did. */
+AGX_API agx_status agx_messages_load(agx_messages* messages);
+
+/** Keeps what the handle holds, in one atomic step, if what is kept is still what this handle
+ * loaded or saved last (or nothing, if it did neither): otherwise AGX_ECONFLICT, and nothing is
+ * written. After any other failure it may be called again: what it then finds written by itself is
+ * no conflict. Blocks: two commands, or a file's lock for 10 s, or the caller's function. Errors:
+ * AGX_ECONFLICT, AGX_EUNCERTAIN, AGX_ESYSTEM, AGX_EBUSY, store errors. */
+AGX_API agx_status agx_messages_save(agx_messages* messages);
+
+/** The whole conversation as JSON. */
+AGX_API agx_status agx_messages_json(agx_messages* messages, const char** json, size_t* length);
+
+/** How many messages; 0 for an invalid handle. */
+AGX_API size_t agx_messages_count(agx_messages* messages);
+
+/** How many parts a message has; 0 if there is no such message. */
+AGX_API size_t agx_messages_part_count(agx_messages* messages, size_t message);
+
+/** A message's field, such as "kind" or "model_name": a string as its text, anything else as JSON.
+ * *is_json, or NULL, tells which. Outcomes: AGX_NONE. */
+AGX_API agx_status agx_messages_field(agx_messages* messages, size_t message, const char* name,
+                                      const char** text, size_t* length, int* is_json);
+
+/** The same of a part, such as "part_kind", "content", "tool_name", "tool_call_id", "args".
+ * Outcomes: AGX_NONE. */
+AGX_API agx_status agx_messages_part_field(agx_messages* messages, size_t message, size_t part,
+                                           const char* name, const char** text, size_t* length,
+                                           int* is_json);
+
+/** Appends messages: a JSON object, or an array of them, such as agx_run_node_end gives. Errors:
+ * AGX_EJSON (an object lacks "kind" or its "parts"), AGX_ETOOBIG. */
+AGX_API agx_status agx_messages_append(agx_messages* messages, const char* json, size_t length);
+
+/** Adds a system prompt to the last message if that is a request, else to a new one. Errors:
+ * AGX_ETOOBIG. */
+AGX_API agx_status agx_messages_append_system(agx_messages* messages, const char* content);
+/** Adds what the user says, in the same way. */
+AGX_API agx_status agx_messages_append_user(agx_messages* messages, const char* content);
+/** Adds a tool's result, in the same way. content: JSON text; NULL is null. Errors: AGX_EJSON,
+ * AGX_ETOOBIG. */
+AGX_API agx_status agx_messages_append_tool_return(agx_messages* messages, const char* tool_name,
+                                                   const char* tool_call_id, const char* content);
+/** Asks the model to try again, in the same way, after a tool refused (tool_name NULL: after
+ * anything else; tool_call_id may be NULL then). Errors: AGX_ETOOBIG. */
+AGX_API agx_status agx_messages_append_retry(agx_messages* messages, const char* tool_name,
+                                             const char* tool_call_id, const char* content);
+
+/** The user's prompt, as a title: the content of the first user-prompt part of the first message if
+ * that is a string, else "No title". */
+AGX_API agx_status agx_messages_title(agx_messages* messages, const char** title, size_t* length);
+
+/** The nodes, as a JSON array: docs/protocol.md says how they are made of messages. */
+AGX_API agx_status agx_messages_nodes(agx_messages* messages, const char** json, size_t* length);
+
+/** The body of a request to the model that continues the conversation, with streaming asked for.
+ * settings: a JSON object whose members become the body's own, such as "model", "tools" and
+ * "max_tokens" (which Anthropic's API requires), and win over those that would be there otherwise;
+ * NULL for none. docs/protocol.md says what becomes of each part. Errors: AGX_EJSON,
+ * AGX_EUNSUPPORTED (a user's prompt has something that this API has no form for). */
+AGX_API agx_status agx_messages_request(agx_messages* messages, agx_model_api api,
+                                        const char* settings, const char** json, size_t* length);
+
+/** Closes the conversation; what was not saved is lost. */
+AGX_API void agx_messages_close(agx_messages* messages);
 
 /** @} */
 

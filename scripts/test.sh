@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source scripts/lib.sh
 
 apt_install g++ cmake ninja-build pkg-config ccache binutils file gzip \
-  libhiredis-dev libcjson-dev libssl-dev libgtest-dev libgmock-dev \
+  libhiredis-dev libcjson-dev libssl-dev libcurl4-openssl-dev libgtest-dev libgmock-dev \
   zlib1g-dev libzstd-dev redis-server openssl python3 \
   clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck doxygen
 clang_version=$(clang -dumpversion | cut -d. -f1)

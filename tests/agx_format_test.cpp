@@ -24,6 +24,7 @@ using namespace std::string_literals;
 TEST(Keys, AreWhatTheOtherImplementationsUse) {
   EXPECT_EQ(StreamKey("agx", 1, 2, "abc"), "agx:1:2:abc");
   EXPECT_EQ(LiveKey(StreamKey("pyaix", 1, 2, "abc")), "pyaix:1:2:abc:live");
+  EXPECT_EQ(MessagesKey(StreamKey("agx", 1, 2, "abc")), "agx:1:2:abc:messages");
   EXPECT_EQ(StreamKey("agx", -1, INT64_MAX, "a:b*[?]{} /é\n"),
             "agx:-1:9223372036854775807:a:b*[?]{} /é\n");
 }
@@ -72,7 +73,7 @@ TEST(ParseLiveKey, RefusesEveryOtherKey) {
       "agx:1.0:2:s:live", "agx::2:s:live", "agx:1::s:live", "agx:-:2:s:live", "agx:0x1:2:s:live",
       "agx:00:2:s:live", "agx:9223372036854775808:2:s:live", "agx:1:-9223372036854775809:s:live",
       // Sessions that no handle can be opened for.
-      "agx:1:2:a:live:live", "agx:1:2:a\xff:live", "agx:1:2:a\0b:live"s,
+      "agx:1:2:a:live:live", "agx:1:2:a:messages:live", "agx:1:2:a\xff:live", "agx:1:2:a\0b:live"s,
       "agx:1:2:" + string(AGX_SESSION_ID_MAX + 1, 's') + ":live"};
   for (const string& key : keys) {
     int64_t scope, user;
@@ -84,8 +85,9 @@ TEST(ParseLiveKey, RefusesEveryOtherKey) {
 // ---- What may be written.
 
 TEST(CheckSessionId, AcceptsFreeText) {
-  for (const string& id : {"s"s, ":"s, "a:b:c"s, "*"s, "?[a]"s, "a\nb"s, "a/b"s, "é漢😀"s, "live"s,
-                           ":live:"s, ":Live"s, string(512, 's')}) {
+  for (const string& id :
+       {"s"s, ":"s, "a:b:c"s, "*"s, "?[a]"s, "a\nb"s, "a/b"s, "é漢😀"s, "live"s, ":live:"s, ":Live"s,
+        "messages"s, "a:messages:"s, "amessages"s, string(512, 's')}) {
     EXPECT_TRUE(CheckSessionId(id.c_str()).ok()) << id;
   }
 }
@@ -96,6 +98,8 @@ TEST(CheckSessionId, RefusesTheRest) {
   EXPECT_EQ(CheckSessionId("a\xff").code(), AGX_EINVAL);
   EXPECT_EQ(CheckSessionId("a:live").code(), AGX_EINVAL);
   EXPECT_EQ(CheckSessionId(":live").code(), AGX_EINVAL);
+  EXPECT_EQ(CheckSessionId("a:messages").code(), AGX_EINVAL);
+  EXPECT_EQ(CheckSessionId(":messages").code(), AGX_EINVAL);
   EXPECT_EQ(CheckSessionId(string(513, 's').c_str()).code(), AGX_ETOOBIG);
   EXPECT_EQ(CheckSessionId(string(1000000, 's').c_str()).code(), AGX_ETOOBIG);
 }

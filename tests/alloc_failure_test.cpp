@@ -315,6 +315,72 @@ TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
   RecordProperty("failures", run.failures());
 }
 
+TEST_P(OutOfMemory, AConversationIsWholeAllTheWhile) {
+  Owned<agx_client> client = OpenClient(url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Exhaustion run(GetParam().mode);
+  std::string request = R"({"kind":"request","parts":[{"part_kind":"user-prompt","content":")" +
+                        std::string(100, 'u') + "\"}]}";
+  std::string response = R"({"kind":"response","parts":[{"part_kind":"text","content":")" +
+                         std::string(100, 't') + "\"}]}";
+  agx_messages* messages = nullptr;
+  ASSERT_EQ(
+      run.Run("agx_messages_open", [&] { return agx_messages_open(session.get(), &messages); }),
+      AGX_OK);
+  Owned<agx_messages> owned(messages);
+  for (const std::string& message : {request, response}) {
+    EXPECT_EQ(
+        run.Run("agx_messages_append",
+                [&] { return agx_messages_append(messages, message.data(), message.size()); }),
+        AGX_OK);
+  }
+  EXPECT_EQ(agx_messages_count(messages), 2u) << "each once, however often it was tried";
+  EXPECT_EQ(
+      run.Run("agx_messages_save", [&] { return agx_messages_save(messages); }, {AGX_EUNCERTAIN}),
+      AGX_OK)
+      << "what may have been written is no conflict";
+  EXPECT_EQ(run.Run("agx_messages_append_user",
+                    [&] { return agx_messages_append_user(messages, "more"); }),
+            AGX_OK);
+  EXPECT_EQ(agx_messages_count(messages), 3u);
+  EXPECT_EQ(run.Run("agx_messages_load", [&] { return agx_messages_load(messages); }), AGX_OK);
+  std::string saved = "[" + request + "," + response + "]";
+  const char* json = nullptr;
+  Require(agx_messages_json(messages, &json, nullptr));
+  EXPECT_EQ(json, saved);
+  const char* text = nullptr;
+  EXPECT_EQ(run.Run("agx_messages_part_field",
+                    [&] {
+                      return agx_messages_part_field(messages, 0, 0, "content", &text, nullptr,
+                                                     nullptr);
+                    }),
+            AGX_OK);
+  EXPECT_STREQ(text, std::string(100, 'u').c_str());
+  EXPECT_EQ(
+      run.Run("agx_messages_nodes", [&] { return agx_messages_nodes(messages, &json, nullptr); }),
+      AGX_OK);
+  EXPECT_EQ(run.Run("agx_messages_request",
+                    [&] {
+                      return agx_messages_request(messages, AGX_ANTHROPIC, nullptr, &json, nullptr);
+                    }),
+            AGX_OK);
+  EXPECT_THAT(json, testing::HasSubstr("assistant"));
+
+  std::string path = "/tmp/agx-exhausted-" + std::to_string(getpid());
+  agx_messages* file = nullptr;
+  ASSERT_EQ(run.Run("agx_messages_open_file",
+                    [&] { return agx_messages_open_file(path.c_str(), &file); }),
+            AGX_OK);
+  Owned<agx_messages> owned_file(file);
+  Require(agx_messages_append(file, saved.data(), saved.size()));
+  EXPECT_EQ(run.Run("agx_messages_save", [&] { return agx_messages_save(file); }), AGX_OK);
+  EXPECT_EQ(run.Run("agx_messages_load", [&] { return agx_messages_load(file); }), AGX_OK);
+  unlink(path.c_str());
+  Require(agx_messages_json(file, &json, nullptr));
+  EXPECT_EQ(json, saved);
+  RecordProperty("failures", run.failures());
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, OutOfMemory,
                          testing::Values(Where{false, Mode::kOnce}, Where{false, Mode::kOn},
                                          Where{true, Mode::kOnce}, Where{true, Mode::kOn}),

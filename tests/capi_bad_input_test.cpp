@@ -155,6 +155,8 @@ TEST_P(CapiBadInput, SessionIds) {
   EXPECT_EQ(OpenSessionStatus(":live"), AGX_EINVAL);
   EXPECT_EQ(OpenSessionStatus("a:live"), AGX_EINVAL);
   EXPECT_THAT(agx_last_error(), HasSubstr(":live"));
+  EXPECT_EQ(OpenSessionStatus("a:messages"), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr(":messages"));
   EXPECT_EQ(OpenSessionStatus("a:live:live"), AGX_EINVAL);
   EXPECT_EQ(OpenSessionStatus(std::string(AGX_SESSION_ID_MAX, 'x').c_str()), AGX_OK);
   EXPECT_EQ(OpenSessionStatus(std::string(AGX_SESSION_ID_MAX + 1, 'x').c_str()), AGX_ETOOBIG);

@@ -43,6 +43,17 @@ void Elapse(const ClientPtr& client, int64_t ms) {
 class CapiSession : public OnEachStore {};
 AGX_ON_EACH_STORE(CapiSession);
 
+TEST_P(CapiSession, AStopByAnotherIsACancelWhateverItsGrace) {
+  for (int64_t grace_ms : {int64_t{0}, int64_t{1}, int64_t{-1}}) {
+    SessionPtr session = Started(client_, "grace " + std::to_string(grace_ms));
+    ASSERT_EQ(Stop(OpenSession(other_, "grace " + std::to_string(grace_ms)), grace_ms), AGX_OK);
+    EXPECT_EQ(WaitCanceled(session), AGX_OK);
+    EXPECT_TRUE(IsCanceled(session));
+    EXPECT_FALSE(IsLive(session));
+    EXPECT_EQ(Stored(session), (std::vector<std::string>{"begin", "end"}));
+  }
+}
+
 // --- Start
 
 TEST_P(CapiSession, IsNotLiveUntilStarted) {

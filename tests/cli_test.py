@@ -26,7 +26,8 @@ import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEADLINE = 30.0
-COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "ls", "version"]
+COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "chat", "run", "messages",
+            "ls", "version"]
 
 options = argparse.Namespace()
 
@@ -324,6 +325,8 @@ class Usage(Case):
                 (["listen", "1/2/a", "--limit", "0"], "from 1 on"),
                 (["listen", "1/2/a", "--pretty", "--json"], "do not go together"),
                 (["listen", "1/2/a", "--after", "yesterday"], ""),
+                (["run", "1/2/a", "--feed", "morse"], '"morse"'),
+                (["messages", "1/2/a", "--nodes", "--title"], "do not go together"),
                 (["add", "1/2/a"], "--type TYPE is needed"),
                 (["add", "1/2/a", "--type", "t", "--lines", "--body", "{}"],
                  "do not go together")):
@@ -367,7 +370,7 @@ class Usage(Case):
     def test_unreachable(self):
         for command in (["start", "1/2/a"], ["stop", "1/2/a"], ["cancel", "1/2/a"],
                         ["live", "1/2/a"], ["add", "1/2/a", "--type", "t"],
-                        ["listen", "1/2/a"], ["ls"]):
+                        ["listen", "1/2/a"], ["run", "1/2/a"], ["messages", "1/2/a"], ["ls"]):
             with self.subTest(command=command):
                 self.fails(3, *command, "--url", "unix:///nowhere/at/all", says="/nowhere/at/all")
         self.fails(3, "--url", "redis://127.0.0.1:1", "demo", says="127.0.0.1:1")
@@ -949,6 +952,211 @@ class Pretty(Case):
             self.assertEqual(status, 130)
             self.assertIn("\nagx: to go on from here: the same command with --after %s\n" %
                           identifier, text)
+
+
+def sse(*events):
+    """A model's stream: events, each with a name if it is a pair."""
+    out = ""
+    for event in events:
+        name, data = event if isinstance(event, tuple) else ("", event)
+        data = data if isinstance(data, str) else json.dumps(data)
+        out += ("event: %s\n" % name if name else "") + "data: %s\n\n" % data
+    return out.encode()
+
+
+def chat_delta(finish_reason=None, **delta):
+    return {"id": "c1", "object": "chat.completion.chunk", "model": "m",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}]}
+
+
+def named(*events):
+    return sse(*[(event["type"], event) for event in events])
+
+
+CHAT = sse(chat_delta(role="assistant", content=""), chat_delta(reasoning_content="Hm."),
+           chat_delta(content="It is"), chat_delta(content=" so."),
+           chat_delta("stop"), "[DONE]")
+RESPONSES = named(
+    {"type": "response.created", "response": {"id": "r1", "model": "m"}},
+    {"type": "response.output_item.added", "output_index": 0,
+     "item": {"type": "message", "id": "m1", "role": "assistant", "content": []}},
+    {"type": "response.content_part.added", "item_id": "m1", "output_index": 0,
+     "content_index": 0, "part": {"type": "output_text", "text": ""}},
+    {"type": "response.output_text.delta", "item_id": "m1", "output_index": 0,
+     "content_index": 0, "delta": "It is"},
+    {"type": "response.output_text.delta", "item_id": "m1", "output_index": 0,
+     "content_index": 0, "delta": " so."},
+    {"type": "response.output_text.done", "item_id": "m1", "output_index": 0,
+     "content_index": 0, "text": "It is so."},
+    {"type": "response.completed", "response": {"id": "r1", "model": "m", "status": "completed"}})
+ANTHROPIC = named(
+    {"type": "message_start", "message": {"id": "a1", "type": "message", "role": "assistant",
+                                          "model": "m", "content": [], "usage": {}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "ping"},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "It is"}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": " so."}},
+    {"type": "content_block_stop", "index": 0},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}},
+    {"type": "message_stop"})
+
+
+class Run(Case):
+    def entries(self):
+        """What is in the store: types, and the bodies' own words."""
+        out = []
+        for _, fields in self.redis("XRANGE", self.key, "-", "+"):
+            entry = dict(zip(fields[::2], fields[1::2]))
+            body = json.loads(entry.get(b"body", b"{}"))
+            out.append(body.get("event") or body.get("msg") or entry[b"type"].decode())
+        return out
+
+    def conversation(self):
+        text = self.redis("GET", self.key + ":messages")
+        return None if text is None else json.loads(text)
+
+    def canceled(self, run, status):
+        run.process.wait(DEADLINE)  # before its input ends
+        done, out, message = run.end()
+        self.assertEqual((done, out), (status, b""), message)
+        self.assertEqual(self.entries()[-2:], ["canceled", "end"])
+        self.assertEqual(self.redis("EXISTS", self.key + ":live"), 0)
+        return message
+
+    def test_three_formats(self):
+        for words, stream in (([], CHAT), (["--feed", "openai-chat"], CHAT),
+                              (["--feed", "openai-responses"], RESPONSES),
+                              (["--feed", "anthropic"], ANTHROPIC)):
+            with self.subTest(words=words):
+                message = json.loads(self.ok("run", self.name, *words, stdin=stream))
+                self.assertEqual((message["kind"], message["model_name"]), ("response", "m"))
+                self.assertEqual([p["content"] for p in message["parts"]
+                                  if p["part_kind"] == "text"], ["It is so."])
+                entries = self.entries()
+                self.assertEqual(entries[:2] + entries[-2:], ["begin", "llm-begin", "llm-end", "end"])
+                self.assertEqual(entries.count("answer"), 1)
+                self.assertIsNone(self.conversation())
+                self.assertEqual(self.ok("run", self.name, "--quiet", *words, stdin=stream), "")
+
+    def test_the_conversation_grows_if_asked(self):
+        first = json.loads(self.ok("run", self.name, "--save", stdin=CHAT))
+        second = json.loads(self.ok("run", self.name, "--save", "--quiet", "--feed", "anthropic",
+                                    stdin=ANTHROPIC) or "{}")
+        self.assertEqual(second, {})
+        self.ok("run", self.name, stdin=CHAT)
+        kept = self.conversation()
+        self.assertEqual(len(kept), 2)
+        self.assertEqual(kept[0], first)
+
+    def test_streams_that_are_none(self):
+        for stream, says in ((b"", ""), (b"\n\n", ""), (b"<html>", "no event stream"),
+                             (b'{"error": {"message": "quota"}}', "quota"),
+                             (CHAT[:-60], "broke off"),
+                             (sse(chat_delta(content="Well"), {"error": {"message": "busy"}}),
+                              "busy"),
+                             (b"data: {\n\n", "not JSON")):
+            with self.subTest(stream=stream[:40]):
+                out = self.fails(12, "run", self.name, "--save", stdin=stream, says=says)
+                entries = self.entries()
+                self.assertTrue(entries[-2].startswith("crashed - "), entries)
+                self.assertEqual(entries[-1], "end")
+                self.assertIsNone(self.conversation())
+                if b"content" in stream:  # what there was of it
+                    self.assertEqual(json.loads(out)["kind"], "response")
+
+    def test_text_is_there_at_once(self):
+        with Piped("run", self.name) as run, \
+                Piped("listen", self.name, "--wait", "never") as listen:
+            for piece in (CHAT[:200], CHAT[200:len(CHAT) - 80]):
+                run.write(piece)
+            wait_for("the text", lambda: "so." in listen.line())
+            run.write(CHAT[len(CHAT) - 80:])
+            status, out, _ = run.end()
+            self.assertEqual(status, 0)
+            self.assertEqual(out.count(b"\n"), 1)
+            self.assertEqual(listen.end()[0], 0)
+
+    def begun(self, run):
+        run.write(CHAT[:300])
+        wait_for("the run", lambda: self.redis("XLEN", self.key) > 1)
+
+    def test_a_cancel_while_the_input_is_silent(self):
+        with Piped("run", self.name) as run:
+            self.begun(run)
+            self.ok("cancel", self.name)
+            self.assertIn("cancel", self.canceled(run, 10))
+
+    def test_signals_while_the_input_is_silent(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            with self.subTest(number=number), Piped("run", self.name) as run:
+                self.redis("DEL", self.key)
+                self.begun(run)
+                run.process.send_signal(number)
+                self.assertEqual(self.canceled(run, 128 + number), "")
+
+    def test_ctrl_c_that_ends_the_input_too(self):
+        # As of all that stands in a pipeline.
+        for _ in range(10):
+            with Piped("run", self.name) as run:
+                self.redis("DEL", self.key)
+                self.begun(run)
+                run.process.send_signal(signal.SIGINT)
+                run.process.stdin.close()
+                run.process.stdin = None
+                self.assertEqual(self.canceled(run, 130), "")
+
+    def test_taken_over(self):
+        with Piped("run", self.name) as run:
+            self.begun(run)
+            self.ok("start", self.name, "--take-over")
+            run.process.wait(DEADLINE)
+            status, out, message = run.end()
+            self.assertEqual((status, out), (11, b""))
+            self.assertIn("taken", message)
+            self.assertEqual(self.redis("EXISTS", self.key + ":live"), 1)
+            self.assertNotIn("end", self.entries())
+        self.fails(5, "run", self.name, stdin=CHAT)
+
+    def test_input_that_cannot_be_read(self):
+        folder = os.open("/", os.O_RDONLY)
+        done = subprocess.run([options.agx, "run", self.name], stdin=folder, capture_output=True,
+                              timeout=DEADLINE, env=environment(AGX_URL=server.url))
+        os.close(folder)
+        self.assertEqual(done.returncode, 12)
+        self.assertIn(b"cannot read standard input", done.stderr)
+        self.assertEqual(self.entries()[-1], "end")
+
+
+class MessagesOfASession(Case):
+    def keep(self, messages):
+        self.redis("SET", self.key + ":messages", json.dumps(messages))
+
+    def test_what_is_kept(self):
+        self.fails(1, "messages", self.name, says="has no conversation")
+        kept = [{"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "Why\n is it?"}],
+                 "x": 1.50},
+                {"kind": "response", "parts": [{"part_kind": "text", "content": "\x1b[2JSo."}]}]
+        self.keep(kept)
+        self.assertEqual(self.ok("messages", self.name), json.dumps(kept) + "\n")
+        self.assertEqual(self.ok("messages", self.name, "--title"), "Why is it?\n")
+        [node] = json.loads(self.ok("messages", self.name, "--nodes"))
+        self.assertEqual([part["part_kind"] for part in node["parts"]], ["user-prompt", "text"])
+        with Terminal("messages", self.name) as terminal:
+            status, text = terminal.end()
+            self.assertEqual(status, 0)
+            self.assertNotIn("\x1b", text)
+            self.assertEqual(json.loads(text.replace("\n", "")), kept)
+
+    def test_what_is_no_conversation(self):
+        self.keep([])
+        self.fails(1, "messages", self.name)
+        self.keep([{"kind": "response", "parts": []}])
+        self.assertEqual(self.ok("messages", self.name, "--title"), "No title\n")
+        self.redis("SET", self.key + ":messages", "{")
+        self.fails(2, "messages", self.name)
+        self.redis("DEL", self.key + ":messages")
+        self.redis("LPUSH", self.key + ":messages", "x")
+        self.fails(4, "messages", self.name)
 
 
 class Demo(Case):

@@ -33,6 +33,8 @@ depends() { dpkg-deb -f packages/"$1"_*.deb Depends; }
 [[ $(depends libagx0) != *libcjson* ]] || fail "libagx0 does not need cJSON"
 [[ $(depends libagx-dev) == *"libagx0 (="* ]] || fail "libagx-dev depends on: $(depends libagx-dev)"
 [[ $(depends agx-tools) == *"libagx0 (="*  ]] || fail "agx-tools depends on: $(depends agx-tools)"
+[[ ${AGX_CURL:?} == 0 || $(depends agx-tools) == *libcurl4* ]] ||
+  fail "agx-tools depends on: $(depends agx-tools)"
 
 root=$scratch/root
 for package in packages/*.deb; do

@@ -1294,6 +1294,88 @@ TEST_P(StoreContract, ATailSeesGaps) {
 
 // --- Close -------------------------------------------------------------------------------------
 
+TEST_P(StoreContract, ATextIsWhatWasPutThere) {
+  KeptText kept{"x", "x"};
+  ASSERT_TRUE(store_->GetText("t", &kept).ok());
+  EXPECT_EQ(kept.text, "");
+  EXPECT_EQ(kept.version, "") << "there is no such key";
+
+  std::string version;
+  bool conflict = true;
+  std::string text("a\0\r\nb\xff", 6);
+  ASSERT_TRUE(store_->PutText("t", "", text, false, &version, &conflict).ok());
+  EXPECT_FALSE(conflict);
+  EXPECT_NE(version, "");
+  ASSERT_TRUE(backend_->Open()->GetText("t", &kept).ok());
+  EXPECT_EQ(kept.text, text);
+  EXPECT_EQ(kept.version, version);
+
+  ASSERT_TRUE(store_->PutText("t", version, "", false, &version, &conflict).ok());
+  EXPECT_FALSE(conflict);
+  ASSERT_TRUE(store_->GetText("t", &kept).ok());
+  EXPECT_EQ(kept.text, "");
+  EXPECT_NE(kept.version, "") << "an empty text is not an absent one";
+  EXPECT_EQ(kept.version, version);
+}
+
+TEST_P(StoreContract, ATextIsNotPutInTheWrongOnesPlace) {
+  std::string first, second;
+  bool conflict = true;
+  ASSERT_TRUE(store_->PutText("t", "", "one", false, &first, &conflict).ok());
+  ASSERT_TRUE(store_->PutText("t", first, "two", false, &second, &conflict).ok());
+  ASSERT_FALSE(conflict);
+  EXPECT_NE(first, second);
+  for (const std::string& stale : {first, std::string()}) {
+    std::string version = "as it was";
+    ASSERT_TRUE(store_->PutText("t", stale, "three", false, &version, &conflict).ok());
+    EXPECT_TRUE(conflict);
+    EXPECT_EQ(version, "as it was");
+  }
+  KeptText kept;
+  ASSERT_TRUE(store_->GetText("t", &kept).ok());
+  EXPECT_EQ(kept.text, "two");
+  EXPECT_EQ(kept.version, second);
+}
+
+TEST_P(StoreContract, ATextThatIsThereAlreadyIsNoConflictOnlyForWhoTriesAgain) {
+  std::string version, again;
+  bool conflict = true;
+  ASSERT_TRUE(store_->PutText("t", "", "one", false, &version, &conflict).ok());
+  ASSERT_TRUE(store_->PutText("t", "", "one", false, &again, &conflict).ok());
+  EXPECT_TRUE(conflict) << "somebody else put it there";
+  ASSERT_TRUE(store_->PutText("t", "", "one", true, &again, &conflict).ok());
+  EXPECT_FALSE(conflict);
+  EXPECT_EQ(again, version);
+  ASSERT_TRUE(store_->PutText("t", "", "two", true, &again, &conflict).ok());
+  EXPECT_TRUE(conflict);
+}
+
+TEST_P(StoreContract, OfThoseThatPutATextAtOnceOneSucceeds) {
+  std::string before;
+  bool conflict = true;
+  ASSERT_TRUE(store_->PutText("t", "", "before", false, &before, &conflict).ok());
+  constexpr int kWriters = 8;
+  std::atomic<int> succeeded{0};
+  InThreads(kWriters, [&](int i) {
+    std::string version;
+    bool beaten = false;
+    EXPECT_TRUE(store_->PutText("t", before, std::to_string(i), false, &version, &beaten).ok());
+    if (!beaten) succeeded.fetch_add(1);
+  });
+  EXPECT_EQ(succeeded.load(), 1);
+}
+
+TEST_P(StoreContract, ATextIsOfNoOtherType) {
+  Add("s", Event("e"));
+  KeptText kept;
+  std::string version;
+  bool conflict = false;
+  Status status = store_->GetText("s", &kept);
+  EXPECT_EQ(status.code(), AGX_ETYPE);
+  EXPECT_THAT(status.message(), HasSubstr("s"));
+  EXPECT_EQ(store_->PutText("s", "", "text", false, &version, &conflict).code(), AGX_ETYPE);
+}
+
 TEST_P(StoreContract, AClosedStoreRefusesEverything) {
   CountingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
@@ -1324,6 +1406,10 @@ TEST_P(StoreContract, AClosedStoreRefusesEverything) {
   EXPECT_EQ(store_->Check({&lease, 1}).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->Read({&read, 1}).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->LastId("s", &id).code(), AGX_ECLOSED);
+  KeptText kept;
+  std::string version;
+  EXPECT_EQ(store_->GetText("t", &kept).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->PutText("t", "", "text", false, &version, &flag).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->Scan("", "", &cursor, &keys).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->Watch("t", Store::KeyKind::kStream, &watcher).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->OpenTail(), nullptr);

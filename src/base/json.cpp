@@ -431,4 +431,20 @@ void AppendJsonOneLine(std::string_view json, std::string* out) {
   std::replace_if(out->begin() + static_cast<ptrdiff_t>(start), out->end(), is_break, ' ');
 }
 
+void AppendJsonCompact(std::string_view json, std::string* out) {
+  bool in_string = false;
+  for (size_t i = 0; i < json.size(); ++i) {
+    char c = json[i];
+    if (in_string && c == '\\') {
+      *out += c;
+      c = json[++i];
+    } else if (c == '"') {
+      in_string = !in_string;
+    } else if (!in_string && (c == ' ' || c == '\n' || c == '\r' || c == '\t')) {
+      continue;
+    }
+    *out += c;
+  }
+}
+
 }  // namespace agx

@@ -33,4 +33,7 @@ void AppendJsonStringAscii(std::string_view text, std::string* out);
 // Appends JSON that is known to be valid, with the line breaks between its tokens turned to spaces.
 void AppendJsonOneLine(std::string_view json, std::string* out);
 
+// The same without any whitespace between its tokens.
+void AppendJsonCompact(std::string_view json, std::string* out);
+
 }  // namespace agx

@@ -30,6 +30,12 @@ struct OptionsName<agx_listen_options> {
   static constexpr const char* kInit = "AGX_LISTEN_OPTIONS_INIT";
 };
 
+template <>
+struct OptionsName<agx_run_options> {
+  static constexpr const char* kType = "agx_run_options";
+  static constexpr const char* kInit = "AGX_RUN_OPTIONS_INIT";
+};
+
 // Untyped part of ReadOptions: `given` may be shorter or longer than what it is copied to.
 Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
                    const char* init, void* out);

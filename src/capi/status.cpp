@@ -75,6 +75,8 @@ const char* agx_status_string(agx_status status) {
       return "AGX_TAKEN_OVER";
     case AGX_NOT_LIVE:
       return "AGX_NOT_LIVE";
+    case AGX_NONE:
+      return "AGX_NONE";
     case AGX_EINVAL:
       return "AGX_EINVAL";
     case AGX_ENOMEM:
@@ -113,6 +115,14 @@ const char* agx_status_string(agx_status status) {
       return "AGX_EJSON";
     case AGX_ESYSTEM:
       return "AGX_ESYSTEM";
+    case AGX_ESTATE:
+      return "AGX_ESTATE";
+    case AGX_ECONFLICT:
+      return "AGX_ECONFLICT";
+    case AGX_EMODEL:
+      return "AGX_EMODEL";
+    case AGX_EFAILED:
+      return "AGX_EFAILED";
   }
   return "AGX_UNKNOWN";
 }

@@ -4,8 +4,10 @@
 #include "capi/handles.h"
 #include "core/client.h"
 #include "core/listener.h"
+#include "core/messages.h"
 #include "core/mux.h"
 #include "core/query.h"
+#include "core/run.h"
 #include "core/session.h"
 
 namespace agx::capi {
@@ -48,6 +50,22 @@ struct Traits<agx_query> {
   static constexpr Kind kKind = Kind::kQuery;
   static constexpr const char* kNull = "the query is NULL";
   static constexpr const char* kStale = "the query is closed, or no query";
+};
+
+template <>
+struct Traits<agx_run> {
+  using Object = Run;
+  static constexpr Kind kKind = Kind::kRun;
+  static constexpr const char* kNull = "the run is NULL";
+  static constexpr const char* kStale = "the run is closed, or no run";
+};
+
+template <>
+struct Traits<agx_messages> {
+  using Object = Messages;
+  static constexpr Kind kKind = Kind::kMessages;
+  static constexpr const char* kNull = "the messages handle is NULL";
+  static constexpr const char* kStale = "the messages handle is closed, or none";
 };
 
 // Null out-pointers: `name` is the parameter's.

@@ -20,7 +20,14 @@ constexpr Millis kRetry{200};
 struct Keeper::Asked {
   std::shared_ptr<Session> session;
   Session::RunPtr run;
-  TimePoint leased_until = run->leased_until;
+  TimePoint leased_until;
+
+  // Not under the keeper's lock: a session's is taken first where both are.
+  bool TakeRun() {
+    run = session->run();
+    if (run != nullptr) leased_until = run->leased_until;
+    return run != nullptr;
+  }
 };
 
 Keeper::Keeper(Client* client) : client_(client) {}
@@ -99,6 +106,12 @@ void Keeper::Poke(Session* session) noexcept {
   bell_.Ring();
 }
 
+void Keeper::RunAt(TimePoint when, std::weak_ptr<Task> task) {
+  std::lock_guard lock(mutex_);
+  tasks_.emplace(when, std::move(task));
+  if (tasks_.begin()->first == when) bell_.Ring();
+}
+
 Status Keeper::AddPump(const std::shared_ptr<Pump>& pump) {
   if (Status status = EnsureRunning(); !status.ok()) return status;
   std::lock_guard lock(mutex_);
@@ -131,7 +144,11 @@ TimePoint Keeper::Round() {
   Sessions renewals;
   Sessions checks;
   TakeDue(now, &renewals, &checks);
+  for (Sessions* due : {&renewals, &checks}) {
+    std::erase_if(*due, [](Asked& asked) { return !asked.TakeRun(); });
+  }
   if (!renewals.empty()) Renew(renewals);
+  RunTasks(now);
   try {
     if (!checks.empty()) Check(checks);
   } catch (const std::bad_alloc&) {
@@ -148,7 +165,9 @@ TimePoint Keeper::Round() {
   for (const auto& pump : pumps) next = std::min(next, pump->Work());
   std::lock_guard lock(mutex_);
   if (poked_ != nullptr) return now;
-  return renewals_.empty() ? next : std::min(next, renewals_.begin()->first);
+  if (!renewals_.empty()) next = std::min(next, renewals_.begin()->first);
+  if (!tasks_.empty()) next = std::min(next, tasks_.begin()->first);
+  return next;
 }
 
 void Keeper::TakeDue(TimePoint now, Sessions* renewals, Sessions* checks) {
@@ -158,7 +177,7 @@ void Keeper::TakeDue(TimePoint now, Sessions* renewals, Sessions* checks) {
   while (!renewals_.empty() && renewals->size() < kRound && renewals_.begin()->first <= now) {
     auto node = renewals_.extract(renewals_.begin());
     const std::shared_ptr<Session>& session = node.mapped().session;
-    if (session->state() == Session::State::kLive) renewals->push_back({session, session->run()});
+    if (session->state() == Session::State::kLive) renewals->push_back({session, nullptr, {}});
     node.key() = now + node.mapped().period;
     Session* moved = session.get();
     moved->keeper_renewal_ = renewals_.insert(std::move(node));
@@ -169,7 +188,18 @@ void Keeper::TakeDue(TimePoint now, Sessions* renewals, Sessions* checks) {
     // Null if it is being destroyed: its destructor waits for this lock.
     std::shared_ptr<Session> shared = session->weak_from_this().lock();
     if (shared == nullptr) continue;
-    if (Session::RunPtr run = session->run()) checks->push_back({std::move(shared), run});
+    checks->push_back({std::move(shared), nullptr, {}});
+  }
+}
+
+void Keeper::RunTasks(TimePoint now) {
+  std::unique_lock lock(mutex_);
+  while (!tasks_.empty() && tasks_.begin()->first <= now) {
+    std::weak_ptr<Task> due = std::move(tasks_.begin()->second);
+    tasks_.erase(tasks_.begin());
+    lock.unlock();
+    if (std::shared_ptr<Task> task = due.lock()) task->Due();
+    lock.lock();
   }
 }
 
@@ -196,6 +226,7 @@ void Keeper::Check(const Sessions& sessions) {
   std::vector<Lease> leases;
   leases.reserve(sessions.size());
   for (const Asked& asked : sessions) {
+    asked.session->TellObserver();  // of what is known already
     asked.session->changed_ = false;
     leases.push_back(asked.session->LeaseOf(*asked.run));
   }

@@ -1,6 +1,6 @@
 // The client's own thread, for what nobody else can do: renewing leases through a long silence,
-// noticing a cancel that no thread waits for, and feeding what is watched through a file
-// descriptor. It starts when the first of these is needed.
+// noticing a cancel that no thread waits for, ending a window in which a run gathers what it
+// writes, and feeding what is watched through a file descriptor. It starts when the first of these is needed.
 #pragma once
 
 #include <atomic>
@@ -40,8 +40,18 @@ class Keeper {
   // Its lease was just renewed.
   void Renewed(Session* session) noexcept;
   void Remove(Session* session) noexcept;
-  // Looks at the session's flag soon.
+  // Looks at the session's flag soon; if it was cancelled or taken over, tells its observer.
   void Poke(Session* session) noexcept;
+
+  class Task {
+   public:
+    virtual void Due() noexcept = 0;
+
+   protected:
+    ~Task() = default;
+  };
+  // Runs the task once at that time, if it is still there. Throws bad_alloc.
+  void RunAt(TimePoint when, std::weak_ptr<Task> task);
 
   // Runs the pump from now on.
   Status AddPump(const std::shared_ptr<Pump>& pump);
@@ -57,6 +67,7 @@ class Keeper {
   void Run() noexcept;
   TimePoint Round();
   void TakeDue(TimePoint now, Sessions* renewals, Sessions* checks);
+  void RunTasks(TimePoint now);
   void Renew(const Sessions& sessions);
   void Check(const Sessions& sessions);
 
@@ -69,6 +80,7 @@ class Keeper {
   std::mutex mutex_;
   Renewals renewals_;
   Session* poked_ = nullptr;  // linked through Session::keeper_next_
+  std::multimap<TimePoint, std::weak_ptr<Task>> tasks_;
   std::vector<std::shared_ptr<Pump>> pumps_;
 };
 

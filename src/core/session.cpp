@@ -180,14 +180,42 @@ Status Session::Stop(int64_t grace_ms) {
   if (before == State::kTakenOver) return TakenOver();
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
-  std::string_view origin = ours ? std::string_view(run->origin) : kDefaultOrigin;
-  EventFields end = MakeEvent("end", origin, {});
+  EventFields end = MakeEvent("end", ours ? std::string_view(run->origin) : kDefaultOrigin, {});
   StopRequest request;
-  request.key = key_;
-  request.live_key = live_key_;
   if (ours) request.token = run->token;
   request.end = end.entry();
-  request.grace_ms = grace_ms < 0 ? kDefaultGraceMs : std::min(grace_ms, kLongestWaitMs);
+  request.grace_ms = grace_ms;
+  return StopWith(request, ours, State::kStopped);
+}
+
+Status Session::StopAfter(std::span<const NewEntry> entries, int64_t grace_ms,
+                          bool expect_canceled) {
+  std::lock_guard lock(start_mutex_);
+  State before = state();
+  if (before == State::kTakenOver) return TakenOver();
+  if (before != State::kLive && before != State::kCanceled) {
+    return {AGX_NOT_LIVE, Cat("the session ", key_, " was stopped already")};
+  }
+  RunPtr run = this->run();
+  EventFields end = MakeEvent("end", run->origin, {});
+  StopRequest request;
+  request.token = run->token;
+  request.before = entries;
+  request.end = end.entry();
+  request.grace_ms = grace_ms;
+  // A lease that had time to run out was no cancel.
+  request.unless_canceled = !expect_canceled && Clock::now() < run->leased_until.load();
+  bool canceled = before == State::kCanceled;
+  return StopWith(request, true, canceled ? State::kCanceledAndStopped : State::kStopped);
+}
+
+// `ours`: this handle started what is to be stopped, and is `then` afterwards.
+Status Session::StopWith(const StopRequest& given, bool ours, State then) {
+  StopRequest request = given;
+  request.key = key_;
+  request.live_key = live_key_;
+  request.grace_ms =
+      given.grace_ms < 0 ? kDefaultGraceMs : std::min(given.grace_ms, kLongestWaitMs);
   StopOutcome outcome = StopOutcome::kAbsent;
   // However it ends. What was seen meanwhile was not believed.
   struct Stopping {
@@ -201,14 +229,23 @@ Status Session::Stop(int64_t grace_ms) {
   std::lock_guard flag_lock(flag_mutex_);
   Status status = client_->store().Stop(request, &outcome);
   if (!status.ok()) return status;
-  if (ours || outcome == StopOutcome::kTakenOver) {
+  if (outcome == StopOutcome::kCanceled) {
+    std::lock_guard run_lock(run_mutex_);
+    SetState(State::kCanceled);
+  } else if (ours || outcome == StopOutcome::kTakenOver) {
     EndKeeping();
     std::lock_guard run_lock(run_mutex_);
-    SetState(outcome == StopOutcome::kTakenOver ? State::kTakenOver : State::kStopped);
+    SetState(outcome == StopOutcome::kTakenOver ? State::kTakenOver : then);
   }
-  if (outcome == StopOutcome::kTakenOver) return TakenOver();
-  if (outcome == StopOutcome::kAbsent) {
-    return {AGX_NOT_LIVE, Cat("there is no session ", key_)};
+  switch (outcome) {
+    case StopOutcome::kTakenOver:
+      return TakenOver();
+    case StopOutcome::kCanceled:
+      return {AGX_CANCELED, Cat("the session ", key_, " was cancelled")};
+    case StopOutcome::kAbsent:
+      return {AGX_NOT_LIVE, Cat("there is no session ", key_)};
+    case StopOutcome::kStopped:
+      return {};
   }
   return {};
 }
@@ -238,6 +275,11 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
     }
     entries.push_back(fields.emplace_back(FieldsOf(event, length)).entry());
   }
+  return AddEntries(entries, ids, added);
+}
+
+Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
+  *added = 0;
   if (state() == State::kTakenOver) return TakenOver();
   return client_->store().AddMany(key_, entries,
                                   static_cast<uint64_t>(client_->config().max_length), ids, added);
@@ -263,7 +305,7 @@ Status Session::Cancel(bool* was_live) { return client_->store().Cancel(live_key
 
 bool Session::IsCanceled() const {
   State now = state();
-  return now == State::kCanceled || now == State::kTakenOver;
+  return now == State::kCanceled || now == State::kTakenOver || now == State::kCanceledAndStopped;
 }
 
 Status Session::WaitCanceled(TimePoint deadline) {
@@ -286,7 +328,7 @@ Status Session::WaitCanceled(TimePoint deadline) {
       if (state() != now) continue;
       if (client_->store().WaitFor(&bell_, ticket, deadline)) continue;
       status = {AGX_TIMEOUT, "not cancelled yet"};
-    } else if (now != State::kCanceled) {
+    } else if (now != State::kCanceled && now != State::kCanceledAndStopped) {
       status = {AGX_NOT_LIVE, "this handle has not started the session, or has stopped it"};
     }
     break;
@@ -381,6 +423,33 @@ void Session::Lose(const RunPtr& run, State to) noexcept {
 void Session::SetState(State state) noexcept {
   state_.store(state, std::memory_order_release);
   bell_.Ring();
+  bool interrupted = state == State::kCanceled || state == State::kTakenOver;
+  if (interrupted && observed_) client_->keeper().Poke(this);
+}
+
+Status Session::Observe(const std::shared_ptr<SessionObserver>& observer) {
+  std::lock_guard lock(observer_mutex_);
+  if (!observer_.expired()) return {AGX_EBUSY, "a run is open in this session handle already"};
+  observer_ = observer;
+  observed_ = true;
+  return {};
+}
+
+void Session::StopObserving(const SessionObserver* observer) noexcept {
+  std::lock_guard lock(observer_mutex_);
+  if (observer_.lock().get() != observer) return;
+  observed_ = false;
+  observer_.reset();
+}
+
+void Session::TellObserver() noexcept {
+  if (!observed_ || !IsCanceled()) return;
+  std::shared_ptr<SessionObserver> observer;
+  {
+    std::lock_guard lock(observer_mutex_);
+    observer = observer_.lock();
+  }
+  if (observer != nullptr) observer->Interrupted();
 }
 
 }  // namespace agx

@@ -16,6 +16,16 @@
 
 namespace agx {
 
+// Told, by the keeper's thread, that the session which its handle started was cancelled or taken
+// over.
+class SessionObserver {
+ public:
+  virtual void Interrupted() noexcept = 0;
+
+ protected:
+  ~SessionObserver() = default;
+};
+
 class Session final : public Watcher, public std::enable_shared_from_this<Session> {
  public:
   // Null and a status if the id is not valid.
@@ -25,8 +35,14 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
 
   Status Start(const agx_start_options& options);
   Status Stop(int64_t grace_ms);
+  // Stop of the session that this handle started, with entries that come before `end`, all in one
+  // step; AGX_CANCELED, and nothing is written, if it was cancelled and the caller did not expect
+  // that.
+  Status StopAfter(std::span<const NewEntry> entries, int64_t grace_ms, bool expect_canceled);
   Status Add(const char* type, const char* origin, const char* body, EntryId* id);
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
+  // Of the library's own making, so not checked.
+  Status AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
   Status IsLive(bool* live);
   Status Renew();
   Status Cancel(bool* was_live);
@@ -42,6 +58,11 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void Changed() noexcept override;
   void Taken(std::string_view token) noexcept override;
 
+  // To be set before Start. AGX_EBUSY if another observes the session.
+  Status Observe(const std::shared_ptr<SessionObserver>& observer);
+  void StopObserving(const SessionObserver* observer) noexcept;
+  bool taken_over() const { return state() == State::kTakenOver; }
+
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
@@ -49,7 +70,14 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
  private:
   friend class Keeper;
 
-  enum class State : uint32_t { kIdle, kLive, kCanceled, kTakenOver, kStopped };
+  enum class State : uint32_t {
+    kIdle,
+    kLive,
+    kCanceled,
+    kTakenOver,
+    kStopped,
+    kCanceledAndStopped  // by a run: whoever waits for the cancel is still to hear of it
+  };
 
   Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id);
 
@@ -65,6 +93,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   using RunPtr = std::shared_ptr<Run>;
 
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
+  Status StopWith(const StopRequest& given, bool ours, State then);
+  void TellObserver() noexcept;
   Status StartLive(const RunPtr& run, StartMode mode);
   Status StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome);
   Status BeginKeeping(const RunPtr& run);
@@ -99,6 +129,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   std::atomic<uint32_t> waiters_{0};
   std::atomic<bool> closed_{false};
   Bell bell_;
+
+  std::atomic<bool> observed_{false};
+  std::mutex observer_mutex_;
+  std::weak_ptr<SessionObserver> observer_;
 
   // The keeper's.
   Session* keeper_next_ = nullptr;

@@ -39,6 +39,11 @@ Status CheckSessionIdText(std::string_view id) {
     return Status(AGX_EINVAL,
                   "session_id ends in \":live\", which would be another session's live flag");
   }
+  if (id.ends_with(kMessagesSuffix)) {
+    return Status(
+        AGX_EINVAL,
+        "session_id ends in \":messages\", which would be another session's conversation");
+  }
   return Status();
 }
 
@@ -50,6 +55,8 @@ std::string StreamKey(std::string_view prefix, int64_t scope, int64_t user,
 }
 
 std::string LiveKey(std::string_view stream_key) { return Cat(stream_key, kLiveSuffix); }
+
+std::string MessagesKey(std::string_view stream_key) { return Cat(stream_key, kMessagesSuffix); }
 
 std::string LivePrefix(std::string_view prefix, int64_t scope, int64_t user) {
   if (scope == AGX_ANY) return Cat(prefix, ":");

@@ -13,12 +13,15 @@
 namespace agx {
 
 inline constexpr std::string_view kLiveSuffix = ":live";
+inline constexpr std::string_view kMessagesSuffix = ":messages";
 
 // {prefix}:{scope}:{user}:{session}
 std::string StreamKey(std::string_view prefix, int64_t scope, int64_t user,
                       std::string_view session_id);
 // The key of a stream's live flag.
 std::string LiveKey(std::string_view stream_key);
+// The key of the conversation that a session keeps between runs.
+std::string MessagesKey(std::string_view stream_key);
 
 // What the live keys of a scope and user begin with. The user may be AGX_ANY, or both. To be taken
 // literally: the prefix may contain a glob's special characters.

@@ -1,8 +1,8 @@
 // Where streams live: the one interface that core/ knows. memory/ and redis/ implement it, and
 // tests/store_contract_test.cpp holds both to it.
 //
-// A store keeps streams, and live flags: strings with an optional expiry, whose presence means that
-// a session is live. All functions may be called from any thread. They return errors as values;
+// A store keeps streams, and strings: live flags, which may expire and whose presence means that a
+// session is live, and texts. All functions may be called from any thread. They return errors as values;
 // what a hostile or broken server sends is one of those. Only bad_alloc is thrown; no function
 // leaves anything half done or blocked if it is.
 #pragma once
@@ -73,18 +73,25 @@ enum class StartOutcome {
   kBusy        // another's flag is there; nothing was changed
 };
 
+inline constexpr int64_t kForeignGraceMs = 1000;
+
 struct StopRequest {
   std::string_view key;
   std::string_view live_key;
-  std::string_view token;  // empty: stop it whosever it is
+  std::string_view token;            // empty: stop it whosever it is
+  std::span<const NewEntry> before;  // added before `end`, if that is
   // Its first field marks an ended stream: one whose last entry has it gets no second.
   NewEntry end;
+  // Of a flag that is stopped without its token, kForeignGraceMs at least: its producer tells by
+  // the stream that no data was lost.
   int64_t grace_ms = 0;
+  bool unless_canceled = false;  // kCanceled, if that is what it is
 };
 
 enum class StopOutcome {
   kStopped,
   kTakenOver,  // the flag holds another token; nothing was changed
+  kCanceled,   // there is no flag, and the stream has not ended; nothing was changed
   kAbsent      // neither the stream nor the flag exists; nothing was changed
 };
 
@@ -141,6 +148,13 @@ class Tail {
   virtual void Wake() noexcept = 0;
 };
 
+// What a string key holds.
+struct KeptText {
+  std::string text;
+  // Other for every other text, and "" if there is no such key. Means something only to this store.
+  std::string version;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -170,6 +184,14 @@ class Store {
   virtual Status Read(std::span<ReadRequest> requests) = 0;
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
+
+  virtual Status GetText(std::string_view key, KeptText* kept) = 0;
+  // In one atomic step: if the key still has the expected version, it holds the text from now on,
+  // and does not expire; else *conflict, and nothing is changed. `again`: this was tried before and
+  // may have been done, so the text itself is as good as what is expected. AGX_EUNCERTAIN: also if
+  // another may have written on top of it.
+  virtual Status PutText(std::string_view key, std::string_view expected, std::string_view text,
+                         bool again, std::string* version, bool* conflict) = 0;
 
   // Some of the string keys that begin with `prefix` and end with `suffix` (both taken literally).
   // *cursor is "0" at first and again after the last; a key that exists all the while comes at

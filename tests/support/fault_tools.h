@@ -22,6 +22,7 @@ struct Closer {
   void operator()(agx_listener* handle) const { agx_listener_close(handle); }
   void operator()(agx_mux* handle) const { agx_mux_close(handle); }
   void operator()(agx_query* handle) const { agx_query_close(handle); }
+  void operator()(agx_messages* handle) const { agx_messages_close(handle); }
   void operator()(agx_event* event) const { agx_event_free(event); }
 };
 template <class Handle>

@@ -178,7 +178,7 @@ std::string GeneralHelp(std::span<const Command> commands) {
       "usage: agx [--url URL] [--prefix PREFIX] COMMAND …\n\ncommands:\n";
   for (const Command& command : commands) {
     std::string name(command.name);
-    name.resize(8, ' ');
+    name.resize(10, ' ');
     out += "  " + name + std::string(command.summary) + "\n";
   }
   out += "\noptions, before or after the command:\n";
@@ -190,7 +190,9 @@ std::string GeneralHelp(std::span<const Command> commands) {
       "    or nothing there   7 silent for too long\n"
       "  2 wrong usage        8 the producer is gone\n"
       "  3 store unreachable  9 done, but events were missing\n"
-      "  4 failed           130 interrupted\n"
+      "  4 failed            10 canceled\n"
+      " 11 taken over        12 the model failed\n"
+      "130 interrupted\n"
       "\nagx COMMAND --help says more, man agx everything.\n";
   return out;
 }

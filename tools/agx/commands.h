@@ -11,6 +11,9 @@ int RunCancel(const Arguments& arguments);
 int RunLive(const Arguments& arguments);
 int RunAdd(const Arguments& arguments);
 int RunListen(const Arguments& arguments);
+int RunChat(const Arguments& arguments);
+int RunFeed(const Arguments& arguments);
+int RunMessages(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunDemo(const Arguments& arguments);
 

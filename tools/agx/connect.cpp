@@ -32,6 +32,13 @@ int OpenSession(agx_client* client, const SessionName& name, Session* session) {
   return status == AGX_OK ? kDone : Fail(status);
 }
 
+int OpenMessages(agx_session* session, Messages* messages) {
+  agx_messages* opened = nullptr;
+  const agx_status status = agx_messages_open(session, &opened);
+  messages->reset(opened);
+  return status == AGX_OK ? kDone : Fail(status);
+}
+
 int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection) {
   Result<SessionName> name = ParseSessionName(arguments.operands()[0]);
   if (!name.ok()) {

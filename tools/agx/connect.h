@@ -22,4 +22,7 @@ struct Connection {
 };
 int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection);
 
+// The session's conversation, not yet loaded.
+int OpenMessages(agx_session* session, Messages* messages);
+
 }  // namespace cli

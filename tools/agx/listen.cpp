@@ -2,14 +2,11 @@
 #include <unistd.h>
 
 #include <array>
-#include <memory>
 
 #include "commands.h"
 #include "connect.h"
-#include "json.h"
-#include "pretty.h"
 #include "signals.h"
-#include "terminal.h"
+#include "writer.h"
 
 namespace cli {
 namespace {
@@ -20,8 +17,7 @@ constexpr size_t kBatch = 64;
 
 struct Plan {
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
-  Terminal terminal;
-  bool pretty = false;
+  Form form;
 };
 
 Result<Plan> MakePlan(const Arguments& arguments) {
@@ -30,75 +26,27 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   if (!wait.ok()) return Result<Plan>::Error(wait.error());
   const Result<int64_t> timeout = arguments.Seconds("timeout", kTimeoutMs, true);
   if (!timeout.ok()) return Result<Plan>::Error(timeout.error());
-  const Result<Terminal> terminal = LookAtTerminal(arguments);
-  if (!terminal.ok()) return Result<Plan>::Error(terminal.error());
+  const Result<Form> form = ChooseForm(arguments);
+  if (!form.ok()) return Result<Plan>::Error(form.error());
   if (const std::string* limit = arguments.Get("limit")) {
     plan.options.limit = ParseInt(*limit).value_or(0);
     if (plan.options.limit <= 0) {
       return Result<Plan>::Error("--limit is to be a number from 1 on, not \"" + *limit + "\"");
     }
   }
-  if (arguments.Has("pretty") && arguments.Has("json")) {
-    return Result<Plan>::Error("listen: --pretty and --json do not go together");
-  }
   plan.options.wait_ms = *wait;
   plan.options.timeout_ms = *timeout;
   if (const std::string* after = arguments.Get("after")) plan.options.after = after->c_str();
-  plan.terminal = *terminal;
-  plan.pretty = arguments.Has("pretty") || (terminal->is_terminal && !arguments.Has("json"));
+  plan.form = *form;
   // The pretty form always shows how it ended.
-  plan.options.hand_on_end = plan.pretty || arguments.Has("end") ? 1 : 0;
+  plan.options.hand_on_end = form->pretty || arguments.Has("end") ? 1 : 0;
   return plan;
 }
-
-// Writes events to standard output, in either form.
-class Writer {
- public:
-  explicit Writer(const Plan& plan)
-      : plan_(plan),
-        pretty_(Page::Style{plan.terminal.color, plan.terminal.utf8,
-                            [terminal = plan.terminal] { return terminal.Width(); }}) {}
-
-  agx_status Write(const agx_event* event) {
-    if (plan_.pretty) {
-      pretty_.Show(event, &out_.buffer());
-      return AGX_OK;
-    }
-    const char* json = nullptr;
-    size_t length = 0;
-    const agx_status status = agx_event_json(event, AGX_JSON_FULL, &json, &length);
-    if (status != AGX_OK) return status;
-    const std::string_view line(json, length);
-    if (plan_.terminal.is_terminal) {
-      out_.buffer() += EscapedForTerminal(line);
-    } else {
-      out_.buffer() += line;
-    }
-    out_.buffer() += '\n';
-    return AGX_OK;
-  }
-
-  bool Flush() { return out_.Flush(); }
-
-  void Finish(agx_status status) {
-    if (!plan_.pretty) return;
-    pretty_.EndLine(&out_.buffer());
-    if (status == AGX_ENDED) pretty_.ShowEnded(&out_.buffer());
-    out_.Flush();
-  }
-
-  const Output& output() const { return out_; }
-
- private:
-  const Plan& plan_;
-  Output out_;
-  Pretty pretty_;
-};
 
 class Listening {
  public:
   Listening(const Plan& plan, const Watcher& watcher, agx_listener* listener)
-      : plan_(plan), watcher_(watcher), listener_(listener), writer_(plan) {}
+      : plan_(plan), watcher_(watcher), listener_(listener), writer_(plan.form) {}
 
   int Run() {
     for (;;) {
@@ -160,7 +108,7 @@ class Listening {
   const Plan& plan_;
   const Watcher& watcher_;
   agx_listener* listener_;
-  Writer writer_;
+  EventWriter writer_;
   bool gap_ = false;
 };
 

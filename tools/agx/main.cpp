@@ -44,6 +44,22 @@ constexpr std::array kListenOptions = {
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
+constexpr std::array kChatOptions = {
+    Option{"model", "MODEL", "which model answers; default $OPENAI_MODEL"},
+    Option{"system", "TEXT", "what the model is told first, in a new conversation"},
+    Option{"timeout", "S", "give up after so long without a byte; default 300; never"},
+    Option{"pretty", "", "for people; the default on a terminal"},
+    Option{"json", "", "a line of JSON for each event; the default elsewhere"},
+};
+constexpr std::array kRunOptions = {
+    Option{"feed", "API", "openai-chat (the default), openai-responses or anthropic"},
+    Option{"save", "", "append the response to the session's conversation"},
+    Option{"quiet", "", "do not print the response"},
+};
+constexpr std::array kMessagesOptions = {
+    Option{"nodes", "", "its nodes: each request and response as one"},
+    Option{"title", "", "its title: what the user asked first"},
+};
 constexpr std::array kLsOptions = {
     Option{"json", "", "a line of JSON for each session"},
 };
@@ -98,6 +114,22 @@ constexpr std::array kCommands = {
             "never appeared; 7: silent for too long; 8: its producer is gone; 9: ended, but some\n"
             "events were missing. After Ctrl-C, --after goes on where it was.",
             kListenOptions, RunListen},
+    Command{
+        "chat", "SCOPE/USER/SESSION [PROMPT]", 1, 2, "let a model answer, with two tools",
+        "An agent: a model of an OpenAI-compatible server answers, and may ask for the time and\n"
+        "for arithmetic. The session keeps the conversation for the next time. Without a PROMPT\n"
+        "it is read from standard input; on a terminal, line by line. Ctrl-C cancels.\n"
+        "From $OPENAI_BASE_URL and $OPENAI_API_KEY. Exit status 10: canceled; 12: no answer.",
+        kChatOptions, RunChat},
+    Command{"run", kSession, 1, 1, "make a run of a model's raw stream",
+            "Reads the body of a model's streaming HTTP response from standard input as it comes,\n"
+            "and writes it as a run: the session begins, has its events, and ends. Prints the\n"
+            "response as one message, a line of JSON. Exit status 10: canceled; 11: another\n"
+            "producer took the session over; 12: the stream is broken or reports an error.",
+            kRunOptions, RunFeed},
+    Command{"messages", kSession, 1, 1, "print a session's conversation",
+            "Prints what the session keeps between runs, as JSON. Exit status 1: nothing.",
+            kMessagesOptions, RunMessages},
     Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
             "Lists the sessions that are live, of all, a scope, or a scope and user.\n"
             "Exit status 1: there is none.",

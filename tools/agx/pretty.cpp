@@ -160,7 +160,8 @@ bool Pretty::ShowToolCall(const Json& body, std::string_view raw, std::string* o
   if (!name) return false;
   const auto arguments = RawMember(raw, "args");
   std::string line = Folded(*name);
-  if (arguments) line += " " + OneLineArguments(*arguments);
+  const std::string shown = arguments ? OneLineArguments(*arguments) : "";
+  if (!shown.empty()) line += " " + shown;
   page_.Line(kToolCall, Look::kTool, line, out);
   return true;
 }

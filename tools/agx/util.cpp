@@ -50,7 +50,6 @@ ExitStatus ExitFor(agx_status status) {
       return kDone;
     case AGX_ABSENT:
     case AGX_NOT_LIVE:
-    case AGX_CANCELED:
       return kNo;
     case AGX_EINVAL:
     case AGX_EJSON:
@@ -61,7 +60,6 @@ ExitStatus ExitFor(agx_status status) {
     case AGX_ELOADING:
       return kUnreachable;
     case AGX_EBUSY:
-    case AGX_TAKEN_OVER:
       return kBusy;
     case AGX_EUNCERTAIN:
       return kUncertain;
@@ -72,6 +70,13 @@ ExitStatus ExitFor(agx_status status) {
       return kGone;
     case AGX_GAP:
       return kGap;
+    case AGX_CANCELED:
+      return kCanceled;
+    case AGX_TAKEN_OVER:
+      return kTakenOver;
+    case AGX_EMODEL:
+    case AGX_EFAILED:
+      return kModelFailed;
     default:
       return kFailed;
   }

@@ -24,6 +24,9 @@ enum ExitStatus {
   kSilent = 7,
   kGone = 8,
   kGap = 9,
+  kCanceled = 10,
+  kTakenOver = 11,
+  kModelFailed = 12,
   kSignal = 128,  // plus the signal's number
 };
 

@@ -65,7 +65,7 @@ struct Stream {
   std::unique_ptr<Stream> next_dead;
 };
 
-// A key: a stream, a flag, or nothing but watchers.
+// A key: a stream, a string (a flag, or a text), or nothing but watchers.
 struct Node {
   static constexpr size_t kNoExpiry = SIZE_MAX;
 
@@ -78,9 +78,9 @@ struct Node {
 
   std::string_view key;
   std::unique_ptr<Stream> stream;
-  bool is_flag = false;
-  bool armed = false;  // was read since the watchers were last told
-  std::string token;   // a flag's value
+  bool is_flag = false;  // it holds a string
+  bool armed = false;    // was read since the watchers were last told
+  std::string token;     // a string's value
   TimePoint expires = kNever;
   size_t heap_index = kNoExpiry;
   std::vector<Watch> watches;

@@ -101,6 +101,13 @@ Status NotAStream(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a live flag where a stream should be")};
 }
 
+Status NotAText(std::string_view key) {
+  return {AGX_ETYPE, Cat("the key ", key, " holds a stream where a text should be")};
+}
+
+// A text is its own version, marked so that an empty one is other than an absent key's.
+std::string VersionOf(std::string_view text) { return Cat("=", text); }
+
 Status NotAFlag(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a stream where a live flag should be")};
 }
@@ -154,6 +161,9 @@ class MemoryStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status GetText(std::string_view key, KeptText* kept) override;
+  Status PutText(std::string_view key, std::string_view expected, std::string_view text, bool again,
+                 std::string* version, bool* conflict) override;
   Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
               std::vector<std::string>* keys) override;
   Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) override;
@@ -195,7 +205,9 @@ class MemoryStore final : public Store {
   static void StartAfresh(Access& access, const StartRequest& request,
                           std::unique_ptr<Stream> stream, StoredEntry::Ptr begin,
                           std::string token);
-  static void AddEnd(Access& access, const StopRequest& request, StoredEntry::Ptr end);
+  static bool HasEnded(const Stream& stream, const StopRequest& request);
+  static void AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
+                     std::span<StoredEntry::Ptr> entries);
   static Status StateOf(Access& access, Lease* lease, Node** flag, Node** stream,
                         Access::Arming arming = Access::kLeave);
   static Status RenewOne(Access& access, Lease* lease);
@@ -327,7 +339,10 @@ void MemoryStore::StartAfresh(Access& access, const StartRequest& request,
 }
 
 Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
-  StoredEntry::Ptr end = StoredEntry::Copy(request.end);
+  std::vector<StoredEntry::Ptr> entries;
+  entries.reserve(request.before.size() + 1);
+  for (const NewEntry& entry : request.before) entries.push_back(StoredEntry::Copy(entry));
+  entries.push_back(StoredEntry::Copy(request.end));
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
@@ -342,8 +357,14 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
     *outcome = StopOutcome::kTakenOver;
     return {};
   }
-  if (request.grace_ms > 0) {
-    AddEnd(access, request, std::move(end));
+  if (flag == nullptr && request.unless_canceled && !HasEnded(*node->stream, request)) {
+    *outcome = StopOutcome::kCanceled;
+    return {};
+  }
+  int64_t grace_ms = request.grace_ms;
+  if (flag != nullptr && request.token.empty()) grace_ms = std::max(grace_ms, kForeignGraceMs);
+  if (grace_ms > 0) {
+    AddEnd(access, request, grace_ms, entries);
   } else if (node != nullptr) {
     access.keys.DropValue(node);
   }
@@ -352,7 +373,12 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   return {};
 }
 
-void MemoryStore::AddEnd(Access& access, const StopRequest& request, StoredEntry::Ptr end) {
+bool MemoryStore::HasEnded(const Stream& stream, const StopRequest& request) {
+  return !stream.entries.empty() && stream.entries.back()->HasFirstFieldOf(request.end);
+}
+
+void MemoryStore::AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
+                         std::span<StoredEntry::Ptr> entries) {
   KeySpace::Obtained node = access.keys.Obtain(request.key, access.now);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
@@ -360,12 +386,12 @@ void MemoryStore::AddEnd(Access& access, const StopRequest& request, StoredEntry
     fresh = access.keys.NewStream();
     stream = fresh.get();
   }
-  if (stream->entries.empty() || !stream->entries.back()->HasFirstFieldOf(request.end)) {
-    stream->Append({&end, 1}, nullptr);
+  if (!HasEnded(*stream, request)) {
+    stream->Append(entries, nullptr);
     if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
     access.keys.Ring(&*node);
   }
-  access.keys.SetExpiry(&*node, access.After(request.grace_ms));
+  access.keys.SetExpiry(&*node, access.After(grace_ms));
 }
 
 Status MemoryStore::Cancel(std::string_view live_key, bool* was_live) {
@@ -495,6 +521,41 @@ Status MemoryStore::LastId(std::string_view key, EntryId* id) {
   Node* node;
   if (Status status = access.FindStream(key, &node); !status.ok()) return status;
   if (node != nullptr) *id = node->stream->last;
+  return {};
+}
+
+Status MemoryStore::GetText(std::string_view key, KeptText* kept) {
+  *kept = {};
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node = access.keys.Find(key, access.now);
+  if (node == nullptr || !node->has_value()) return {};
+  if (!node->is_flag) return NotAText(key);
+  *kept = {node->token, VersionOf(node->token)};
+  return {};
+}
+
+Status MemoryStore::PutText(std::string_view key, std::string_view expected, std::string_view text,
+                            bool again, std::string* version, bool* conflict) {
+  *conflict = false;
+  std::string fresh(text);
+  std::string fresh_version = VersionOf(text);
+  Access access(this);
+  if (access.closed) return Closed();
+  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
+  if (node->stream != nullptr) return NotAText(key);
+  bool same = again && node->is_flag && node->token == text;
+  bool expected_now = node->is_flag ? expected == VersionOf(node->token) : expected.empty();
+  if (!same && !expected_now) {
+    *conflict = true;
+    return {};
+  }
+  if (!same) {
+    access.keys.SetFlag(&*node, std::move(fresh));
+    access.keys.SetExpiry(&*node, kNever);
+    access.keys.Ring(&*node);
+  }
+  version->swap(fresh_version);
   return {};
 }
 

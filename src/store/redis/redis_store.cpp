@@ -108,6 +108,9 @@ class RedisStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status GetText(std::string_view key, KeptText* kept) override;
+  Status PutText(std::string_view key, std::string_view expected, std::string_view text, bool again,
+                 std::string* version, bool* conflict) override;
   Status Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,
               std::vector<std::string>* keys) override;
   Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) override {
@@ -289,10 +292,17 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  commands.Begin(7 + request.end.count * 2);
+  size_t words = 8 + 1 + request.end.count * 2;
+  for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
+  commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
-  commands.Arg(request.token).Arg(request.grace_ms);
-  AppendFields(&commands, request.end);
+  commands.Arg(request.token).Arg(request.grace_ms).Arg(request.unless_canceled ? "1" : "0");
+  auto append = [&](const NewEntry& entry) {
+    commands.Arg(static_cast<int64_t>(entry.count * 2));
+    AppendFields(&commands, entry);
+  };
+  for (const NewEntry& entry : request.before) append(entry);
+  append(request.end);
   ValueSink sink;
   // A second run finds the `end` of the first. Without a token it might end what another has begun
   // meanwhile.
@@ -306,6 +316,8 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   } else if (text == "absent") {
     // Without a grace the first run leaves nothing that a second could find.
     *outcome = repeated ? StopOutcome::kStopped : StopOutcome::kAbsent;
+  } else if (text == "canceled") {
+    *outcome = StopOutcome::kCanceled;
   } else if (text == "stopped") {
     *outcome = StopOutcome::kStopped;
   } else {
@@ -449,6 +461,51 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   bool one = reply.items.size() == 1 && reply.items[0].items.size() == 2 &&
              ParseEntryId(reply.items[0].items[0].text, id);
   return none || one ? Status() : Unfit(Cat("reading ", key));
+}
+
+Status RedisStore::GetText(std::string_view key, KeptText* kept) {
+  Commands commands;
+  commands.Add("EVAL", kGetText, "1", key);
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("reading ", key), &sink);
+  if (!status.ok()) return status;
+  *kept = {};
+  Value& reply = sink.replies[0];
+  if (reply.kind == Value::Kind::kArray && reply.items.empty()) return {};
+  bool fits = reply.items.size() == 2 && reply.items[0].kind == Value::Kind::kString &&
+              reply.items[1].kind == Value::Kind::kString && !reply.items[1].text.empty();
+  if (!fits) return Unfit(Cat("reading ", key));
+  *kept = {std::move(reply.items[0].text), std::move(reply.items[1].text)};
+  return {};
+}
+
+Status RedisStore::PutText(std::string_view key, std::string_view expected, std::string_view text,
+                           bool again, std::string* version, bool* conflict) {
+  std::string what = Cat("writing ", key);
+  ValueSink sink;
+  auto put = [&] {
+    Commands commands;
+    commands.Reserve(text.size() + key.size() + sizeof(kPutText) + 128);
+    commands.Add("EVAL", kPutText, "1", key, expected, text, again ? "again" : "");
+    sink = ValueSink();
+    return Run(commands_, commands, Effect::kOnce, what, &sink);
+  };
+  Status status = put();
+  Status lost;
+  if (status.code() == AGX_EUNCERTAIN) {
+    std::swap(lost, status);
+    again = true;
+    status = put();
+    if (!status.ok()) return status.code() == AGX_ECLOSED ? status : lost;
+  }
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kString) return Unfit(what);
+  *conflict = reply.text.empty();
+  // Another may have written on top of what was written.
+  if (*conflict && !lost.ok()) return lost;
+  if (!*conflict) *version = reply.text;
+  return {};
 }
 
 Status RedisStore::Scan(std::string_view prefix, std::string_view suffix, std::string* cursor,

@@ -30,7 +30,8 @@ if ARGV[3] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE',
 return outcome
 )";
 
-// KEYS: stream, live flag. ARGV: token or '', grace ms, fields of end…
+// KEYS: stream, live flag. ARGV: token or '', grace ms, 1 to leave a cancelled one alone; then for
+// each entry to add, of which `end` is the last, the number of its names and values, and these.
 inline constexpr char kStop[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
@@ -40,20 +41,30 @@ if flag and ARGV[1] ~= '' and flag ~= ARGV[1] then return 'taken over' end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if not flag and kind == 'none' then return 'absent' end
 if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local entries = {}
+local at = 4
+while at <= #ARGV do
+  local fields = {}
+  for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
+  at = at + #fields + 1
+  entries[#entries + 1] = fields
+end
+local stop = entries[#entries]
 local ended = false
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 if last then
   for i = 1, #last[2], 2 do
-    if last[2][i] == ARGV[3] then ended = last[2][i + 1] == ARGV[4] break end
+    if last[2][i] == stop[1] then ended = last[2][i + 1] == stop[2] break end
   end
 end
+if not flag and not ended and ARGV[3] == '1' then return 'canceled' end
 if not ended then
-  local fields = {}
-  for i = 3, #ARGV do fields[i - 2] = ARGV[i] end
-  redis.call('XADD', KEYS[1], '*', unpack(fields))
+  for i = 1, #entries do redis.call('XADD', KEYS[1], '*', unpack(entries[i])) end
 end
 redis.call('DEL', KEYS[2])
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local grace = tonumber(ARGV[2])
+if flag and ARGV[1] == '' then grace = math.max(grace, 1000) end
+redis.call('PEXPIRE', KEYS[1], grace)
 return 'stopped'
 )";
 
@@ -77,6 +88,29 @@ local token = redis.call('GETDEL', KEYS[1])
 if not token then return 0 end
 redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
 return 1
+)";
+
+// A text's version is its SHA-1: so what another program has SET is noticed as well. KEYS: text.
+inline constexpr char kGetText[] = R"(
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind == 'none' then return {} end
+if kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local text = redis.call('GET', KEYS[1])
+return {text, redis.sha1hex(text)}
+)";
+
+// KEYS: text. ARGV: version that is expected or '', new text, 'again' if it may be there already.
+// Gives the new version, or '' for a conflict.
+inline constexpr char kPutText[] = R"(
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local text = redis.call('GET', KEYS[1])
+local version = text and redis.sha1hex(text) or ''
+local new = redis.sha1hex(ARGV[2])
+if version == new and ARGV[3] == 'again' then return new end
+if version ~= ARGV[1] then return '' end
+redis.call('SET', KEYS[1], ARGV[2])
+return new
 )";
 
 // KEYS: live flag. ARGV: lease ms.

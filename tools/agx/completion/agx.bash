@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of agx(1) for bash.
 
-_agx_commands='demo start add stop cancel live listen ls version'
+_agx_commands='demo start add stop cancel live listen chat run messages ls version'
 _agx_globals='--url --prefix --color --verbose --help'
 
 _agx_options() {
@@ -11,6 +11,9 @@ _agx_options() {
         add) echo "--type --origin --body --lines --lease --quiet" ;;
         stop) echo "--grace" ;;
         listen) echo "--after --wait --timeout --limit --end --pretty --json" ;;
+        chat) echo "--model --system --timeout --pretty --json" ;;
+        run) echo "--feed --save --quiet" ;;
+        messages) echo "--nodes --title" ;;
         ls) echo "--json" ;;
     esac
 }
@@ -20,6 +23,7 @@ _agx_values() {
         --color) echo "auto always never" ;;
         --after) echo "new" ;;
         --wait | --timeout) echo "never" ;;
+        --feed) echo "openai-chat openai-responses anthropic" ;;
         --type) echo "event info error" ;;
         --url) echo "redis:// rediss:// unix:///" ;;
     esac
@@ -28,7 +32,7 @@ _agx_values() {
 _agx_takes_value() {
     case $1 in
         --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
-            --wait | --timeout | --limit) return 0 ;;
+            --wait | --timeout | --limit | --model | --system | --feed) return 0 ;;
     esac
     return 1
 }
@@ -62,7 +66,7 @@ _agx() {
         read -ra candidates <<<"$(_agx_options "$command") $_agx_globals"
     elif [[ -z $command ]]; then
         read -ra candidates <<<"$_agx_commands"
-    elif [[ $command == @(start|add|stop|cancel|live|listen) ]]; then
+    elif [[ $command == @(start|add|stop|cancel|live|listen|chat|run|messages) ]]; then
         # A store that does not answer must not hold up the shell.
         mapfile -t candidates < <(timeout 2 "${words[0]}" "${store[@]}" ls 2>/dev/null </dev/null)
     fi

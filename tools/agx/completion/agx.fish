@@ -1,7 +1,7 @@
 # Completion of agx(1) for fish.
 
-set -l commands demo start add stop cancel live listen ls version
-set -l of_session start add stop cancel live listen
+set -l commands demo start add stop cancel live listen chat run messages ls version
+set -l of_session start add stop cancel live listen chat run messages
 
 # A store that does not answer must not hold up the shell.
 function __agx_sessions
@@ -33,6 +33,9 @@ complete -c agx -n "not __fish_seen_subcommand_from $commands" -a stop -d 'End a
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a cancel -d 'Cancel a session'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a live -d 'Is a session live?'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a listen -d 'Follow its events'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a chat -d 'Let a model answer'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a run -d 'Run from a model\'s stream'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a messages -d 'Its conversation'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a ls -d 'List live sessions'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the versions'
 
@@ -45,12 +48,18 @@ complete -c agx -n '__fish_seen_subcommand_from start add' -l origin -x -d 'Who 
 complete -c agx -n '__fish_seen_subcommand_from add' -l type -x -a 'event info error' -d 'Kind of event'
 complete -c agx -n '__fish_seen_subcommand_from add' -l body -x -d 'JSON, or - for standard input'
 complete -c agx -n '__fish_seen_subcommand_from add' -l lines -d 'An event for each line of input'
-complete -c agx -n '__fish_seen_subcommand_from add' -l quiet -d 'Do not print the ids'
+complete -c agx -n '__fish_seen_subcommand_from add run' -l quiet -d 'Do not print it'
 complete -c agx -n '__fish_seen_subcommand_from stop' -l grace -x -d 'Seconds until its events are gone'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l after -x -a new -d 'Where to begin'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l wait -x -a never -d 'For it to appear'
-complete -c agx -n '__fish_seen_subcommand_from listen' -l timeout -x -a never -d 'Of silence'
+complete -c agx -n '__fish_seen_subcommand_from listen chat' -l timeout -x -a never -d 'Of silence'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l limit -x -d 'End after so many events'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l end -d 'Show the end event'
-complete -c agx -n '__fish_seen_subcommand_from listen' -l pretty -d 'For people'
-complete -c agx -n '__fish_seen_subcommand_from listen ls' -l json -d 'JSON lines'
+complete -c agx -n '__fish_seen_subcommand_from listen chat' -l pretty -d 'For people'
+complete -c agx -n '__fish_seen_subcommand_from listen chat ls' -l json -d 'JSON lines'
+complete -c agx -n '__fish_seen_subcommand_from chat' -l model -x -d 'Which model answers'
+complete -c agx -n '__fish_seen_subcommand_from chat' -l system -x -d 'What it is told first'
+complete -c agx -n '__fish_seen_subcommand_from run' -l feed -x -a 'openai-chat openai-responses anthropic' -d 'What stream'
+complete -c agx -n '__fish_seen_subcommand_from run' -l save -d 'Append to the conversation'
+complete -c agx -n '__fish_seen_subcommand_from messages' -l nodes -d 'Its nodes'
+complete -c agx -n '__fish_seen_subcommand_from messages' -l title -d 'Its title'

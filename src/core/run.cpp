@@ -1,0 +1,541 @@
+#include "core/run.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "base/options.h"
+#include "format/run_events.h"
+
+namespace agx {
+namespace {
+
+constexpr std::string_view kOrigin = "pydantic-ai";
+constexpr std::string_view kBeginOrigin = "opale";
+constexpr int64_t kWindowBytes = 16384;
+// After a failure to end what was cancelled.
+constexpr Millis kRetry{1000};
+// So many entries are read at a time to find out whether one was written.
+constexpr size_t kLookBack = 500;
+
+Status Canceled() { return {AGX_CANCELED, "the session was cancelled; the run has ended"}; }
+
+Status TakenOver() {
+  return {AGX_TAKEN_OVER, "another producer has taken the session over; the run has ended"};
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Run>> BeginRun(Session& session, const agx_run_options* options) {
+  const agx_run_options defaults = AGX_RUN_OPTIONS_INIT;
+  const agx_start_options start_defaults = AGX_START_OPTIONS_INIT;
+  agx_run_options read = defaults;
+  agx_start_options start = start_defaults;
+  if (Status status = ReadOptions(options, defaults, &read); !status.ok()) return status;
+  if (Status status = ReadOptions(read.start, start_defaults, &start); !status.ok()) return status;
+  read.start = &start;
+  return Run::Begin(session.shared_from_this(), read);
+}
+
+// A call's time with the run. What the keeper wanted meanwhile is done when it leaves.
+class Run::Turn {
+ public:
+  explicit Turn(Run* run) : run_(run) { run_->mutex_.lock(); }
+  ~Turn() {
+    run_->mutex_.unlock();
+    if (run_->attention_) run_->Attend();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  Run* const run_;
+};
+
+Run::Run(std::shared_ptr<Session> session, const agx_run_options& options)
+    : session_(std::move(session)),
+      origin_(options.origin != nullptr ? options.origin : kOrigin),
+      error_origin_(
+          ErrorOrigin(options.start->origin != nullptr ? options.start->origin : kBeginOrigin)),
+      window_(std::max<int64_t>(options.coalesce_ms, 0)),
+      window_bytes_(
+          static_cast<size_t>(options.coalesce_bytes != 0 ? options.coalesce_bytes : kWindowBytes)),
+      grace_ms_(options.grace_ms) {}
+
+Run::~Run() = default;
+
+// --- Beginning and ending
+
+Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
+                                        const agx_run_options& options) {
+  const agx_start_options& start = *options.start;
+  if (start.detached != 0) {
+    return Status(AGX_EINVAL, "a run cannot be detached: nobody would notice a cancel");
+  }
+  if (options.origin != nullptr) {
+    if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
+  }
+  if (options.coalesce_ms < 0 || options.coalesce_ms > 60000) {
+    return Status(AGX_EINVAL, "agx_run_options.coalesce_ms is to be 0 to 60000");
+  }
+  if (options.coalesce_bytes < 0 || options.coalesce_bytes > AGX_BODY_MAX / 8) {
+    return Status(AGX_EINVAL,
+                  Cat("agx_run_options.coalesce_bytes is to be 0 to ", AGX_BODY_MAX / 8));
+  }
+  std::shared_ptr<Run> run(new Run(std::move(session), options));
+  Session& object = *run->session_;
+  if (Status status = object.Observe(run); !status.ok()) return status;
+  if (Status status = object.Start(start); !status.ok()) {
+    object.StopObserving(run.get());
+    return status;
+  }
+  if (start.take_over != 0) {
+    // What another has written is not to be taken for this run's own.
+    (void)object.client()->store().LastId(object.key(), &run->last_id_);
+  }
+  return run;
+}
+
+Status Run::CheckOpen() {
+  if (state_ == State::kOpen && session_->IsCanceled()) {
+    Status ended = EndInterrupted();
+    if (!ended.ok()) return session_->taken_over() ? TakenOver() : Canceled();
+  }
+  switch (state_) {
+    case State::kOpen:
+      // What waits has its bound.
+      return pending_.size() > AGX_BODY_MAX ? SendPending() : Status();
+    case State::kCanceled:
+      return Canceled();
+    case State::kTakenOver:
+      return TakenOver();
+    case State::kEnded:
+    case State::kFailed:
+      return {AGX_ESTATE, "the run has ended"};
+  }
+  return {};
+}
+
+// Ends the session, with `error` before `end` if there is one. What is open is closed, and all that
+// waits is written, in the same step.
+Status Run::EndAs(State state, std::string_view error) {
+  if (uncertain_) {
+    // Only if it is known what is written can the rest be.
+    if (Status status = FindUncertain(); !status.ok()) return status;
+  }
+  Settle();
+  fields_.clear();
+  entries_.clear();
+  fields_.reserve(ends_.size() + 1);
+  size_t begin = 0;
+  std::string_view bodies = pending_;
+  for (size_t end : ends_) {
+    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
+    begin = end;
+  }
+  if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
+  for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
+  Status status = session_->StopAfter(entries_, grace_ms_, state == State::kCanceled);
+  if (status.code() == AGX_TAKEN_OVER) {
+    state = State::kTakenOver;
+  } else if (status.code() == AGX_NOT_LIVE) {
+    // The store has lost the session; there is nothing left to end.
+  } else if (!status.ok()) {
+    return status;
+  }
+  state_ = state;
+  Forget(ends_.size());
+  return status;
+}
+
+// The session was cancelled or taken over.
+Status Run::EndInterrupted() {
+  if (session_->taken_over()) {
+    state_ = State::kTakenOver;
+    Forget(ends_.size());
+    return {};
+  }
+  Status status = EndAs(State::kCanceled, CanceledBody());
+  if (state_ != State::kOpen) return {};
+  try {
+    session_->client()->keeper().RunAt(Clock::now() + kRetry, weak_from_this());
+  } catch (const std::bad_alloc&) {
+    // The next call tries again.
+  }
+  return status;
+}
+
+// Closes what is open, so that a listener sees no half of anything. What this adds stays if the
+// store cannot be reached, and is not added twice.
+void Run::Settle() {
+  if (!node_open_) return;
+  feed_.reset();
+  response_.EndAll();
+  CloseNode();
+}
+
+Status Run::End(State state, std::string_view error) {
+  Turn turn(this);
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  Status status = EndAs(state, error);
+  // Somebody was quicker.
+  if (status.code() == AGX_CANCELED && state_ == State::kOpen) return CheckOpen();
+  return status;
+}
+
+Status Run::Finish() { return End(State::kEnded, {}); }
+
+Status Run::Fail(std::string_view message) { return End(State::kFailed, CrashedBody(message)); }
+
+Status Run::Execute(const Steps& steps) {
+  Status status = steps.load();
+  if (!status.ok()) {
+    (void)Fail(Cat("loading the conversation: ", status.message()));
+    return status;
+  }
+  try {
+    status = steps.agent();
+  } catch (const std::exception& error) {
+    status = {AGX_EFAILED, error.what()};
+  } catch (...) {
+    status = {AGX_EFAILED, "an exception of an unknown kind"};
+  }
+  State state;
+  {
+    Turn turn(this);
+    Status open = CheckOpen();
+    if (open.code() == AGX_CANCELED || open.code() == AGX_TAKEN_OVER) return open;
+    state = state_;
+  }
+  if (state == State::kFailed) {
+    if (status.ok()) return {AGX_EFAILED, "the agent said that it failed"};
+    return status;
+  }
+  if (status.code() == AGX_CANCELED) {
+    (void)End(State::kCanceled, CanceledBody());
+    return status;
+  }
+  if (!status.ok()) {
+    Status failed = Fail(status.message());
+    return failed.code() == AGX_CANCELED || failed.code() == AGX_TAKEN_OVER ? failed : status;
+  }
+  if (status = steps.save(); !status.ok()) {
+    (void)Fail(Cat("saving the conversation: ", status.message()));
+    return status;
+  }
+  return state == State::kEnded ? Status() : Finish();
+}
+
+void Run::Close() noexcept {
+  try {
+    Turn turn(this);
+    if (CheckOpen().ok()) {
+      Status status = EndAs(State::kFailed, CrashedBody("the run was abandoned"));
+      if (status.code() == AGX_CANCELED) (void)CheckOpen();
+    }
+    if (state_ == State::kOpen) state_ = State::kEnded;
+  } catch (const std::bad_alloc&) {
+    // The lease runs out.
+  }
+  session_->StopObserving(this);
+}
+
+// The keeper's wishes, once nobody is in a call; whoever is does it in leaving.
+void Run::Attend() noexcept {
+  attention_ = true;
+  while (attention_ && mutex_.try_lock()) {
+    attention_ = false;
+    AttendLocked();
+    mutex_.unlock();
+  }
+}
+
+void Run::AttendLocked() noexcept try {
+  if (state_ != State::kOpen) return;
+  if (session_->IsCanceled()) {
+    (void)EndInterrupted();
+  } else if (growing_ >= 0 && WindowIsOver()) {
+    FlushGrowth();
+    (void)SendPending();  // the next call tells, if it fails as well
+  }
+} catch (const std::bad_alloc&) {
+  // The next call does it.
+}
+
+// --- Nodes and parts
+
+void Run::OpenNode() {
+  ++node_;
+  node_open_ = true;
+  tool_returns_allowed_ = true;
+  response_.Reset();
+  response_json_.clear();
+  AppendNodeBegin(node_, NewEvent());
+  EventDone();
+}
+
+void Run::CloseNode() {
+  node_open_ = false;
+  response_json_ = response_.Json();
+  AppendNodeEnd(node_, NewEvent());
+  EventDone();
+}
+
+Status Run::CheckNode() {
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  if (!node_open_) return {AGX_ESTATE, "no node is open: call agx_run_node_begin first"};
+  return {};
+}
+
+Status Run::CheckParts() {
+  if (Status status = CheckNode(); !status.ok()) return status;
+  if (feed_) return {AGX_ESTATE, "the node is being fed: call agx_run_feed_end first"};
+  return {};
+}
+
+Status Run::NodeBegin() {
+  Turn turn(this);
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  if (node_open_) return {AGX_ESTATE, "a node is open already: call agx_run_node_end first"};
+  OpenNode();
+  return Write();
+}
+
+Status Run::ToolReturn(std::string_view name, std::string_view id, std::string_view content) {
+  Turn turn(this);
+  if (Status status = CheckNode(); !status.ok()) return status;
+  if (!tool_returns_allowed_) {
+    return {AGX_ESTATE, "the response has begun: tool results come right after agx_run_node_begin"};
+  }
+  AppendToolReturn(node_, name, id, content, NewEvent());
+  EventDone();
+  return Write();
+}
+
+Status Run::PartBegin(agx_part_kind kind, std::string_view content, int* part) {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  tool_returns_allowed_ = false;
+  *part = response_.Begin(kind, content);
+  if (!response_.status().ok()) return response_.status();
+  return Write();
+}
+
+Status Run::ToolCallBegin(std::string_view name, std::string_view id, std::string_view args,
+                          int* part) {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  tool_returns_allowed_ = false;
+  *part = response_.BeginToolCall(name, id, args);
+  if (!response_.status().ok()) return response_.status();
+  return Write();
+}
+
+Status Run::Locate(int* part) const {
+  if (*part == AGX_LAST_PART) *part = response_.part_count() - 1;
+  if (response_.IsOpen(*part)) return {};
+  return {AGX_ESTATE, Cat("part ", *part, " is not open in this node")};
+}
+
+Status Run::PartDelta(int part, std::string_view delta) {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  if (Status status = Locate(&part); !status.ok()) return status;
+  if (Status status = response_.Grow(part, delta); !status.ok()) return status;
+  return Write();
+}
+
+Status Run::PartEnd(int part) {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  if (Status status = Locate(&part); !status.ok()) return status;
+  response_.End(part);
+  return Write();
+}
+
+Status Run::Answer() {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  if (response_.part_count() == 0) {
+    return {AGX_ESTATE, "there is no part yet that could be the answer"};
+  }
+  if (response_.answered()) return {AGX_ESTATE, "the answer was recognised already"};
+  response_.Answer();
+  return Write();
+}
+
+Status Run::NodeEnd(const char** response, size_t* length) {
+  Turn turn(this);
+  if (Status status = CheckParts(); !status.ok()) return status;
+  Settle();
+  Status status = Write();
+  *response = response_json_.c_str();
+  *length = response_json_.size();
+  return status;
+}
+
+Status Run::Feed(agx_model_api api, std::string_view bytes) {
+  Turn turn(this);
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  if (feed_ && feed_->api() != api) {
+    return {AGX_ESTATE, "a stream of another API is being fed: call agx_run_feed_end first"};
+  }
+  if (!feed_) {
+    if (node_open_ && response_.part_count() > 0) {
+      return {AGX_ESTATE, "the node's response was begun by hand: end the node first"};
+    }
+    if (!node_open_) OpenNode();
+    tool_returns_allowed_ = false;
+    feed_.emplace(api, &response_);
+  }
+  Status fed = feed_->Take(bytes);
+  if (fed.ok()) fed = response_.status();
+  Status written = Write();
+  return fed.ok() ? written : fed;
+}
+
+Status Run::FeedEnd(const char** response, size_t* length) {
+  Turn turn(this);
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  if (!feed_) return {AGX_ESTATE, "nothing was fed"};
+  Status fed = feed_->Finish();
+  Settle();
+  Status written = Write();
+  *response = response_json_.c_str();
+  *length = response_json_.size();
+  return fed.ok() ? written : fed;
+}
+
+Status Run::Flush() {
+  Turn turn(this);
+  if (Status status = CheckOpen(); !status.ok()) return status;
+  FlushGrowth();
+  return SendPending();
+}
+
+void Run::PartBegan(int part, agx_part_kind kind, std::string_view content) {
+  AppendPartStart(node_, part, kind, content, NewEvent());
+  EventDone();
+}
+
+void Run::PartGrew(int part, agx_part_kind kind, std::string_view delta) {
+  if (window_ <= Millis(0)) {
+    AppendPartDelta(node_, part, kind, delta, NewEvent());
+    EventDone();
+    return;
+  }
+  if (growing_ != part) {
+    FlushGrowth();
+    growing_kind_ = kind;
+    growth_due_ = Clock::now() + window_;
+    session_->client()->keeper().RunAt(growth_due_, weak_from_this());
+    growing_ = part;
+  }
+  growth_ += delta;
+  if (growth_.size() >= window_bytes_) FlushGrowth();
+}
+
+void Run::ToolCallEnded(int part, std::string_view name, std::string_view id,
+                        std::string_view args) {
+  AppendToolCall(node_, part, name, id, args, NewEvent());
+  EventDone();
+}
+
+void Run::Answered() {
+  AppendAnswer(node_, NewEvent());
+  EventDone();
+}
+
+// --- Writing
+
+// Where the next event's body goes. What a part has grown by comes before it.
+std::string* Run::NewEvent() {
+  FlushGrowth();
+  return &pending_;
+}
+
+void Run::EventDone() { ends_.push_back(pending_.size()); }
+
+void Run::FlushGrowth() {
+  if (growing_ < 0) return;
+  int part = std::exchange(growing_, -1);
+  AppendPartDelta(node_, part, growing_kind_, growth_, &pending_);
+  EventDone();
+  growth_.clear();
+}
+
+bool Run::WindowIsOver() const { return Clock::now() >= growth_due_; }
+
+Status Run::Write() {
+  if (growing_ >= 0 && WindowIsOver()) FlushGrowth();
+  return SendPending();
+}
+
+Status Run::SendPending() {
+  if (ends_.empty()) return {};
+  if (uncertain_) {
+    if (Status status = FindUncertain(); !status.ok()) return status;
+  }
+  size_t count = ends_.size();
+  fields_.clear();
+  entries_.clear();
+  fields_.reserve(count);
+  entries_.reserve(count);
+  ids_.resize(count);
+  size_t begin = 0;
+  std::string_view bodies = pending_;
+  for (size_t end : ends_) {
+    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
+    entries_.push_back(fields_.back().entry());
+    begin = end;
+  }
+  size_t added = 0;
+  Status status = session_->AddEntries(entries_, ids_.data(), &added);
+  if (added > 0) last_id_ = ids_[added - 1];
+  Forget(added);
+  uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
+  return status;
+}
+
+void Run::Forget(size_t count) {
+  if (count == ends_.size()) {
+    pending_.clear();
+    ends_.clear();
+    return;
+  }
+  if (count == 0) return;
+  size_t bytes = ends_[count - 1];
+  pending_.erase(0, bytes);
+  ends_.erase(ends_.begin(), ends_.begin() + static_cast<ptrdiff_t>(count));
+  for (size_t& end : ends_) end -= bytes;
+}
+
+// Looks which of the pending, from the first on, the store has after all.
+Status Run::FindUncertain() {
+  size_t found = 0;
+  EntryId after = last_id_;
+  for (;;) {
+    ReadRequest read;
+    read.key = session_->key();
+    read.after = after;
+    read.count = kLookBack;
+    if (Status status = session_->client()->store().Read({&read, 1}); !status.ok()) return status;
+    if (!read.status.ok()) return read.status;
+    if (read.batch == nullptr || read.batch->empty()) break;
+    for (Entry* entry = read.batch->first(); entry != nullptr; entry = entry->next) {
+      after = entry->id;
+      if (found == ends_.size()) continue;
+      ReadEvent(entry);
+      size_t begin = found == 0 ? 0 : ends_[found - 1];
+      std::string_view body = std::string_view(pending_).substr(begin, ends_[found] - begin);
+      if (entry->body != body || entry->origin != origin_) continue;
+      ++found;
+      last_id_ = entry->id;
+    }
+  }
+  Forget(found);
+  uncertain_ = false;
+  return {};
+}
+
+}  // namespace agx

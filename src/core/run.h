@@ -1,0 +1,143 @@
+// One execution of an agent inside a session: what its model says becomes the session's events, and
+// the session ends once, whatever happens.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agx.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "core/keeper.h"
+#include "core/session.h"
+#include "format/agx_format.h"
+#include "model/feed.h"
+#include "model/response.h"
+
+namespace agx {
+
+class Run final : public SessionObserver,
+                  public Keeper::Task,
+                  private PartSink,
+                  public std::enable_shared_from_this<Run> {
+ public:
+  // options.start is set, and of this library's size.
+  static Result<std::shared_ptr<Run>> Begin(std::shared_ptr<Session> session,
+                                            const agx_run_options& options);
+  ~Run();
+
+  Status NodeBegin();
+  Status ToolReturn(std::string_view name, std::string_view id, std::string_view content);
+  Status PartBegin(agx_part_kind kind, std::string_view content, int* part);
+  Status ToolCallBegin(std::string_view name, std::string_view id, std::string_view args,
+                       int* part);
+  Status PartDelta(int part, std::string_view delta);
+  Status PartEnd(int part);
+  Status Answer();
+  // *response is the run's until the next node begins; both may be null.
+  Status NodeEnd(const char** response, size_t* length);
+  Status Feed(agx_model_api api, std::string_view bytes);
+  Status FeedEnd(const char** response, size_t* length);
+  Status Flush();
+  Status Finish();
+  Status Fail(std::string_view message);
+  void Close() noexcept;
+
+  // What happens in a run from its beginning to its end.
+  struct Steps {
+    std::function<Status()> load;   // the conversation
+    std::function<Status()> agent;  // may throw
+    std::function<Status()> save;
+  };
+  Status Execute(const Steps& steps);
+
+  // The keeper's thread: the session was cancelled or taken over; a coalescing window is over.
+  void Interrupted() noexcept override { Attend(); }
+  void Due() noexcept override { Attend(); }
+
+ private:
+  enum class State : uint8_t {
+    kOpen,
+    kEnded,     // by Finish
+    kFailed,    // by Fail
+    kCanceled,  // and all is written
+    kTakenOver
+  };
+  class Turn;
+
+  Run(std::shared_ptr<Session> session, const agx_run_options& options);
+
+  // Each under the lock.
+  Status CheckOpen();
+  Status CheckNode();
+  Status CheckParts();
+  Status Locate(int* part) const;
+  void OpenNode();
+  void CloseNode();
+  Status GiveResponse(const char** response, size_t* length) const;
+  Status End(State state, std::string_view error);
+  Status EndAs(State state, std::string_view error);
+  Status EndInterrupted();
+  void Settle();
+  void Attend() noexcept;
+  void AttendLocked() noexcept;
+
+  // Events wait in pending_ until they are sent; the growth of a part, before that, in growth_.
+  std::string* NewEvent();
+  void EventDone();
+  void FlushGrowth();
+  bool WindowIsOver() const;
+  Status Write();
+  Status SendPending();
+  Status FindUncertain();
+  void Forget(size_t count);
+
+  void PartBegan(int part, agx_part_kind kind, std::string_view content) override;
+  void PartGrew(int part, agx_part_kind kind, std::string_view delta) override;
+  void ToolCallEnded(int part, std::string_view name, std::string_view id,
+                     std::string_view args) override;
+  void Answered() override;
+
+  const std::shared_ptr<Session> session_;
+  const std::string origin_;
+  const std::string error_origin_;
+  const Millis window_;
+  const size_t window_bytes_;
+  const int64_t grace_ms_;
+
+  // One call at a time. What the keeper wants, and finds busy, the call does when it leaves.
+  std::mutex mutex_;
+  std::atomic<bool> attention_{false};
+
+  State state_ = State::kOpen;
+  int node_ = -1;
+  bool node_open_ = false;
+  bool tool_returns_allowed_ = false;
+  Response response_{this};
+  std::string response_json_;
+  std::optional<agx::Feed> feed_;
+
+  std::string pending_;       // bodies, one after the other
+  std::vector<size_t> ends_;  // where each ends
+  EntryId last_id_;           // of the last that is known to be stored
+  bool uncertain_ = false;    // the first of the pending may be stored
+  std::vector<NewEntry> entries_;
+  std::vector<EventFields> fields_;
+  std::vector<EntryId> ids_;
+
+  int growing_ = -1;  // the part whose growth is held back; -1: none
+  agx_part_kind growing_kind_ = AGX_PART_TEXT;
+  std::string growth_;
+  TimePoint growth_due_;
+};
+
+// With what a caller of the C ABI gave as options, or null.
+Result<std::shared_ptr<Run>> BeginRun(Session& session, const agx_run_options* options);
+
+}  // namespace agx
