@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -18,18 +19,18 @@ void Require(bool condition) {
   if (!condition) std::abort();
 }
 
-// What a listener relies on: parts are numbered in their order, only what has begun and not ended
-// grows, and all that is written is UTF-8 and JSON.
+// What a listener relies on: parts are numbered in their order, only what has begun grows, and all that is written is UTF-8 and JSON.
 class Listener final : public agx::PartSink {
  public:
   void PartBegan(int part, agx_part_kind kind, std::string_view content) override {
     Require(kind != AGX_PART_TOOL_CALL && part > last_);
     last_ = part;
-    open_ = part;
+    begun_[part] = kind;
     Note(content);
   }
   void PartGrew(int part, agx_part_kind kind, std::string_view delta) override {
-    Require(kind != AGX_PART_TOOL_CALL && part == open_);
+    auto begun = begun_.find(part);
+    Require(begun != begun_.end() && begun->second == kind);
     Note(delta);
   }
   void ToolCallEnded(int part, std::string_view name, std::string_view id,
@@ -40,7 +41,7 @@ class Listener final : public agx::PartSink {
     Note(args);
   }
   void Answered() override {
-    Require(!answered_ && open_ == last_);
+    Require(!answered_ && begun_.at(last_) == AGX_PART_TEXT);
     answered_ = true;
   }
   const std::string& told() const { return told_; }
@@ -53,7 +54,7 @@ class Listener final : public agx::PartSink {
   }
 
   int last_ = -1;
-  int open_ = -1;
+  std::map<int, agx_part_kind> begun_;
   bool answered_ = false;
   std::string told_;
 };

@@ -85,7 +85,7 @@ typedef enum agx_status {
   AGX_CANCELED = 9,    /**< the session was cancelled; the run has ended */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
-  AGX_NONE = 12,       /**< there is no such message, part or field */
+  AGX_NONE = 12,       /**< there is no such message, part or field; or no such session */
 
   /* Errors. */
   AGX_EINVAL = -1,        /**< an argument is not valid */
@@ -364,10 +364,27 @@ typedef struct agx_listen_options {
   /** 1: the closing `end` is handed on as an event, before AGX_ENDED. Default 0 */
   int hand_on_end;
   int64_t limit; /**< AGX_LIMIT after so many events; default 0: none */
+  /** Only events that this condition selects are handed on; the others move the cursor all the
+   * same, and count as events for timeout_ms. Default NULL: all. See @ref conditions */
+  const char* where;
 } agx_listen_options;
 
 #define AGX_LISTEN_OPTIONS_INIT \
-  { sizeof(agx_listen_options), NULL, 3000, 60000, 0, 0 }
+  { sizeof(agx_listen_options), NULL, 3000, 60000, 0, 0, NULL }
+
+/** @anchor conditions
+ * @par Conditions
+ * A condition selects events by their type, origin and fields of their body:
+ *
+ *     type = "event" and body.event = "part_delta" and not body.part_delta_kind = "thinking"
+ *
+ * `type`, `origin`, and `body` with a path of `.name`, `."any name"` (a JSON string) and `[0]`.
+ * Compared by `=` (or `==`), `!=`, `<`, `<=`, `>`, `>=` with a JSON string, a number, `true`,
+ * `false` or `null`; alone it asks whether it is there. `not`, `and` and `or` bind in this order;
+ * parentheses. A field that is not there, or of another kind than what it is compared with, is
+ * unequal to it, and neither less nor more. Strings are compared by bytes, numbers as doubles. A
+ * body that is not JSON has no fields. At most 65536 bytes, 64 levels and 32 fields; a mistake is
+ * AGX_EINVAL, and agx_last_error tells its byte. */
 
 /** Opens a listener on the session. The session handle may be closed afterwards. Does not block,
  * but for "new": one command. Times of the options count from here. Free with agx_listener_close.
@@ -425,6 +442,94 @@ AGX_API void* agx_listener_data(agx_listener* listener);
 
 /** Closes the listener, and takes it out of its mux. */
 AGX_API void agx_listener_close(agx_listener* listener);
+
+/** Waits for the next event of the session that a condition selects: how an agent waits for what a
+ * person answers. The first call on a session handle that started the session looks at everything
+ * from its begin on, on another handle at what comes from now on; each later call goes on behind the
+ * event that the last one gave. So nothing is missed between a question and the wait for its answer;
+ * let the condition tell them apart. where: see @ref conditions; NULL: any event.
+ *
+ * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED, AGX_GONE and AGX_GAP as for
+ * agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
+ * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_ETOOBIG, store errors. */
+AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
+                                agx_event** event);
+
+/** @} */
+/** @defgroup history History
+ * What a session's stream holds, read back rather than followed: nothing is waited for, and `begin`
+ * and `end` are events like others. And what is to be kept of it.
+ * @{ */
+
+typedef struct agx_history_options {
+  size_t size;
+  /** An entry id as agx_listen_options.after: what came after it. Default NULL: from the first on */
+  const char* after;
+  /** An entry id: what came before it. Default NULL: up to the last */
+  const char* before;
+  int reverse; /**< 1: the newest first. Default 0 */
+  /** Only events that this condition selects. Default NULL: all. See @ref conditions */
+  const char* where;
+} agx_history_options;
+
+#define AGX_HISTORY_OPTIONS_INIT \
+  { sizeof(agx_history_options), NULL, NULL, 0, NULL }
+
+/** Reads up to capacity events that are there, into events[0 .. *count-1]; the last n are those of
+ * capacity n and options.reverse. Each is the caller's; free it with agx_event_free. Fewer than
+ * capacity: there were no more when it came to the end. To go on, give the last one's id as
+ * `after`, or with `reverse` as `before`.
+ *
+ * With options.where it reads on until capacity events were selected or the range ends, however
+ * long that takes; closing the session or the client ends it. What is trimmed meanwhile is left
+ * out without a word. Blocks: a command for each MiB or so that is read. Outcomes: AGX_ENDED (there
+ * is nothing, or nothing more). Errors: AGX_EINVAL (an id, the condition, capacity 0), AGX_ETOOBIG
+ * (the condition), store errors; no event is given then. */
+AGX_API agx_status agx_history_read(agx_session* session, const agx_history_options* options,
+                                    agx_event** events, size_t capacity, size_t* count);
+
+/** What agx_history_info tells. */
+typedef struct agx_history {
+  size_t size;
+  uint64_t length;            /**< how many entries the stream has */
+  char first_id[AGX_ID_SIZE]; /**< of the oldest entry that is there; "" if none is */
+  char last_id[AGX_ID_SIZE];  /**< of the newest that is there; "" if none is */
+  /** The highest id that the stream has given out, of an entry that may be gone; "" if there is no
+   * stream. last_id, where the store's user may not ask (XINFO) */
+  char last_generated_id[AGX_ID_SIZE];
+  int live;          /**< 1: the session is live */
+  int64_t expire_ms; /**< until the stream expires; -1: it does not */
+  int64_t groups;    /**< consumer groups of the stream; -1 where the store's user may not ask */
+} agx_history;
+
+#define AGX_HISTORY_INIT \
+  { sizeof(agx_history), 0, "", "", "", 0, -1, 0 }
+
+/** Tells how much there is of the session. info->size says how large the caller's struct is: start
+ * from AGX_HISTORY_INIT. Blocks: one command, or two. Outcomes: AGX_NONE (there is neither a stream
+ * nor a live flag; *info is as it was initialised). Errors: store errors. */
+AGX_API agx_status agx_history_info(agx_session* session, agx_history* info);
+
+/** Removes the oldest entries, exactly: all but the newest max_length (before_id NULL), or those
+ * older than before_id (max_length negative). Listeners that had not got to them yet are told
+ * AGX_GAP. *removed, or NULL: how many went; if the connection was lost on the way, those of the
+ * second try. Where there is no stream none goes. Blocks: one command. Errors: AGX_EINVAL (both, or
+ * neither), AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_history_trim(agx_session* session, int64_t max_length, const char* before_id,
+                                    uint64_t* removed);
+
+/** Deletes the session, in one atomic step: its stream, its live flag and its conversation.
+ *
+ * If another producer has it live, that one sees a cancel. Of the stream an `end` alone stays for a
+ * second then, by which its producer tells this from a store that lost its data, and listeners end.
+ * What that producer still adds comes into a stream that goes when it stops. If this handle has
+ * started the session, it has stopped it now, and nothing stays. A producer whose lease ran out
+ * while it could not reach the store may begin the session anew.
+ *
+ * Blocks: one command. Outcomes: AGX_NONE (nothing was there; after AGX_EUNCERTAIN that may be
+ * because the call had been carried out). Errors: AGX_ETYPE (one of the three
+ * is of another type; nothing is deleted), AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_history_delete(agx_session* session);
 
 /** @} */
 /** @defgroup event Event
@@ -585,18 +690,20 @@ typedef enum agx_part_kind {
 
 /** A part of the response begins: text or thinking, with its first content (NULL: ""). *part, or
  * NULL, gets its number in this node, from 0. Parts that are open may grow on. Errors:
- * AGX_ESTATE (no node is open), store errors. */
+ * AGX_ESTATE (no node is open), AGX_ETOOBIG (the response would be larger than AGX_BODY_MAX), store
+ * errors. */
 AGX_API agx_status agx_run_part_begin(agx_run* run, agx_part_kind kind, const char* content,
                                       int* part);
 
 /** A tool call begins, with the first of its arguments (JSON text; NULL: ""). Nothing is written
- * before it ends. Several can be open at once. tool_call_id NULL: one is made up. */
+ * before it ends. Several can be open at once. tool_call_id NULL: one is made up. Errors: those of
+ * agx_run_part_begin. */
 AGX_API agx_status agx_run_tool_call_begin(agx_run* run, const char* tool_name,
                                            const char* tool_call_id, const char* args, int* part);
 
 /** A part grows: by content, or, if it is a tool call, by a piece of its arguments. Errors:
- * AGX_ESTATE (there is no such part, or it has ended), AGX_ETOOBIG (a tool call's arguments),
- * store errors. */
+ * AGX_ESTATE (there is no such part, or it has ended), AGX_ETOOBIG (the response would be larger
+ * than AGX_BODY_MAX), store errors. */
 AGX_API agx_status agx_run_part_delta(agx_run* run, int part, const char* delta);
 
 /** A part ends. A tool call is written now: its arguments as JSON if that is what they form (none
@@ -616,13 +723,17 @@ AGX_API agx_status agx_run_node_end(agx_run* run, const char** response, size_t*
 AGX_API agx_status agx_run_flush(agx_run* run);
 
 /** Ends the run and the session: what is open is closed, `end` is written. Nothing further can be
- * done with the run but closing it. On a store error the run stays open: call it again. */
+ * done with the run but closing it. On a store error the run stays open: call it again.
+ * AGX_NOT_LIVE: the store has lost the session, and there is nothing left to end. */
 AGX_API agx_status agx_run_finish(agx_run* run);
 
 /** The same, after an event `error` {"msg": "crashed - MESSAGE"}. NULL: "unknown". */
 AGX_API agx_status agx_run_fail(agx_run* run, const char* message);
 
-/** Ends the run, if need be as agx_run_fail(run, "the run was abandoned"), and frees it. */
+/** Ends the run, if need be as agx_run_fail(run, "the run was abandoned"), and frees it. If the
+ * store cannot be reached, a thread of the client ends it as soon as it can, for as long as the
+ * client is open; until then agx_run_begin and agx_start on the session return AGX_EBUSY. What was
+ * asked for last, by agx_run_finish or agx_run_fail, counts. */
 AGX_API void agx_run_close(agx_run* run);
 
 /** The APIs whose streams agx_run_feed reads and whose requests agx_messages_request writes. */
@@ -641,7 +752,8 @@ typedef enum agx_model_api {
  * AGX_EMODEL: the stream reports an error, or is none of this API; agx_last_error says what, as the
  * model's server put it. What came before is written; further bytes are ignored with the same
  * status until agx_run_feed_end. Errors: AGX_ESTATE (a stream of another API is being fed),
- * AGX_EMODEL, AGX_ETOOBIG, store errors (the bytes were taken all the same). */
+ * AGX_EMODEL, AGX_ETOOBIG (one event, or the response, is larger than AGX_BODY_MAX: as AGX_EMODEL),
+ * store errors (the bytes were taken all the same). */
 AGX_API agx_status agx_run_feed(agx_run* run, agx_model_api api, const char* bytes, size_t length);
 
 /** The response is complete, or no more of it will come: as agx_run_node_end. AGX_EMODEL if the
@@ -658,9 +770,9 @@ typedef agx_status (*agx_agent)(agx_run* run, agx_messages* messages, void* user
  * conversation if it succeeded, ends the run, and frees it. A failure, also to load or save,
  * becomes an `error` {"msg": "crashed - …"}; the session always ends. messages NULL: without one.
  * Blocks: for as long as the agent, and a few commands. Returns AGX_OK, AGX_CANCELED,
- * AGX_TAKEN_OVER, errors of agx_run_begin (the agent was not called) and of agx_messages_load and
- * agx_messages_save, what the agent returned, or AGX_EFAILED for an exception and for an agent that
- * called agx_run_fail and returned AGX_OK. */
+ * AGX_TAKEN_OVER, errors of agx_run_begin (the agent was not called), of agx_messages_load,
+ * agx_messages_save and agx_run_finish, what the agent returned, or AGX_EFAILED for an exception and
+ * for an agent that called agx_run_fail and returned AGX_OK. */
 AGX_API agx_status agx_run_execute(agx_session* session, agx_messages* messages, agx_agent agent,
                                    void* user_data);
 

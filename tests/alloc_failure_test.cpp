@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdlib>
@@ -291,6 +292,30 @@ TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
             AGX_OK);
   EXPECT_THAT(json, testing::HasSubstr("\"begin\""));
 
+  agx_history_options selected = AGX_HISTORY_OPTIONS_INIT;
+  selected.where = "type = \"begin\"";
+  for (const agx_history_options* range : {static_cast<agx_history_options*>(nullptr), &selected}) {
+    agx_event* read[2] = {nullptr, nullptr};
+    size_t count = 0;
+    auto look_back = [&] {
+      agx_status status = agx_history_read(raw_session, range, read, 2, &count);
+      EXPECT_EQ(read[0] != nullptr, status == AGX_OK);
+      return status;
+    };
+    EXPECT_EQ(run.Run("agx_history_read", look_back), AGX_OK);
+    EXPECT_EQ(count, range == nullptr ? 2U : 1U);
+    for (agx_event* one : read) agx_event_free(one);
+  }
+  agx_history info = AGX_HISTORY_INIT;
+  EXPECT_EQ(run.Run("agx_history_info", [&] { return agx_history_info(raw_session, &info); }),
+            AGX_OK);
+  EXPECT_EQ(info.live, 1);
+  uint64_t removed = 0;
+  EXPECT_EQ(run.Run("agx_history_trim",
+                    [&] { return agx_history_trim(raw_session, -1, info.last_id, &removed); },
+                    {AGX_EUNCERTAIN}),
+            AGX_OK);
+
   // Cancelled while the one who waits has no memory.
   Owned<agx_session> canceller = OpenSession(keeper.get(), "s");
   Require(agx_cancel(canceller.get(), nullptr));
@@ -298,6 +323,10 @@ TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
             AGX_OK);
   EXPECT_EQ(run.Run("agx_stop", [&] { return agx_stop(raw_session, 60000); }, {AGX_EUNCERTAIN}),
             AGX_OK);
+  // One that was carried out without a word leaves nothing to the next.
+  EXPECT_THAT(run.Run("agx_history_delete", [&] { return agx_history_delete(raw_session); },
+                      {AGX_EUNCERTAIN, AGX_NONE}),
+              testing::AnyOf(AGX_OK, AGX_NONE));
   agx_session* other = nullptr;
   Require(agx_session_open(raw_client, 1, 2, "other", &other));
   Owned<agx_session> owned_other(other);
@@ -379,6 +408,78 @@ TEST_P(OutOfMemory, AConversationIsWholeAllTheWhile) {
   Require(agx_messages_json(file, &json, nullptr));
   EXPECT_EQ(json, saved);
   RecordProperty("failures", run.failures());
+}
+
+// One call of it fails. Whatever that leaves behind, what is written is whole and in order.
+TEST_P(OutOfMemory, ARunWritesNothingThatIsBroken) {
+  Owned<agx_client> client = OpenClient(url());
+  Exhaustion run(GetParam().mode);
+  bool more = true;
+  for (int n = 0; more; ++n) {
+    ASSERT_LT(n, 3000);
+    more = false;
+    for (int failing = 0; failing < 12; ++failing) {
+      Owned<agx_session> session = OpenSession(client.get(), "s");
+      agx_run_options options = AGX_RUN_OPTIONS_INIT;
+      options.coalesce_ms = failing % 2 == 0 ? 60000 : 0;
+      agx_run* r = nullptr;
+      Require(agx_run_begin(session.get(), &options, &r));
+      const std::string text(100, 't');
+      const std::string first = "<" + text;
+      const std::string a = "a" + text;
+      const std::string b = "b" + text;
+      const char* message = nullptr;
+      const std::vector<std::function<agx_status()>> calls = {
+          [&] { return agx_run_node_begin(r); },
+          [&] { return agx_run_part_begin(r, AGX_PART_TEXT, first.c_str(), nullptr); },
+          [&] { return agx_run_part_delta(r, 0, a.c_str()); },
+          [&] { return agx_run_part_begin(r, AGX_PART_THINKING, text.c_str(), nullptr); },
+          [&] { return agx_run_part_delta(r, AGX_LAST_PART, b.c_str()); },
+          [&] {
+            const char* response = nullptr;
+            agx_status status = agx_run_node_end(r, &response, nullptr);
+            if (response != nullptr) message = response;
+            return status;
+          }};
+      for (size_t i = 0; i < calls.size(); ++i) {
+        bool here = static_cast<int>(i) == failing / 2;
+        agx_status status = run.Try(here ? n : -1, calls[i]);
+        if (!here) continue;
+        more |= run.happened();
+        if (status == AGX_OK) continue;
+        // Whether it was taken is not said, but it is so wholly or not at all.
+        status = calls[i]();
+        EXPECT_TRUE(status == AGX_OK || status == AGX_ESTATE) << Explain(status);
+      }
+      agx_status finished = agx_run_finish(r);
+      EXPECT_EQ(finished, AGX_OK) << Explain(finished);
+      agx_run_close(r);
+      EXPECT_NE(message, nullptr);
+      std::string kinds;
+      Owned<agx_listener> listener = Listen(session.get());
+      for (agx_event* event = nullptr; agx_listen_next(listener.get(), 5000, &event) == AGX_OK;) {
+        Owned<agx_event> owned(event);
+        const char* body = agx_event_body(event, nullptr);
+        std::string json = "[{\"body\":" + std::string(body) + "}]";
+        agx_messages* valid = nullptr;
+        agx_status parsed = agx_messages_parse(json.data(), json.size(), &valid);
+        EXPECT_EQ(parsed, AGX_OK) << n << " " << failing << ": " << body;
+        agx_messages_close(valid);
+        const std::string seen(body);
+        auto has = [&](const char* part) { return seen.find(part) != std::string::npos; };
+        if (has("llm-begin")) kinds += '(';
+        if (has("\"content\":\"<")) kinds += 'T';
+        if (has("\"content\":\"t")) kinds += 'H';
+        if (has("_delta\":\"a") && has("event_idx\":0")) kinds += 'a';
+        if (has("_delta\":\"b") && !has("event_idx\":0")) kinds += 'b';
+        if (has("llm-end")) kinds += ')';
+      }
+      // A call that was repeated may have been taken twice.
+      kinds.erase(std::unique(kinds.begin(), kinds.end()), kinds.end());
+      EXPECT_EQ(kinds, "(TaHb)") << n << " " << failing;
+    }
+    if (HasFailure()) break;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Of, OutOfMemory,

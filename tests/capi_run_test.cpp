@@ -412,6 +412,41 @@ TEST_P(CapiRun, ACancelLosesNothingOfAWindow) {
   EXPECT_THAT(entries[2], HasSubstr("\"content_delta\":\"b\""));
 }
 
+TEST_P(CapiRun, AWindowIsNoLargerThanABody) {
+  agx_run_options options = Coalescing(60000, AGX_BODY_MAX / 8);
+  RunPtr run = Begin(session_, &options);
+  ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
+  ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "", nullptr), AGX_OK);
+  std::string first((AGX_BODY_MAX / 8) - 1, '\x01');
+  std::string second((AGX_BODY_MAX / 6) - 8192, '\x01');
+  std::string third = "x";
+  ASSERT_EQ(agx_run_part_delta(run.get(), 0, first.c_str()), AGX_OK);
+  // Together they have more than a message may have, if only they are escaped.
+  EXPECT_EQ(agx_run_part_delta(run.get(), 0, second.c_str()), AGX_ETOOBIG);
+  EXPECT_EQ(agx_run_part_delta(run.get(), 0, third.c_str()), AGX_OK);
+  ASSERT_EQ(agx_run_flush(run.get()), AGX_OK);
+  for (const std::string& entry : Entries(session_)) EXPECT_LE(entry.size(), AGX_BODY_MAX + 256);
+}
+
+// --- One after the other
+
+TEST_P(CapiRun, IsNotTakenForTheOneThatWasCancelledBeforeIt) {
+  SessionPtr canceller = OpenSession(other_);
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_EQ(agx_start(session_.get(), nullptr), AGX_OK) << i;
+    Background<agx_status> cancel([&] { return agx_cancel(canceller.get(), nullptr); });
+    agx_run* raw = nullptr;
+    agx_status begun = AGX_EBUSY;
+    while (begun == AGX_EBUSY) begun = agx_run_begin(session_.get(), nullptr, &raw);
+    RunPtr run(raw);
+    ASSERT_EQ(begun, AGX_OK);
+    ASSERT_EQ(cancel.Get(), AGX_OK);
+    ASSERT_EQ(agx_run_node_begin(raw), AGX_OK) << i;
+    ASSERT_EQ(agx_run_finish(raw), AGX_OK) << i;
+    ASSERT_THAT(Entries(session_), ElementsAre(Event(kNodeBegin), Event(kNodeEnd), kEnd)) << i;
+  }
+}
+
 // --- Bad input
 
 TEST_P(CapiRun, OneRunAtATime) {

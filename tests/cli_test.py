@@ -26,8 +26,8 @@ import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEADLINE = 30.0
-COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "chat", "run", "messages",
-            "ls", "version"]
+COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "history", "info", "chat",
+            "run", "messages", "ls", "version"]
 
 options = argparse.Namespace()
 
@@ -599,6 +599,15 @@ class Listen(Case):
             self.write_event("end")
             self.assertEqual(listening.end(), (0, b"", ""))
 
+    def test_a_condition_selects(self):
+        self.write_event("begin", {})
+        for n in range(4):
+            self.write_event("event", {"n": n, "odd": n % 2 == 1})
+        self.write_event("end")
+        shown = self.ok("listen", self.name, "--where", 'type = "event" and body.odd = true')
+        self.assertEqual([json.loads(line)["body"]["n"] for line in shown.splitlines()], [1, 3])
+        self.fails(2, "listen", self.name, "--where", "type =", says="byte 6")
+
     def test_where_to_begin(self):
         first = self.write_event("begin", {})
         second = self.write_event("event", {"n": 2})
@@ -758,6 +767,93 @@ TEXT = [
 def delta(text):
     return {"idx": 0, "event": "part_delta", "event_idx": 0, "part_delta_kind": "text",
             "content_delta": text}
+
+
+class History(Case):
+    """agx history and agx info."""
+
+    def numbers(self, *words):
+        shown = self.ok("history", self.name, *words)
+        return [json.loads(line)["body"].get("n") for line in shown.splitlines()]
+
+    def test_what_is_there(self):
+        ids = [self.write_event("event", {"n": n}) for n in range(5)]
+        self.assertEqual(self.numbers(), [0, 1, 2, 3, 4])
+        self.assertEqual(self.numbers("--after", ids[1]), [2, 3, 4])
+        self.assertEqual(self.numbers("--before", ids[3], "--after", ids[0]), [1, 2])
+        self.assertEqual(self.numbers("--count", "2"), [0, 1])
+        self.assertEqual(self.numbers("--reverse", "--count", "2"), [4, 3])
+        self.assertEqual(self.numbers("--reverse", "--where", "body.n < 2"), [1, 0])
+        line = self.ok("history", self.name, "--count=1")
+        self.assertEqual(line, '{"id":"%s","type":"event","origin":"other","body":{"n": 0}}\n'
+                         % ids[0])
+
+    def test_begin_and_end_are_events_like_others(self):
+        self.write_session({"n": 1})
+        self.write_event("event", {"n": 2})
+        shown = self.ok("history", self.name)
+        self.assertEqual([json.loads(line)["type"] for line in shown.splitlines()],
+                         ["begin", "event", "end", "event"])
+
+    def test_many_events(self):
+        lines = "".join('{"n":%d}\n' % n for n in range(2000)).encode()
+        self.ok("add", self.name, "--type", "event", "--lines", "--quiet", stdin=lines)
+        self.assertEqual(self.numbers(), list(range(2000)))
+        self.assertEqual(self.numbers("--reverse", "--count", "700"),
+                         list(range(1999, 1299, -1)))
+        self.assertEqual(self.numbers("--where", "body.n >= 1500"), list(range(1500, 2000)))
+
+    def test_nothing_is_there(self):
+        self.fails(1, "history", self.name, says="no such events")
+        self.fails(1, "info", self.name, says="is not there")
+        self.write_event("event", {})
+        self.fails(1, "history", self.name, "--where", 'type = "other"', says="no such events")
+        self.fails(1, "history", self.name, "--before", "0")
+
+    def test_wrong_words(self):
+        for words in (["--after", "new"], ["--before", "x"], ["--where", "type ="],
+                      ["--count", "0"], ["--count", "x"], ["--json", "--pretty"]):
+            self.fails(2, "history", self.name, *words)
+        self.redis("SET", self.key, "text")
+        self.fails(4, "history", self.name)
+        self.fails(4, "info", self.name)
+
+    def test_for_people(self):
+        self.write_session({"event": "part_start", "part_kind": "text", "content": "Hello"})
+        shown = self.ok("history", self.name, "--pretty")
+        self.assertIn("Hello", shown)
+        self.assertTrue(shown.endswith("\n"))
+        with Terminal("history", self.name, "--count", "2") as terminal:
+            status, seen = terminal.end()
+            self.assertEqual(status, 0)
+            self.assertIn("Hello", seen)
+
+    def test_a_reader_that_has_seen_enough(self):
+        lines = b'{"text":"' + b"x" * 1000 + b'"}\n'
+        self.ok("add", self.name, "--type", "event", "--lines", "--quiet", stdin=lines * 2000)
+        with Piped("history", self.name) as reading:
+            reading.line()
+            reading.process.stdout.close()
+            self.assertEqual(reading.process.wait(DEADLINE), 0)
+
+    def test_info(self):
+        first = self.write_event("begin", {})
+        last = self.write_event("event", {})
+        self.assertEqual(json.loads(self.ok("info", self.name)), {
+            "length": 2, "first_id": first, "last_id": last, "last_generated_id": last,
+            "live": False, "expire_ms": None, "groups": 0})
+        self.redis("XGROUP", "CREATE", self.key, "readers", "0")
+        self.redis("SET", self.key + ":live", "x")
+        self.redis("PEXPIRE", self.key, 100000)
+        told = json.loads(self.ok("info", self.name))
+        self.assertEqual((told["live"], told["groups"]), (True, 1))
+        self.assertTrue(0 < told["expire_ms"] <= 100000)
+        self.redis("PERSIST", self.key)
+        self.redis("XTRIM", self.key, "MAXLEN", "0")
+        with Terminal("info", self.name) as terminal:
+            self.assertEqual(terminal.end(), (0, (
+                "length 0\nfirst_id none\nlast_id none\nlast_generated_id %s\nlive true\n"
+                "expire_ms none\ngroups 1\n") % last))
 
 
 class Pretty(Case):

@@ -148,6 +148,16 @@ class Cycle {
     Expect("agx_query_next", [&] { return agx_query_next(query, nullptr, nullptr, &found); });
     EXPECT_STREQ(found, id_.c_str());
     EXPECT_EQ(agx_query_next(query, nullptr, nullptr, &found), AGX_ENDED) << agx_last_error();
+    agx_event* event = nullptr;
+    size_t count = 0;
+    Expect("agx_history_read",
+           [&] { return agx_history_read(session_.get(), nullptr, &event, 1, &count); });
+    agx_event_free(event);
+    agx_history info = AGX_HISTORY_INIT;
+    Expect("agx_history_info", [&] { return agx_history_info(session_.get(), &info); });
+    EXPECT_EQ(info.live, 1);
+    Expect("agx_history_trim",
+           [&] { return agx_history_trim(session_.get(), -1, info.first_id, nullptr); });
     agx_listen_options options = Patient("new");
     agx_listener* listener = nullptr;
     Expect("agx_listen", [&] { return agx_listen(session_.get(), &options, &listener); });

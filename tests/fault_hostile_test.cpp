@@ -364,6 +364,45 @@ TEST_F(Hostile, AQueryEndsWhateverIsSent) {
   }
 }
 
+TEST_F(Hostile, ALookBackEndsWhateverIsSent) {
+  Owned<agx_client> client = OpenClient(server_.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  for (const std::string& reply : Oddities()) {
+    std::string what = testing::PrintToString(reply.substr(0, 80));
+    agx_event* events[2] = {nullptr, nullptr};
+    size_t count = 0;
+    server_.Answer("XRANGE", reply);
+    agx_status status = agx_history_read(session.get(), nullptr, events, 2, &count);
+    EXPECT_TRUE(IsDocumented(status)) << what << ": " << Explain(status);
+    for (size_t i = 0; i < count; ++i) agx_event_free(events[i]);
+    agx_history info = AGX_HISTORY_INIT;
+    server_.Answer("XINFO", reply);
+    status = agx_history_info(session.get(), &info);
+    EXPECT_TRUE(IsDocumented(status)) << what << ": " << Explain(status);
+    uint64_t removed = 0;
+    server_.Answer("XTRIM", reply);
+    status = agx_history_trim(session.get(), 1, nullptr, &removed);
+    EXPECT_TRUE(IsDocumented(status)) << what << ": " << Explain(status);
+    server_.Answer("EVAL", reply);
+    status = agx_history_delete(session.get());
+    EXPECT_TRUE(IsDocumented(status)) << what << ": " << Explain(status);
+  }
+}
+
+TEST_F(Hostile, ARangeThatStandsStillIsAnError) {
+  std::string entries = "*64\r\n";
+  for (int i = 0; i < 64; ++i) entries += "*2\r\n" + Bulk("5-" + std::to_string(i + 1)) + "*0\r\n";
+  server_.Answer("XRANGE", entries);
+  Owned<agx_client> client = OpenClient(server_.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+  options.where = "type = \"none\"";
+  agx_event* event = nullptr;
+  size_t count = 0;
+  EXPECT_EQ(agx_history_read(session.get(), &options, &event, 1, &count), AGX_EPROTOCOL)
+      << agx_last_error();
+}
+
 TEST_F(Hostile, AScanThatStandsStillIsAnError) {
   server_.Answer("SCAN", "*2\r\n" + Bulk("17") + "*0\r\n");
   Owned<agx_client> client = OpenClient(server_.url());

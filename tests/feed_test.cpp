@@ -7,9 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <string>
@@ -698,6 +700,92 @@ TEST(AnthropicFeed, Errors) {
 // --- What any of them may bring
 
 const agx_model_api kApis[] = {AGX_OPENAI_CHAT, AGX_OPENAI_RESPONSES, AGX_ANTHROPIC};
+
+// --- What a hostile server may send
+
+// How many such events are taken, of at most so many.
+int Taken(agx_model_api api, int most, const std::function<string(int)>& event) {
+  Recorder recorder;
+  Response response(&recorder);
+  Feed feed(api, &response);
+  for (int i = 0; i < most; ++i) {
+    Status status = feed.Take(Sse({event(i)}));
+    if (status.ok()) continue;
+    EXPECT_EQ(status.code(), AGX_ETOOBIG) << status.message();
+    EXPECT_EQ(feed.Take(Sse({event(i)})).code(), AGX_ETOOBIG);
+    return i;
+  }
+  return most;
+}
+
+TEST(HostileFeed, NoTextGrowsWithoutBound) {
+  const string large(size_t{1} << 20, 'x');
+  auto numbered = [&](int i) { return large + std::to_string(i); };
+  const Texts kinds = {
+      R"({"type":"content_block_start","index":#,"content_block":{"type":"tool_use","id":"i","name":"@"}})",
+      R"({"type":"content_block_start","index":#,"content_block":{"type":"tool_use","id":"@","name":"n"}})",
+      R"({"type":"content_block_start","index":#,"content_block":{"type":"tool_use","id":"i","name":"n","input":{"a":"@"}}})"};
+  auto filled = [&](const string& kind, int i) {
+    string event = kind;
+    event.replace(event.find('#'), 1, std::to_string(i));
+    event.replace(event.find('@'), 1, numbered(i));
+    return event;
+  };
+  for (const string& kind : kinds) {
+    EXPECT_LT(Taken(AGX_ANTHROPIC, 100, [&](int i) { return filled(kind, i); }), 80) << kind;
+  }
+  EXPECT_LT(
+      Taken(AGX_OPENAI_CHAT, 100,
+            [&](int i) { return Delta(R"({"tool_calls":[{"id":")" + numbered(i) + "\"}]}"); }),
+      80);
+  for (const char* type : {"function_call", "other"}) {
+    EXPECT_LT(Taken(AGX_OPENAI_RESPONSES, 100,
+                    [&](int i) {
+                      return R"({"type":"response.output_item.added","item":{"type":")" +
+                             string(type) + R"(","name":"n","call_id":"c","id":")" + numbered(i) +
+                             "\"}}";
+                    }),
+              80)
+        << type;
+  }
+}
+
+TEST(HostileFeed, AResponseThatIsTooBigHasNoFurtherParts) {
+  const string large(size_t{40} << 20, 'x');
+  Recorder recorder;
+  Response response(&recorder);
+  Feed feed(AGX_ANTHROPIC, &response);
+  EXPECT_TRUE(feed.Take(Sse({Text("0", large)})).ok());
+  EXPECT_EQ(feed.Take(Sse({Text("1", large), Text("2", "x")})).code(), AGX_ETOOBIG);
+  EXPECT_EQ(feed.Take(Sse({Text("3", "x")})).code(), AGX_ETOOBIG);
+  EXPECT_EQ(feed.Finish().code(), AGX_ETOOBIG);
+  EXPECT_EQ(response.part_count(), 1);
+  EXPECT_LT(response.Json().size(), AGX_BODY_MAX);
+}
+
+TEST(HostileFeed, WhatGrowsWhenItIsWrittenIsCountedAsItIsWritten) {
+  Recorder recorder;
+  Response response(&recorder);
+  int call = response.BeginToolCall("f", "c", "");
+  EXPECT_TRUE(response.Grow(call, string(AGX_BODY_MAX / 7, '\x01')).ok());
+  EXPECT_EQ(response.Grow(call, string(AGX_BODY_MAX / 7, '\x01')).code(), AGX_ETOOBIG);
+  EXPECT_LT(response.Json().size(), AGX_BODY_MAX);
+}
+
+TEST(HostileFeed, ArgumentsThatNeverEndAreNotReadAgainAndAgain) {
+  Recorder recorder;
+  Response response(&recorder);
+  std::vector<int> calls = {
+      response.BeginToolCall("f", "c", "{\"a\":\"" + string(size_t{16} << 20, 'x')),
+      response.BeginToolCall("f", "d", "{\"a\":\"" + string(size_t{16} << 20, 'x') + "\"}x")};
+  auto began = std::chrono::steady_clock::now();
+  for (int i = 0; i < 10000; ++i) {
+    for (int call : calls) ASSERT_TRUE(response.Grow(call, "}").ok());
+    response.Begin(AGX_PART_TEXT, "");
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10));
+  for (int call : calls) EXPECT_TRUE(response.IsOpen(call));
+}
 
 class AnyApi : public ::testing::TestWithParam<agx_model_api> {
  protected:

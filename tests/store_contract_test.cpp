@@ -251,6 +251,57 @@ class StoreContract : public testing::TestWithParam<StoreCase> {
     return found;
   }
 
+  std::vector<EntryId> AddNumbered(std::string_view key, int count) {
+    std::vector<EntryId> ids;
+    for (int i = 0; i < count; ++i) ids.push_back(Add(key, Event(std::to_string(i))));
+    return ids;
+  }
+  // The types of its entries.
+  std::vector<std::string> Range(const RangeRequest& request) {
+    BatchPtr batch;
+    Status status = store_->Range(request, &batch);
+    EXPECT_TRUE(status.ok()) << status.message();
+    std::vector<std::string> types;
+    for (Entry* e = batch ? batch->first() : nullptr; e != nullptr; e = e->next) {
+      types.emplace_back(e->fields[0].value);
+    }
+    return types;
+  }
+  StreamFacts Facts(const std::string& key) {
+    StreamFacts facts;
+    Status status = store_->Facts(key, key + ":live", &facts);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return facts;
+  }
+  uint64_t Trim(const TrimRequest& request) {
+    uint64_t removed = 99;
+    Status status = store_->Trim(request, &removed);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return removed;
+  }
+  uint64_t Trim(std::string_view key, uint64_t max_length) {
+    return Trim(TrimRequest{key, max_length, {}});
+  }
+  uint64_t TrimBefore(std::string_view key, EntryId before) {
+    return Trim(TrimRequest{key, {}, before});
+  }
+  DeleteRequest DeleteOf(std::string_view token) {
+    return {"s", "s:live", "s:messages", token, end_};
+  }
+  bool Delete(std::string_view token) {
+    bool was_there = false;
+    Status status = store_->Delete(DeleteOf(token), &was_there);
+    EXPECT_TRUE(status.ok()) << status.message();
+    return was_there;
+  }
+  void Put(std::string_view key, std::string_view text) {
+    std::string version;
+    bool conflict = false;
+    Status status = store_->PutText(key, {}, text, false, &version, &conflict);
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_FALSE(conflict);
+  }
+
   void StartFlag(std::string_view live_key) {
     StartRequest request = StartOf("t");
     std::string key = Cat("stream of ", live_key);
@@ -1446,6 +1497,235 @@ TEST_P(StoreContract, CloseEndsCallsThatAreUnderWay) {
         << status.message();
   });
   closer.join();
+}
+
+// --- Looking back -------------------------------------------------------------------------------
+
+TEST_P(StoreContract, ARangeIsBetweenTwoIdsOfWhichNeitherIsInIt) {
+  std::vector<EntryId> ids = AddNumbered("s", 6);
+  RangeRequest request;
+  request.key = "s";
+  request.count = 100;
+  EXPECT_THAT(Range(request), ElementsAre("0", "1", "2", "3", "4", "5"));
+  request.after = ids[1];
+  EXPECT_THAT(Range(request), ElementsAre("2", "3", "4", "5"));
+  request.before = ids[4];
+  EXPECT_THAT(Range(request), ElementsAre("2", "3"));
+  request.count = 1;
+  EXPECT_THAT(Range(request), ElementsAre("2"));
+  request.reverse = true;
+  EXPECT_THAT(Range(request), ElementsAre("3"));
+  request.count = 100;
+  EXPECT_THAT(Range(request), ElementsAre("3", "2"));
+  request.before.reset();
+  EXPECT_THAT(Range(request), ElementsAre("5", "4", "3", "2"));
+  request.after = {};
+  EXPECT_THAT(Range(request), ElementsAre("5", "4", "3", "2", "1", "0"));
+}
+
+TEST_P(StoreContract, ARangeInWhichNothingIsIsEmpty) {
+  RangeRequest request;
+  request.key = "s";
+  request.count = 100;
+  EXPECT_THAT(Range(request), IsEmpty()) << "there is no stream";
+  std::vector<EntryId> ids = AddNumbered("s", 3);
+  for (bool reverse : {false, true}) {
+    request.reverse = reverse;
+    request.after = ids[2];
+    request.before.reset();
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.after = kLastEntryId;
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.after = ids[0];
+    request.before = ids[1];
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.before = ids[0];
+    EXPECT_THAT(Range(request), IsEmpty()) << "the wrong way round";
+    request.after = {};
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.before = EntryId{};
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.before = kLastEntryId;
+    EXPECT_THAT(Range(request), SizeIs(3));
+    request.count = 0;
+    EXPECT_THAT(Range(request), IsEmpty());
+    request.count = 100;
+  }
+}
+
+TEST_P(StoreContract, FactsOfAStream) {
+  EXPECT_FALSE(Facts("s").exists);
+  EXPECT_FALSE(Facts("s").live);
+  std::vector<EntryId> ids = AddNumbered("s", 3);
+  StreamFacts facts = Facts("s");
+  EXPECT_TRUE(facts.exists);
+  EXPECT_FALSE(facts.live);
+  EXPECT_EQ(facts.length, 3U);
+  EXPECT_EQ(facts.first, ids[0]);
+  EXPECT_EQ(facts.last, ids[2]);
+  EXPECT_EQ(facts.last_generated, ids[2]);
+  EXPECT_EQ(facts.ttl_ms, -1);
+  EXPECT_EQ(facts.groups, 0);
+  EXPECT_EQ(Trim("s", 0), 3U);
+  facts = Facts("s");
+  EXPECT_TRUE(facts.exists);
+  EXPECT_EQ(facts.length, 0U);
+  EXPECT_EQ(facts.first, EntryId{});
+  EXPECT_EQ(facts.last, EntryId{});
+  EXPECT_EQ(facts.last_generated, ids[2]);
+}
+
+TEST_P(StoreContract, FactsOfASession) {
+  StartRequest start = StartOf("t");
+  start.expire_ms = kLong;
+  ASSERT_EQ(Start(start), StartOutcome::kStarted);
+  EXPECT_TRUE(Facts("s").live);
+  EXPECT_GT(Facts("s").ttl_ms, kLong);
+  ASSERT_EQ(Stop("t"), StopOutcome::kStopped);
+  EXPECT_FALSE(Facts("s").live);
+  EXPECT_GT(Facts("s").ttl_ms, 0);
+  EXPECT_LE(Facts("s").ttl_ms, kLong);
+  StartFlag("other:live");
+  StreamFacts facts;
+  ASSERT_TRUE(store_->Facts("none", "other:live", &facts).ok());
+  EXPECT_FALSE(facts.exists);
+  EXPECT_TRUE(facts.live);
+}
+
+TEST_P(StoreContract, TrimmingIsExact) {
+  std::vector<EntryId> ids = AddNumbered("s", 1000);
+  EXPECT_EQ(Trim("s", 1000), 0U);
+  EXPECT_EQ(Trim("s", INT64_MAX), 0U);
+  EXPECT_EQ(Trim("s", 997), 3U);
+  EXPECT_EQ(Ids(Read("s")).front(), ids[3]);
+  EXPECT_EQ(TrimBefore("s", ids[10]), 7U);
+  EXPECT_EQ(TrimBefore("s", ids[10]), 0U);
+  EXPECT_EQ(TrimBefore("s", {}), 0U);
+  EXPECT_EQ(Ids(Read("s")).front(), ids[10]);
+  EXPECT_EQ(LastId("s"), ids.back());
+  EXPECT_EQ(TrimBefore("s", kLastEntryId), 990U);
+  EXPECT_LT(ids.back(), Add("s", Event("e"))) << "ids go on rising";
+  EXPECT_EQ(Trim("none", 0), 0U);
+  EXPECT_FALSE(Facts("none").exists);
+}
+
+TEST_P(StoreContract, ACursorBehindWhatIsTrimmedHasAGap) {
+  std::vector<EntryId> ids = AddNumbered("s", 10);
+  EXPECT_EQ(TrimBefore("s", ids[5]), 5U);
+  EXPECT_TRUE(Read("s", ids[3]).gap);
+  EXPECT_FALSE(Read("s", ids[5]).gap);
+  EXPECT_FALSE(Read("s").gap);
+}
+
+TEST_P(StoreContract, DeletingTakesStreamFlagAndText) {
+  EXPECT_FALSE(Delete("t"));
+  ASSERT_EQ(Start("t"), StartOutcome::kStarted);
+  EntryId id = Add("s", Event("e"));
+  Put("s:messages", "[]");
+  EXPECT_TRUE(Delete("t"));
+  EXPECT_FALSE(Facts("s").exists);
+  EXPECT_FALSE(Facts("s").live);
+  EXPECT_TRUE(Read("s", id).gap);
+  KeptText kept;
+  ASSERT_TRUE(store_->GetText("s:messages", &kept).ok());
+  EXPECT_EQ(kept.version, "");
+  EXPECT_FALSE(Delete("t"));
+  Put("s:messages", "[]");
+  EXPECT_TRUE(Delete(""));
+  Add("s", Event("e"));
+  EXPECT_TRUE(Delete(""));
+  EXPECT_FALSE(Exists("s"));
+}
+
+TEST_P(StoreContract, OfASessionThatAnotherHasLiveAnEndStaysForAWhile) {
+  ASSERT_EQ(Start("t"), StartOutcome::kStarted);
+  EntryId begin = LastId("s");
+  EntryId id = Add("s", Event("e"));
+  Put("s:messages", "[]");
+  EXPECT_TRUE(Delete("other"));
+  ReadRequest read = Read("s", begin);
+  EXPECT_THAT(Texts(read), ElementsAre("type=end"));
+  EXPECT_TRUE(read.gap);
+  EXPECT_LT(id, Ids(read)[0]);
+  EXPECT_FALSE(Facts("s").live);
+  EXPECT_GT(Facts("s").ttl_ms, 0);
+  EXPECT_LE(Facts("s").ttl_ms, kForeignGraceMs);
+  EXPECT_EQ(Check(LeaseOf("t")), LeaseState::kAbsent);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+  EXPECT_EQ(Check(LeaseOf("t")), LeaseState::kLost);
+}
+
+TEST_P(StoreContract, DeletingAFlagWithoutAStreamLeavesItsProducerAnEnd) {
+  StartFlag("s:live");
+  EXPECT_TRUE(Delete(""));
+  EXPECT_EQ(Check(LeaseOf("t")), LeaseState::kAbsent);
+}
+
+TEST_P(StoreContract, WatchersHearOfWhatIsTrimmedAndDeleted) {
+  ASSERT_EQ(Start("t"), StartOutcome::kStarted);
+  CountingWatcher stream;
+  CountingWatcher flag;
+  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &stream).ok());
+  ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &flag).ok());
+  Read("s", {}, 10, "s:live");
+  int before = stream.rings;
+  EXPECT_EQ(Trim("s", 0), 1U);
+  EXPECT_TRUE(WaitUntil([&] { return stream.rings > before; }));
+  Read("s", {}, 10, "s:live");
+  before = stream.rings;
+  int flag_before = flag.rings;
+  EXPECT_TRUE(Delete("other"));
+  EXPECT_TRUE(WaitUntil([&] { return stream.rings > before && flag.rings > flag_before; }));
+  store_->Unwatch("s", &stream);
+  store_->Unwatch("s:live", &flag);
+}
+
+TEST_P(StoreContract, LookingBackAtOtherTypes) {
+  Add("s:live", Event("e"));
+  StartFlag("flag");
+  RangeRequest range;
+  range.key = "flag";
+  range.count = 1;
+  BatchPtr batch;
+  EXPECT_EQ(store_->Range(range, &batch).code(), AGX_ETYPE);
+  StreamFacts facts;
+  EXPECT_EQ(store_->Facts("flag", "other:live", &facts).code(), AGX_ETYPE);
+  TrimRequest trim;
+  trim.key = "flag";
+  uint64_t removed = 9;
+  EXPECT_EQ(store_->Trim(trim, &removed).code(), AGX_ETYPE);
+  EXPECT_EQ(removed, 0U);
+
+  Add("s", Event("e"));
+  DeleteRequest request = DeleteOf("");
+  bool was_there = true;
+  EXPECT_EQ(store_->Delete(request, &was_there).code(), AGX_ETYPE) << "the flag";
+  request.live_key = "none:live";
+  request.key = "flag";
+  EXPECT_EQ(store_->Delete(request, &was_there).code(), AGX_ETYPE) << "the stream";
+  request.key = "s";
+  request.text_key = "s:live";
+  EXPECT_EQ(store_->Delete(request, &was_there).code(), AGX_ETYPE) << "the text";
+  EXPECT_FALSE(was_there);
+  EXPECT_TRUE(Exists("s"));
+  EXPECT_TRUE(Live("flag").present);
+}
+
+TEST_P(StoreContract, AClosedStoreIsNotLookedBackAt) {
+  store_->Close();
+  RangeRequest range;
+  range.key = "s";
+  range.count = 1;
+  BatchPtr batch;
+  EXPECT_EQ(store_->Range(range, &batch).code(), AGX_ECLOSED);
+  StreamFacts facts;
+  EXPECT_EQ(store_->Facts("s", "s:live", &facts).code(), AGX_ECLOSED);
+  TrimRequest trim;
+  trim.key = "s";
+  uint64_t removed = 0;
+  EXPECT_EQ(store_->Trim(trim, &removed).code(), AGX_ECLOSED);
+  bool was_there = false;
+  EXPECT_EQ(store_->Delete(DeleteOf(""), &was_there).code(), AGX_ECLOSED);
 }
 
 TEST_P(StoreContract, CloseEndsATailsWait) {

@@ -419,6 +419,18 @@ bool ValidateUtf8(std::string_view text) {
 
 void AppendJsonString(std::string_view text, std::string* out) { AppendString(text, false, out); }
 
+size_t JsonStringSize(std::string_view text) {
+  size_t size = text.size() + 2;
+  bool ascii = true;
+  for (char c : text) {
+    auto byte = static_cast<Byte>(c);
+    bool brief = c == '"' || c == '\\' || (byte >= 8 && byte <= 13 && byte != 11);
+    size += brief ? 1 : byte < 0x20 || byte == 0x7F ? 5 : 0;
+    ascii &= byte < 0x80;
+  }
+  return ascii || ValidateUtf8(text) ? size : size + 2 * text.size();
+}
+
 void AppendJsonStringAscii(std::string_view text, std::string* out) {
   AppendString(text, true, out);
 }

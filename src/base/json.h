@@ -27,6 +27,9 @@ bool ValidateUtf8(std::string_view text);
 // UTF-8 becomes U+FFFD, so that the result is always valid.
 void AppendJsonString(std::string_view text, std::string* out);
 
+// How many bytes that appends, or somewhat more where the text is not UTF-8.
+size_t JsonStringSize(std::string_view text);
+
 // The same in ASCII alone: everything else as \uXXXX, as Python's json.dumps writes it by default.
 void AppendJsonStringAscii(std::string_view text, std::string* out);
 

@@ -172,7 +172,32 @@ bool JsonValue::Is(std::string_view text) const {
   if (!is_string()) return false;
   std::string_view raw = text_.substr(1, text_.size() - 2);
   if (raw == text) return raw.find('\\') == raw.npos;
-  return raw.find('\\') != raw.npos && String() == text;
+  return raw.find('\\') != raw.npos && Compare(text) == 0;
+}
+
+int JsonValue::Compare(std::string_view text) const {
+  const char* p = text_.data() + 1;
+  const char* end = text_.data() + text_.size() - 1;
+  std::string decoded;  // one character: no allocation
+  while (p < end) {
+    std::string_view piece(p, static_cast<size_t>(end - p));
+    piece = piece.substr(0, piece.find('\\'));
+    p += piece.size();
+    if (piece.empty()) {
+      char escaped = p[1];
+      p += 2;
+      decoded.clear();
+      if (escaped == 'u') {
+        p = AppendEscaped(p, &decoded);
+      } else {
+        decoded += Unescaped(escaped);
+      }
+      piece = decoded;
+    }
+    if (int order = piece.compare(text.substr(0, piece.size())); order != 0) return order;
+    text.remove_prefix(piece.size());
+  }
+  return text.empty() ? 0 : -1;
 }
 
 std::optional<int64_t> JsonValue::Integer() const {

@@ -31,8 +31,11 @@ class JsonValue {
   // A string's text; of anything else nothing. Escaped surrogates that make no pair become U+FFFD.
   void AppendString(std::string* out) const;
   std::string String() const;
-  // Is it a string with this text?
+  // Is it a string with this text? Allocates nothing.
   bool Is(std::string_view text) const;
+  // Of a string: less than, equal to or greater than 0, as its text is to the other, by bytes.
+  // Allocates nothing.
+  int Compare(std::string_view text) const;
   // An integer that fits, written as one.
   std::optional<int64_t> Integer() const;
 

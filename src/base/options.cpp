@@ -14,14 +14,19 @@ bool AllZero(const char* bytes, size_t count) {
 
 }  // namespace
 
-Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
-                   const char* init, void* out) {
-  size_t size;
-  std::memcpy(&size, given, sizeof(size));
+Status CheckSize(size_t size, size_t alignment, const char* type, const char* init) {
   // A compiler pads a struct to its alignment, so no other size is that of an older or newer one.
   if (size < sizeof(size) || size > kLargestSize || size % alignment != 0) {
     return Status(AGX_EINVAL, Cat(type, ".size is ", size, ": start from ", init));
   }
+  return Status();
+}
+
+Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
+                   const char* init, void* out) {
+  size_t size;
+  std::memcpy(&size, given, sizeof(size));
+  if (Status status = CheckSize(size, alignment, type, init); !status.ok()) return status;
   if (size > known && !AllZero(static_cast<const char*>(given) + known, size - known)) {
     return Status(
         AGX_EINVAL,

@@ -36,6 +36,17 @@ struct OptionsName<agx_run_options> {
   static constexpr const char* kInit = "AGX_RUN_OPTIONS_INIT";
 };
 
+template <>
+struct OptionsName<agx_history_options> {
+  static constexpr const char* kType = "agx_history_options";
+  static constexpr const char* kInit = "AGX_HISTORY_OPTIONS_INIT";
+};
+template <>
+struct OptionsName<agx_history> {
+  static constexpr const char* kType = "agx_history";
+  static constexpr const char* kInit = "AGX_HISTORY_INIT";
+};
+
 // Untyped part of ReadOptions: `given` may be shorter or longer than what it is copied to.
 Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
                    const char* init, void* out);
@@ -51,6 +62,21 @@ Status ReadOptions(const T* given, const T& defaults, T* out) {
   if (given == nullptr) return Status();
   return CopyOptions(given, sizeof(T), alignof(T), OptionsName<T>::kType, OptionsName<T>::kInit,
                      out);
+}
+
+// Untyped part of GiveResult.
+Status CheckSize(size_t size, size_t alignment, const char* type, const char* init);
+
+// The other way: fills the caller's struct as far as it goes, and leaves what is unknown here.
+template <class T>
+Status GiveResult(const T& result, T* given) {
+  static_assert(std::is_trivially_copyable_v<T> && offsetof(T, size) == 0);
+  size_t size = given->size;
+  Status status = CheckSize(size, alignof(T), OptionsName<T>::kType, OptionsName<T>::kInit);
+  if (!status.ok()) return status;
+  std::memcpy(given, &result, std::min(size, sizeof(T)));
+  given->size = size;
+  return status;
 }
 
 }  // namespace agx

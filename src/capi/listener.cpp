@@ -57,6 +57,18 @@ agx_status agx_listen_next_many(agx_listener* listener, int64_t timeout_ms, agx_
   });
 }
 
+agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
+                        agx_event** event) {
+  if (event == nullptr) return MissingOut("agx_wait_for: event is NULL");
+  *event = nullptr;
+  return Call(session, [&](Session& object) {
+    Entry* entry = nullptr;
+    Status status = object.WaitFor(where, DeadlineAfter(timeout_ms), &entry);
+    *event = ToEvent(entry);
+    return status;
+  });
+}
+
 agx_status agx_listener_interrupt(agx_listener* listener) {
   return Call(listener, [](Listener& object) {
     object.Interrupt();

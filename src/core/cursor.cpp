@@ -54,10 +54,17 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
       continue;
     }
     ended_ = end;
-    if (end && !options_.hand_on_end) break;
+    if (end && (first->hidden || !options_.hand_on_end)) break;
+    if (first->hidden) {
+      Batch::Release(batch_->TakeFirst());
+      continue;
+    }
     *entry = batch_->TakeFirst();
     position_ = (*entry)->id;
-    if (batch_->empty()) batch_.reset();  // an idle listener keeps no memory for events
+    if (batch_->empty()) {
+      batch_.reset();  // an idle listener keeps no memory for events
+      position_ = read_to_;
+    }
     since_ = now;
     if (limit_left_ > 0) --limit_left_;
     *status = Status();
@@ -163,11 +170,26 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
     return true;
   }
   batch_ = std::move(answer->batch);
+  if (options_.where != nullptr) Select(batch_.get());
+  if (batch_->empty()) {
+    batch_.reset();
+    position_ = read_to_;
+  }
   appeared_ = true;
   since_ = now;
   if (producer_ == Producer::kLost) StartAnew(now);
   if (gone_at_ != kNever) gone_at_ = After(now, options_.lease_ms);
   return true;
+}
+
+// Drops what the condition does not select, but for what says whether the session has ended: an
+// `end`, and a `begin` behind one.
+void Cursor::Select(Batch* batch) const {
+  batch->Filter([&](Entry& entry, const Entry* before) {
+    if (options_.where->Selects(entry.type, entry.origin, entry.body)) return true;
+    entry.hidden = IsEnd(entry) || (before != nullptr && IsEnd(*before) && entry.type == "begin");
+    return entry.hidden;
+  });
 }
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {

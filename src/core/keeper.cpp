@@ -55,12 +55,14 @@ void Keeper::Stop() noexcept {
     thread.swap(thread_);
   }
   if (thread.joinable()) thread.join();
-  // Sessions hold the client, and so this: let go of them outside the lock.
+  // Sessions and runs hold the client, and so this: let go of them outside the lock.
   decltype(renewals_) renewals;
+  decltype(tasks_) tasks;
   decltype(pumps_) pumps;
   std::lock_guard lock(mutex_);
   renewals.swap(renewals_);
   for (auto& [due, renewal] : renewals) renewal.session->keeper_renews_ = false;
+  tasks.swap(tasks_);
   pumps.swap(pumps_);
 }
 
@@ -106,9 +108,11 @@ void Keeper::Poke(Session* session) noexcept {
   bell_.Ring();
 }
 
-void Keeper::RunAt(TimePoint when, std::weak_ptr<Task> task) {
+void Keeper::RunAt(TimePoint when, std::weak_ptr<Task> task, std::shared_ptr<Task> kept) {
+  Timed timed{std::move(task), std::move(kept)};  // goes after the lock, if nobody takes it
   std::lock_guard lock(mutex_);
-  tasks_.emplace(when, std::move(task));
+  if (stop_) return;
+  tasks_.emplace(when, timed);
   if (tasks_.begin()->first == when) bell_.Ring();
 }
 
@@ -195,10 +199,11 @@ void Keeper::TakeDue(TimePoint now, Sessions* renewals, Sessions* checks) {
 void Keeper::RunTasks(TimePoint now) {
   std::unique_lock lock(mutex_);
   while (!tasks_.empty() && tasks_.begin()->first <= now) {
-    std::weak_ptr<Task> due = std::move(tasks_.begin()->second);
+    Timed due = std::exchange(tasks_.begin()->second, {});
     tasks_.erase(tasks_.begin());
     lock.unlock();
-    if (std::shared_ptr<Task> task = due.lock()) task->Due();
+    if (std::shared_ptr<Task> task = due.task.lock()) task->Due();
+    due = {};  // it may have been the last to hold it
     lock.lock();
   }
 }
@@ -226,7 +231,7 @@ void Keeper::Check(const Sessions& sessions) {
   std::vector<Lease> leases;
   leases.reserve(sessions.size());
   for (const Asked& asked : sessions) {
-    asked.session->TellObserver();  // of what is known already
+    asked.session->TellObservers();  // of what is known already
     asked.session->changed_ = false;
     leases.push_back(asked.session->LeaseOf(*asked.run));
   }

@@ -50,8 +50,9 @@ class Keeper {
    protected:
     ~Task() = default;
   };
-  // Runs the task once at that time, if it is still there. Throws bad_alloc.
-  void RunAt(TimePoint when, std::weak_ptr<Task> task);
+  // Runs the task once at that time, if it is still there; `kept` keeps it until then, or until the
+  // client is closed. Throws bad_alloc.
+  void RunAt(TimePoint when, std::weak_ptr<Task> task, std::shared_ptr<Task> kept = nullptr);
 
   // Runs the pump from now on.
   Status AddPump(const std::shared_ptr<Pump>& pump);
@@ -62,6 +63,10 @@ class Keeper {
   // A round serves so many sessions at once, in one round trip.
   static constexpr size_t kRound = 128;
   struct Asked;
+  struct Timed {
+    std::weak_ptr<Task> task;
+    std::shared_ptr<Task> kept;
+  };
   using Sessions = std::vector<Asked>;
 
   void Run() noexcept;
@@ -80,7 +85,7 @@ class Keeper {
   std::mutex mutex_;
   Renewals renewals_;
   Session* poked_ = nullptr;  // linked through Session::keeper_next_
-  std::multimap<TimePoint, std::weak_ptr<Task>> tasks_;
+  std::multimap<TimePoint, Timed> tasks_;
   std::vector<std::shared_ptr<Pump>> pumps_;
 };
 

@@ -37,6 +37,11 @@ Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
   Result<EntryId> after = ParseAfter(options.after, session);
   if (!after.ok()) return after.status();
   Cursor::Options cursor;
+  if (options.where != nullptr) {
+    auto where = Condition::Compile(options.where);
+    if (!where.ok()) return where.status();
+    cursor.where = std::move(*where);
+  }
   cursor.wait_ms = options.wait_ms;
   cursor.timeout_ms = options.timeout_ms;
   cursor.hand_on_end = options.hand_on_end != 0;

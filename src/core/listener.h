@@ -17,6 +17,7 @@
 #include "core/client.h"
 #include "core/pump.h"
 #include "core/session.h"
+#include "format/condition.h"
 #include "store/store.h"
 
 namespace agx {
@@ -30,6 +31,7 @@ class Cursor {
     bool hand_on_end = false;
     int64_t limit = 0;
     int64_t lease_ms = 15000;
+    std::shared_ptr<const Condition> where = nullptr;  // null: every event
   };
 
   Cursor(const Options& options, EntryId after, TimePoint now);
@@ -66,6 +68,7 @@ class Cursor {
 
   bool limited() const { return limit_left_ == 0; }
   bool WantsEntries() const;
+  void Select(Batch* batch) const;
   agx_status Outcome(TimePoint now) const;
   TimePoint SilentAt() const;
   TimePoint GoneAt() const;

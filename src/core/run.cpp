@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include "base/json.h"
 #include "base/options.h"
 #include "format/run_events.h"
 
@@ -17,6 +18,10 @@ constexpr int64_t kWindowBytes = 16384;
 constexpr Millis kRetry{1000};
 // So many entries are read at a time to find out whether one was written.
 constexpr size_t kLookBack = 500;
+// So many are written in one step with the end: a command has a limit, and a script holds up others.
+constexpr size_t kMostWithEnd = 1000;
+// Escaped, it has to fit into a body.
+constexpr size_t kGrowthMax = AGX_BODY_MAX / 6;
 
 Status Canceled() { return {AGX_CANCELED, "the session was cancelled; the run has ended"}; }
 
@@ -84,14 +89,14 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   }
   std::shared_ptr<Run> run(new Run(std::move(session), options));
   Session& object = *run->session_;
-  if (Status status = object.Observe(run); !status.ok()) return status;
+  // What another has written is not to be taken for this run's own.
+  run->start_known_ = start.take_over == 0;
+  Turn turn(run.get());  // what the keeper still has to say is of an earlier start
+  if (Status status = object.Observe(run, true); !status.ok()) return status;
   if (Status status = object.Start(start); !status.ok()) {
+    run->state_ = State::kEnded;
     object.StopObserving(run.get());
     return status;
-  }
-  if (start.take_over != 0) {
-    // What another has written is not to be taken for this run's own.
-    (void)object.client()->store().LastId(object.key(), &run->last_id_);
   }
   return run;
 }
@@ -119,14 +124,22 @@ Status Run::CheckOpen() {
 // Ends the session, with `error` before `end` if there is one. What is open is closed, and all that
 // waits is written, in the same step.
 Status Run::EndAs(State state, std::string_view error) {
+  if (Status status = FindStart(); !status.ok()) return status;
   if (uncertain_) {
     // Only if it is known what is written can the rest be.
     if (Status status = FindUncertain(); !status.ok()) return status;
   }
+  if (ends_.size() > kMostWithEnd) {
+    if (Status status = SendPending(); !status.ok()) return status;
+  }
   Settle();
+  if (ends_.size() > kMostWithEnd) {
+    if (Status status = SendPending(); !status.ok()) return status;
+  }
   fields_.clear();
   entries_.clear();
   fields_.reserve(ends_.size() + 1);
+  entries_.reserve(ends_.size() + 1);
   size_t begin = 0;
   std::string_view bodies = pending_;
   for (size_t end : ends_) {
@@ -135,7 +148,9 @@ Status Run::EndAs(State state, std::string_view error) {
   }
   if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
   for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
+  uncertain_ = !ends_.empty();  // also if this throws
   Status status = session_->StopAfter(entries_, grace_ms_, state == State::kCanceled);
+  uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
   if (status.code() == AGX_TAKEN_OVER) {
     state = State::kTakenOver;
   } else if (status.code() == AGX_NOT_LIVE) {
@@ -158,11 +173,30 @@ Status Run::EndInterrupted() {
   Status status = EndAs(State::kCanceled, CanceledBody());
   if (state_ != State::kOpen) return {};
   try {
-    session_->client()->keeper().RunAt(Clock::now() + kRetry, weak_from_this());
+    WakeAt(Clock::now() + kRetry);
   } catch (const std::bad_alloc&) {
     // The next call tries again.
   }
   return status;
+}
+
+// As it was to end before, if it was. Until then the keeper has it.
+void Run::EndClosed() noexcept {
+  try {
+    if (wanted_ == State::kFailed && wanted_error_.empty()) {
+      wanted_error_ = CrashedBody("the run was abandoned");
+    }
+    if (!session_->IsCanceled()) (void)EndAs(wanted_, wanted_error_);
+    if (state_ == State::kOpen && session_->IsCanceled()) (void)EndInterrupted();
+  } catch (const std::bad_alloc&) {
+    // As if the store could not be reached.
+  }
+  try {
+    if (state_ == State::kOpen) WakeAt(Clock::now() + kRetry);
+  } catch (const std::bad_alloc&) {
+    state_ = State::kEnded;  // nobody will come by again
+  }
+  if (state_ != State::kOpen) session_->StopObserving(this);
 }
 
 // Closes what is open, so that a listener sees no half of anything. What this adds stays if the
@@ -177,6 +211,8 @@ void Run::Settle() {
 Status Run::End(State state, std::string_view error) {
   Turn turn(this);
   if (Status status = CheckOpen(); !status.ok()) return status;
+  wanted_error_ = error;
+  wanted_ = state;
   Status status = EndAs(state, error);
   // Somebody was quicker.
   if (status.code() == AGX_CANCELED && state_ == State::kOpen) return CheckOpen();
@@ -227,17 +263,25 @@ Status Run::Execute(const Steps& steps) {
 }
 
 void Run::Close() noexcept {
-  try {
-    Turn turn(this);
-    if (CheckOpen().ok()) {
-      Status status = EndAs(State::kFailed, CrashedBody("the run was abandoned"));
-      if (status.code() == AGX_CANCELED) (void)CheckOpen();
-    }
-    if (state_ == State::kOpen) state_ = State::kEnded;
-  } catch (const std::bad_alloc&) {
-    // The lease runs out.
-  }
+  Turn turn(this);
+  closed_ = true;
+  wake_at_ = kNever;  // from now on the keeper is to keep it
+  if (state_ == State::kOpen) return EndClosed();
   session_->StopObserving(this);
+}
+
+// At that time, or earlier, if the keeper has been asked already.
+void Run::WakeAt(TimePoint when) {
+  if (when >= wake_at_) return;
+  std::shared_ptr<Run> kept;
+  if (closed_) kept = shared_from_this();
+  session_->client()->keeper().RunAt(when, weak_from_this(), std::move(kept));
+  wake_at_ = when;
+}
+
+void Run::Due() noexcept {
+  woken_ = true;
+  Attend();
 }
 
 // The keeper's wishes, once nobody is in a call; whoever is does it in leaving.
@@ -251,12 +295,17 @@ void Run::Attend() noexcept {
 }
 
 void Run::AttendLocked() noexcept try {
+  if (woken_.exchange(false)) wake_at_ = kNever;
   if (state_ != State::kOpen) return;
-  if (session_->IsCanceled()) {
+  if (closed_) {
+    EndClosed();
+  } else if (session_->IsCanceled()) {
     (void)EndInterrupted();
   } else if (growing_ >= 0 && WindowIsOver()) {
     FlushGrowth();
     (void)SendPending();  // the next call tells, if it fails as well
+  } else if (growing_ >= 0) {
+    WakeAt(growth_due_);
   }
 } catch (const std::bad_alloc&) {
   // The next call does it.
@@ -265,20 +314,21 @@ void Run::AttendLocked() noexcept try {
 // --- Nodes and parts
 
 void Run::OpenNode() {
+  AppendNodeBegin(node_ + 1, NewEvent());
+  EventDone();
   ++node_;
   node_open_ = true;
   tool_returns_allowed_ = true;
   response_.Reset();
   response_json_.clear();
-  AppendNodeBegin(node_, NewEvent());
-  EventDone();
 }
 
 void Run::CloseNode() {
-  node_open_ = false;
-  response_json_ = response_.Json();
+  std::string json = response_.Json();
   AppendNodeEnd(node_, NewEvent());
   EventDone();
+  response_json_.swap(json);
+  node_open_ = false;
 }
 
 Status Run::CheckNode() {
@@ -307,6 +357,9 @@ Status Run::ToolReturn(std::string_view name, std::string_view id, std::string_v
   if (!tool_returns_allowed_) {
     return {AGX_ESTATE, "the response has begun: tool results come right after agx_run_node_begin"};
   }
+  if (JsonStringSize(name) + JsonStringSize(id) + content.size() > AGX_BODY_MAX) {
+    return {AGX_ETOOBIG, Cat("the tool's return has more than ", AGX_BODY_MAX, " bytes")};
+  }
   AppendToolReturn(node_, name, id, content, NewEvent());
   EventDone();
   return Write();
@@ -315,9 +368,9 @@ Status Run::ToolReturn(std::string_view name, std::string_view id, std::string_v
 Status Run::PartBegin(agx_part_kind kind, std::string_view content, int* part) {
   Turn turn(this);
   if (Status status = CheckParts(); !status.ok()) return status;
+  if (Status status = response_.CheckRoom(content); !status.ok()) return status;
   tool_returns_allowed_ = false;
   *part = response_.Begin(kind, content);
-  if (!response_.status().ok()) return response_.status();
   return Write();
 }
 
@@ -325,9 +378,9 @@ Status Run::ToolCallBegin(std::string_view name, std::string_view id, std::strin
                           int* part) {
   Turn turn(this);
   if (Status status = CheckParts(); !status.ok()) return status;
+  if (Status status = response_.CheckRoom(args, name, id); !status.ok()) return status;
   tool_returns_allowed_ = false;
   *part = response_.BeginToolCall(name, id, args);
-  if (!response_.status().ok()) return response_.status();
   return Write();
 }
 
@@ -368,10 +421,9 @@ Status Run::NodeEnd(const char** response, size_t* length) {
   Turn turn(this);
   if (Status status = CheckParts(); !status.ok()) return status;
   Settle();
-  Status status = Write();
   *response = response_json_.c_str();
   *length = response_json_.size();
-  return status;
+  return Write();
 }
 
 Status Run::Feed(agx_model_api api, std::string_view bytes) {
@@ -389,7 +441,6 @@ Status Run::Feed(agx_model_api api, std::string_view bytes) {
     feed_.emplace(api, &response_);
   }
   Status fed = feed_->Take(bytes);
-  if (fed.ok()) fed = response_.status();
   Status written = Write();
   return fed.ok() ? written : fed;
 }
@@ -400,9 +451,9 @@ Status Run::FeedEnd(const char** response, size_t* length) {
   if (!feed_) return {AGX_ESTATE, "nothing was fed"};
   Status fed = feed_->Finish();
   Settle();
-  Status written = Write();
   *response = response_json_.c_str();
   *length = response_json_.size();
+  Status written = Write();
   return fed.ok() ? written : fed;
 }
 
@@ -424,11 +475,11 @@ void Run::PartGrew(int part, agx_part_kind kind, std::string_view delta) {
     EventDone();
     return;
   }
-  if (growing_ != part) {
+  if (growing_ != part || growth_.size() + delta.size() > kGrowthMax) {
     FlushGrowth();
     growing_kind_ = kind;
     growth_due_ = Clock::now() + window_;
-    session_->client()->keeper().RunAt(growth_due_, weak_from_this());
+    WakeAt(growth_due_);
     growing_ = part;
   }
   growth_ += delta;
@@ -451,18 +502,24 @@ void Run::Answered() {
 // Where the next event's body goes. What a part has grown by comes before it.
 std::string* Run::NewEvent() {
   FlushGrowth();
+  DropHalf();
   return &pending_;
 }
 
 void Run::EventDone() { ends_.push_back(pending_.size()); }
 
 void Run::FlushGrowth() {
-  if (growing_ < 0) return;
-  int part = std::exchange(growing_, -1);
-  AppendPartDelta(node_, part, growing_kind_, growth_, &pending_);
-  EventDone();
-  growth_.clear();
+  if (growing_ >= 0 && !growth_.empty()) {
+    DropHalf();
+    AppendPartDelta(node_, growing_, growing_kind_, growth_, &pending_);
+    EventDone();
+    growth_.clear();
+  }
+  growing_ = -1;
 }
+
+// Of an event in the middle of which memory ran out.
+void Run::DropHalf() { pending_.resize(ends_.empty() ? 0 : ends_.back()); }
 
 bool Run::WindowIsOver() const { return Clock::now() >= growth_due_; }
 
@@ -473,8 +530,10 @@ Status Run::Write() {
 
 Status Run::SendPending() {
   if (ends_.empty()) return {};
+  if (Status status = FindStart(); !status.ok()) return status;
   if (uncertain_) {
     if (Status status = FindUncertain(); !status.ok()) return status;
+    if (ends_.empty()) return {};
   }
   size_t count = ends_.size();
   fields_.clear();
@@ -490,6 +549,7 @@ Status Run::SendPending() {
     begin = end;
   }
   size_t added = 0;
+  uncertain_ = true;  // also if this throws
   Status status = session_->AddEntries(entries_, ids_.data(), &added);
   if (added > 0) last_id_ = ids_[added - 1];
   Forget(added);
@@ -510,6 +570,14 @@ void Run::Forget(size_t count) {
   for (size_t& end : ends_) end -= bytes;
 }
 
+// After what the run's own entries come.
+Status Run::FindStart() {
+  if (start_known_) return {};
+  Status status = session_->client()->store().LastId(session_->key(), &last_id_);
+  start_known_ = status.ok();
+  return status;
+}
+
 // Looks which of the pending, from the first on, the store has after all.
 Status Run::FindUncertain() {
   size_t found = 0;
@@ -519,6 +587,7 @@ Status Run::FindUncertain() {
     read.key = session_->key();
     read.after = after;
     read.count = kLookBack;
+    read.behind_writes = true;
     if (Status status = session_->client()->store().Read({&read, 1}); !status.ok()) return status;
     if (!read.status.ok()) return read.status;
     if (read.batch == nullptr || read.batch->empty()) break;

@@ -59,7 +59,7 @@ class Run final : public SessionObserver,
 
   // The keeper's thread: the session was cancelled or taken over; a coalescing window is over.
   void Interrupted() noexcept override { Attend(); }
-  void Due() noexcept override { Attend(); }
+  void Due() noexcept override;
 
  private:
   enum class State : uint8_t {
@@ -84,7 +84,9 @@ class Run final : public SessionObserver,
   Status End(State state, std::string_view error);
   Status EndAs(State state, std::string_view error);
   Status EndInterrupted();
+  void EndClosed() noexcept;
   void Settle();
+  void WakeAt(TimePoint when);
   void Attend() noexcept;
   void AttendLocked() noexcept;
 
@@ -92,9 +94,11 @@ class Run final : public SessionObserver,
   std::string* NewEvent();
   void EventDone();
   void FlushGrowth();
+  void DropHalf();
   bool WindowIsOver() const;
   Status Write();
   Status SendPending();
+  Status FindStart();
   Status FindUncertain();
   void Forget(size_t count);
 
@@ -114,8 +118,13 @@ class Run final : public SessionObserver,
   // One call at a time. What the keeper wants, and finds busy, the call does when it leaves.
   std::mutex mutex_;
   std::atomic<bool> attention_{false};
+  std::atomic<bool> woken_{false};  // by the keeper, at the time that it was asked for
 
   State state_ = State::kOpen;
+  TimePoint wake_at_ = kNever;     // the keeper was asked for
+  State wanted_ = State::kFailed;  // how it was to end when that failed
+  std::string wanted_error_;       // "" with kFailed: nothing was wanted yet
+  bool closed_ = false;            // nobody but the keeper has it any more
   int node_ = -1;
   bool node_open_ = false;
   bool tool_returns_allowed_ = false;
@@ -126,6 +135,7 @@ class Run final : public SessionObserver,
   std::string pending_;       // bodies, one after the other
   std::vector<size_t> ends_;  // where each ends
   EntryId last_id_;           // of the last that is known to be stored
+  bool start_known_ = true;   // else last_id_ is to be looked up before anything is written
   bool uncertain_ = false;    // the first of the pending may be stored
   std::vector<NewEntry> entries_;
   std::vector<EventFields> fields_;

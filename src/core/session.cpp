@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/listener.h"
 #include "format/agx_format.h"
 
 namespace agx {
@@ -70,6 +71,7 @@ Session::~Session() { EndKeeping(); }
 void Session::Close() noexcept {
   closed_ = true;
   bell_.Ring();
+  InterruptObservers();
   std::lock_guard lock(start_mutex_);
   EndKeeping();
 }
@@ -217,15 +219,7 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
   request.grace_ms =
       given.grace_ms < 0 ? kDefaultGraceMs : std::min(given.grace_ms, kLongestWaitMs);
   StopOutcome outcome = StopOutcome::kAbsent;
-  // However it ends. What was seen meanwhile was not believed.
-  struct Stopping {
-    Session* session;
-    ~Stopping() {
-      session->stopping_ = false;
-      if (session->state() == State::kLive) session->Changed();
-    }
-  } stopping{this};
-  stopping_ = true;
+  Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
   Status status = client_->store().Stop(request, &outcome);
   if (!status.ok()) return status;
@@ -247,6 +241,32 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
     case StopOutcome::kStopped:
       return {};
   }
+  return {};
+}
+
+Status Session::Delete() {
+  std::lock_guard lock(start_mutex_);
+  State before = state();
+  bool ours = before == State::kLive || before == State::kCanceled;
+  RunPtr run = this->run();
+  std::string text_key = MessagesKey(key_);
+  EventFields end = MakeEvent("end", kDefaultOrigin, {});
+  DeleteRequest request;
+  request.key = key_;
+  request.live_key = live_key_;
+  request.text_key = text_key;
+  if (ours) request.token = run->token;
+  request.end = end.entry();
+  Stopping stopping(this);
+  std::lock_guard flag_lock(flag_mutex_);
+  bool was_there = false;
+  if (Status status = client_->store().Delete(request, &was_there); !status.ok()) return status;
+  if (ours) {
+    EndKeeping();
+    std::lock_guard run_lock(run_mutex_);
+    SetState(State::kStopped);
+  }
+  if (!was_there) return {AGX_NONE, Cat("there is nothing of a session ", key_)};
   return {};
 }
 
@@ -427,29 +447,101 @@ void Session::SetState(State state) noexcept {
   if (interrupted && observed_) client_->keeper().Poke(this);
 }
 
-Status Session::Observe(const std::shared_ptr<SessionObserver>& observer) {
+Status Session::Observe(const std::shared_ptr<SessionObserver>& observer, bool alone) {
   std::lock_guard lock(observer_mutex_);
-  if (!observer_.expired()) return {AGX_EBUSY, "a run is open in this session handle already"};
-  observer_ = observer;
+  std::erase_if(observers_, [](const Observer& other) { return other.observer.expired(); });
+  bool taken = std::any_of(observers_.begin(), observers_.end(),
+                           [](const Observer& other) { return other.alone; });
+  if (alone && taken) return {AGX_EBUSY, "a run is open in this session handle already"};
+  observers_.push_back({observer, alone});
   observed_ = true;
   return {};
 }
 
 void Session::StopObserving(const SessionObserver* observer) noexcept {
   std::lock_guard lock(observer_mutex_);
-  if (observer_.lock().get() != observer) return;
-  observed_ = false;
-  observer_.reset();
+  std::erase_if(observers_, [&](const Observer& other) {
+    std::shared_ptr<SessionObserver> there = other.observer.lock();
+    return there == nullptr || there.get() == observer;
+  });
+  observed_ = !observers_.empty();
 }
 
-void Session::TellObserver() noexcept {
-  if (!observed_ || !IsCanceled()) return;
-  std::shared_ptr<SessionObserver> observer;
+void Session::TellObservers() noexcept {
+  if (observed_ && IsCanceled()) InterruptObservers();
+}
+
+void Session::InterruptObservers() noexcept {
+  for (size_t i = 0;; ++i) {
+    std::shared_ptr<SessionObserver> observer;
+    {
+      std::lock_guard lock(observer_mutex_);
+      if (i >= observers_.size()) return;
+      observer = observers_[i].observer.lock();
+    }
+    if (observer != nullptr) observer->Interrupted();
+  }
+}
+
+// --- Waiting for an event
+
+namespace {
+
+// Wakes a listener when the session is cancelled.
+class Waiter final : public SessionObserver {
+ public:
+  explicit Waiter(std::shared_ptr<Listener> listener) : listener_(std::move(listener)) {}
+  void Interrupted() noexcept override { listener_->Interrupt(); }
+
+ private:
+  const std::shared_ptr<Listener> listener_;
+};
+
+}  // namespace
+
+Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
+  agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+  options.where = where;
+  options.wait_ms = options.timeout_ms = -1;
+  EntryId after;
   {
     std::lock_guard lock(observer_mutex_);
-    observer = observer_.lock();
+    if (waited_to_) after = *waited_to_;
+    if (!waited_to_ && this->run() != nullptr) waited_to_ = after;
   }
-  if (observer != nullptr) observer->Interrupted();
+  if (!waited_to_) {
+    // It was started elsewhere: from now on.
+    if (Status status = client_->store().LastId(key_, &after); !status.ok()) return status;
+    std::lock_guard lock(observer_mutex_);
+    waited_to_ = after;
+  }
+  char id[AGX_ID_SIZE];
+  PrintEntryId(after, id);
+  options.after = id;
+  Result<std::shared_ptr<Listener>> listener = Listener::Open(*this, options);
+  if (!listener.ok()) return listener.status();
+  auto waiter = std::make_shared<Waiter>(*listener);
+  if (Status status = Observe(waiter, false); !status.ok()) return status;
+  Status status;
+  if (IsCanceled() || closed_) {
+    status = {AGX_INTERRUPTED, {}};
+  } else {
+    size_t count = 0;
+    status = (*listener)->Next(deadline, entry, 1, &count);
+  }
+  StopObserving(waiter.get());
+  (*listener)->Close();
+  if (status.ok()) {
+    std::lock_guard lock(observer_mutex_);
+    waited_to_ = (*entry)->id;
+  } else if (IsCanceled()) {
+    // Also if its `end` was seen first.
+    if (taken_over()) return TakenOver();
+    return {AGX_CANCELED, "the session was cancelled"};
+  } else if (status.code() == AGX_INTERRUPTED) {
+    return {AGX_ECLOSED, "the session handle was closed"};
+  }
+  return status;
 }
 
 }  // namespace agx

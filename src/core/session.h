@@ -4,9 +4,11 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/futex.h"
@@ -46,11 +48,15 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status IsLive(bool* live);
   Status Renew();
   Status Cancel(bool* was_live);
+  // Stream, live flag and conversation. AGX_NONE if nothing was there.
+  Status Delete();
 
   // No I/O. Cancelled or taken over.
   bool IsCanceled() const;
   // AGX_OK: it was cancelled.
   Status WaitCanceled(TimePoint deadline);
+  // The next event that the condition selects, or an outcome of a listener.
+  Status WaitFor(const char* where, TimePoint deadline, Entry** entry);
 
   // Wakes whoever waits and stops renewing: the handle is being closed.
   void Close() noexcept;
@@ -58,14 +64,16 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void Changed() noexcept override;
   void Taken(std::string_view token) noexcept override;
 
-  // To be set before Start. AGX_EBUSY if another observes the session.
-  Status Observe(const std::shared_ptr<SessionObserver>& observer);
+  // For as long as it is there, or until StopObserving. alone: AGX_EBUSY if another was added so;
+  // to be added before Start.
+  Status Observe(const std::shared_ptr<SessionObserver>& observer, bool alone);
   void StopObserving(const SessionObserver* observer) noexcept;
   bool taken_over() const { return state() == State::kTakenOver; }
 
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
+  bool closed() const { return closed_; }
 
  private:
   friend class Keeper;
@@ -92,9 +100,22 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   };
   using RunPtr = std::shared_ptr<Run>;
 
+  // While it lives, what is seen of the flag is no cancel.
+  struct Stopping {
+    explicit Stopping(Session* s) : session(s) { session->stopping_ = true; }
+    ~Stopping() {
+      session->stopping_ = false;
+      if (session->state() == State::kLive) session->Changed();
+    }
+    Stopping(const Stopping&) = delete;
+    Stopping& operator=(const Stopping&) = delete;
+    Session* session;
+  };
+
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
-  void TellObserver() noexcept;
+  void TellObservers() noexcept;
+  void InterruptObservers() noexcept;
   Status StartLive(const RunPtr& run, StartMode mode);
   Status StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome);
   Status BeginKeeping(const RunPtr& run);
@@ -114,7 +135,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   const std::string_view key_;  // the part of live_key_ that is the stream's
   const std::string_view session_id_;
 
-  std::mutex start_mutex_;  // one Start, Stop or Close at a time
+  std::mutex start_mutex_;  // one Start, Stop, Delete or Close at a time
   bool watched_ = false;
   std::string uncertain_token_;  // of a start of which it is not known whether it was carried out
 
@@ -132,7 +153,12 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
 
   std::atomic<bool> observed_{false};
   std::mutex observer_mutex_;
-  std::weak_ptr<SessionObserver> observer_;
+  struct Observer {
+    std::weak_ptr<SessionObserver> observer;
+    bool alone = false;
+  };
+  std::vector<Observer> observers_;
+  std::optional<EntryId> waited_to_;  // the last event that WaitFor gave, or where it began
 
   // The keeper's.
   Session* keeper_next_ = nullptr;

@@ -74,8 +74,8 @@ class AnthropicDecoder final : public Decoder {
 
   bool complete_ = false;
   std::unordered_map<int64_t, Block> blocks_;
-  int64_t last_ = 0;       // the index of the block that came last
-  size_t signatures_ = 0;  // bytes
+  int64_t last_ = 0;  // the index of the block that came last
+  size_t kept_ = 0;   // bytes, of signatures and of what the blocks have
   // As the API counts them: what came from the cache or went there is not among the input.
   int64_t input_ = 0;
   ModelUsage usage_;
@@ -142,9 +142,12 @@ Status AnthropicDecoder::Event(std::string_view name, JsonValue data, Response* 
 
 Status AnthropicDecoder::BlockStart(const Fields& event, Response* response) {
   last_ = event.index.Integer().value_or(blocks_.empty() ? 0 : last_ + 1);
+  JsonValue content = event.content_block;
+  JsonValue input = content["input"];
+  kept_ += sizeof(Block) + input.text().size();
+  if (Status status = CheckSize(kept_); !status.ok()) return status;
   Block& block = blocks_[last_];
   block = {};
-  JsonValue content = event.content_block;
   JsonValue type = content["type"];
   if (type.Is("text")) {
     block.kind = Kind::kText;
@@ -167,13 +170,13 @@ Status AnthropicDecoder::BlockStart(const Fields& event, Response* response) {
     block.kind = Kind::kToolUse;
     std::string id = content["id"].String();
     block.part = response->BeginToolCall(TextOf(content["name"], &scratch_), id, "");
-    JsonValue input = content["input"];
     if (JsonMembers(input).Next()) block.input = input.text();
   }
   return {};
 }
 
 Status AnthropicDecoder::BlockDelta(const Fields& event, Response* response) {
+  if (Status status = CheckSize(kept_); !status.ok()) return status;
   JsonValue type = event.delta_type;
   if (type.Is("text_delta") && event.text.is_string()) {
     return TextDelta(FindOrAdd(event.index, Kind::kText), event.text, response);
@@ -196,6 +199,7 @@ AnthropicDecoder::Block* AnthropicDecoder::FindOrAdd(JsonValue index, Kind kind)
   if (added) {
     entry->second.kind = kind;
     last_ = entry->first;
+    kept_ += sizeof(Block);
   }
   return &entry->second;
 }
@@ -231,8 +235,8 @@ Status AnthropicDecoder::SignatureDelta(Block* block, JsonValue content, Respons
 Status AnthropicDecoder::Sign(int part, JsonValue signature, Response* response) {
   if (!IsFilled(signature)) return {};
   std::string_view text = TextOf(signature, &scratch_);
-  signatures_ += text.size();
-  Status status = CheckSize(signatures_);
+  kept_ += text.size();
+  Status status = CheckSize(kept_);
   if (status.ok()) response->AppendSignature(part, text);
   return status;
 }

@@ -119,7 +119,8 @@ Status Feed::Dispatch(const SseEvent& event) {
     return {};
   }
   std::string_view text = Repeated(event.name, data);
-  return text.empty() ? Decode(event.name, data) : decoder_->Again(text, response_);
+  Status status = text.empty() ? Decode(event.name, data) : decoder_->Again(text, response_);
+  return status.ok() ? response_->status() : status;
 }
 
 // The text of an event that differs from the one before in that alone.

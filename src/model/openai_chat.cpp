@@ -64,7 +64,7 @@ class ChatDecoder final : public Decoder {
   Status Text(std::string_view content, Response* response);
   Status ToolCall(JsonValue delta, Response* response);
   Call* FindCall(JsonValue index, std::string_view id, std::string_view name);
-  Call* AddCall();
+  Call* AddCall(std::string_view id);
   Status GrowCall(Call* call, std::string_view name, std::string_view id, std::string_view args,
                   Response* response);
 
@@ -78,7 +78,8 @@ class ChatDecoder final : public Decoder {
   std::vector<Call> calls_;
   std::unordered_map<int64_t, size_t> by_index_;
   std::unordered_map<std::string, size_t> by_id_;
-  size_t pending_ = 0;  // bytes of names, and of arguments whose names have not come
+  size_t pending_ =
+      0;  // bytes of the calls, their names and ids, and of arguments whose names have not come
   std::string_view repeatable_;
   // As they came last: nearly every event repeats them.
   std::string raw_id_;
@@ -252,27 +253,30 @@ ChatDecoder::Call* ChatDecoder::FindCall(JsonValue index, std::string_view id,
                                          std::string_view name) {
   if (std::optional<int64_t> number = index.Integer()) {
     auto [entry, added] = by_index_.try_emplace(*number, calls_.size());
-    if (added) return AddCall();
+    if (added) return AddCall(id);
     Call* call = &calls_[entry->second];
     // Some servers number every call 0. Others make up an id for every piece, but name no names.
     bool another = !name.empty() && !id.empty() && !call->id.empty() && call->id != id;
     if (!another) return call;
     entry->second = calls_.size();
-    return AddCall();
+    return AddCall(id);
   }
   if (!id.empty()) {
     auto [entry, added] = by_id_.try_emplace(std::string(id), calls_.size());
     if (!added) return &calls_[entry->second];
     bool another = !name.empty() || calls_.empty() || !calls_.back().id.empty();
-    if (another) return AddCall();
+    if (another) return AddCall(id);
     entry->second = calls_.size() - 1;
     return &calls_.back();
   }
-  if (!name.empty()) return AddCall();
+  if (!name.empty()) return AddCall(id);
   return calls_.empty() ? nullptr : &calls_.back();
 }
 
-ChatDecoder::Call* ChatDecoder::AddCall() { return &calls_.emplace_back(); }
+ChatDecoder::Call* ChatDecoder::AddCall(std::string_view id) {
+  pending_ += sizeof(Call) + id.size();
+  return &calls_.emplace_back();
+}
 
 Status ChatDecoder::GrowCall(Call* call, std::string_view name, std::string_view id,
                              std::string_view args, Response* response) {

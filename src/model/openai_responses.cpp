@@ -68,7 +68,7 @@ class ResponsesDecoder final : public Decoder {
 
   bool complete_ = false;
   bool refused_ = false;
-  size_t signatures_ = 0;   // bytes
+  size_t kept_ = 0;         // bytes, of signatures and of the items
   std::deque<Item> items_;  // a deque's elements stay where they are
   std::unordered_map<std::string, Item*> by_id_;
   std::unordered_map<int64_t, Item*> by_output_;
@@ -98,6 +98,7 @@ ResponsesDecoder::Fields ResponsesDecoder::Read(JsonValue data) {
 }
 
 Status ResponsesDecoder::Event(std::string_view name, JsonValue data, Response* response) {
+  if (Status status = CheckSize(kept_); !status.ok()) return status;
   Fields event = Read(data);
   std::string_view kind = IsFilled(event.type) ? TextOf(event.type, &kind_scratch_) : name;
   if (kind == "error" || (kind.empty() && !ErrorText(data).empty())) {
@@ -181,6 +182,7 @@ Status ResponsesDecoder::ItemAdded(const Fields& event, Response* response) {
     if (old != by_output_.end() && !id.Is(old->second->id)) by_output_.erase(old);
   }
   bool nameless = !IsFilled(id) && !event.output_index.Integer();
+  if (nameless) kept_ += sizeof(Item);
   Item* item = nameless ? &items_.emplace_back() : FindOrAdd(id, event.output_index);
   if (event.item["type"].Is("function_call")) BeginCall(item, event.item, response);
   return {};
@@ -254,8 +256,8 @@ Status ResponsesDecoder::ReasoningDone(Item* item, JsonValue value, Response* re
   JsonValue signature = value["encrypted_content"];
   if (IsFilled(signature)) {
     std::string_view text = TextOf(signature, &scratch_);
-    signatures_ += text.size();
-    Status status = CheckSize(signatures_);
+    kept_ += text.size();
+    Status status = CheckSize(kept_);
     if (status.ok() && item->thinking.empty()) status = GrowThinking(item, 0, "", response);
     if (!status.ok()) return status;
     response->AppendSignature(item->thinking.begin()->second.number, text);
@@ -326,6 +328,7 @@ ResponsesDecoder::Item* ResponsesDecoder::FindOrAdd(JsonValue id, JsonValue outp
   if (item != nullptr) return item;
   item = &items_.emplace_back();
   item->id = TextOf(id, &id_scratch_);
+  kept_ += sizeof(Item) + item->id.size();
   if (!item->id.empty()) by_id_.try_emplace(item->id, item);
   if (std::optional<int64_t> index = output_index.Integer()) by_output_[*index] = item;
   return item;

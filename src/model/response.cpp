@@ -16,10 +16,12 @@ namespace {
 // Arguments are nested in an event's body.
 constexpr size_t kArgsDepth = AGX_DEPTH_MAX - 1;
 
-bool IsCompleteObject(std::string_view args) {
-  size_t last = args.find_last_not_of(" \n\r\t");
-  if (last == args.npos || args[last] != '}') return false;
+bool IsObject(std::string_view args) {
   return ValidateJson(args, kArgsDepth, nullptr) && JsonValue(args).is_object();
+}
+
+Status TooBig() {
+  return {AGX_ETOOBIG, Cat("the response has more than ", AGX_BODY_MAX, " bytes")};
 }
 
 // As an event and a message have it: with arguments that are JSON as they are.
@@ -80,6 +82,8 @@ std::string TimestampNow() {
 
 void Response::Reset() {
   parts_.clear();
+  none_ = {};
+  none_.open = false;
   grown_calls_.clear();
   size_ = 0;
   status_ = {};
@@ -91,19 +95,42 @@ void Response::Reset() {
   usage_ = {};
 }
 
-bool Response::Fits(std::string_view added) const {
-  return size_ <= AGX_BODY_MAX && added.size() <= AGX_BODY_MAX - size_;
+void Response::Arguments::Look(std::string_view args) {
+  for (; seen < args.size() && !closed; ++seen) {
+    char c = args[seen];
+    if (in_string) {
+      in_string = escaped || c != '"';
+      escaped = !escaped && c == '\\';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if (c == '}' || c == ']') {
+      closed = depth <= 1;
+      --depth;
+    }
+  }
+}
+
+bool Response::Fits(size_t added) const {
+  return size_ <= AGX_BODY_MAX && added <= AGX_BODY_MAX - size_;
+}
+
+Status Response::CheckRoom(std::string_view text, std::string_view name,
+                           std::string_view id) const {
+  size_t size = JsonStringSize(text) + JsonStringSize(name) + JsonStringSize(id) + sizeof(Part);
+  return Fits(size) ? Status() : TooBig();
 }
 
 int Response::Add(Part part) {
   EndComplete();
-  size_t kept = part.content.size() + part.name.size() + part.call_id.size();
-  if (!Fits({nullptr, kept})) {
-    status_ = {AGX_ETOOBIG, Cat("the response has more than ", AGX_BODY_MAX, " bytes")};
-    part.content.clear();
-  }
-  size_ += part.content.size() + sizeof(Part);
+  if (status_.ok()) status_ = CheckRoom(part.content, part.name, part.call_id);
+  if (!status_.ok()) return part_count();
+  size_t size = JsonStringSize(part.content) + JsonStringSize(part.name) +
+                JsonStringSize(part.call_id) + sizeof(Part);
+  if (part.kind == AGX_PART_TOOL_CALL) grown_calls_.push_back(part_count());
   parts_.push_back(std::move(part));
+  size_ += size;
   return part_count() - 1;
 }
 
@@ -112,7 +139,14 @@ void Response::EndComplete() {
   std::vector<int> calls = std::exchange(grown_calls_, {});
   std::sort(calls.begin(), calls.end());
   for (int call : calls) {
-    if (at(call).open && IsCompleteObject(at(call).content)) End(call);
+    Arguments& arguments = at(call).arguments;
+    arguments.grown = false;
+    if (!at(call).open || arguments.invalid) continue;
+    arguments.Look(at(call).content);
+    if (!arguments.closed) continue;
+    // What is more than an object by now does not become one.
+    arguments.invalid = !IsObject(at(call).content);
+    if (!arguments.invalid) End(call);
   }
 }
 
@@ -121,7 +155,13 @@ int Response::Begin(agx_part_kind kind, std::string_view content) {
   part.kind = kind;
   part.content = content;
   int number = Add(std::move(part));
-  sink_->PartBegan(number, kind, at(number).content);
+  if (number == part_count()) return number;
+  try {
+    sink_->PartBegan(number, kind, at(number).content);
+  } catch (...) {
+    parts_.pop_back();
+    throw;
+  }
   return number;
 }
 
@@ -131,9 +171,7 @@ int Response::BeginToolCall(std::string_view name, std::string_view id, std::str
   part.name = name;
   part.call_id = id;
   part.content = args;
-  int number = Add(std::move(part));
-  grown_calls_.push_back(number);
-  return number;
+  return Add(std::move(part));
 }
 
 bool Response::IsOpen(int part) const {
@@ -141,31 +179,43 @@ bool Response::IsOpen(int part) const {
 }
 
 Status Response::Grow(int part, std::string_view delta) {
-  if (!Fits(delta)) {
-    return {AGX_ETOOBIG, Cat("the response has more than ", AGX_BODY_MAX, " bytes")};
-  }
+  size_t size = JsonStringSize(delta);
+  if (!Fits(size)) return TooBig();
   Part& grown = at(part);
-  grown.content += delta;
-  size_ += delta.size();
+  // What may throw comes before the change.
+  grown.content.reserve(grown.content.size() + delta.size());
   if (grown.kind != AGX_PART_TOOL_CALL) {
     if (!delta.empty()) sink_->PartGrew(part, grown.kind, delta);
-  } else if (grown_calls_.empty() || grown_calls_.back() != part) {
+  } else if (!grown.arguments.grown) {
     grown_calls_.push_back(part);
+    grown.arguments.grown = true;
   }
+  grown.content += delta;
+  size_ += size - 2;
   return {};
 }
 
-void Response::GrowName(int part, std::string_view name) { at(part).name += name; }
+void Response::GrowName(int part, std::string_view name) {
+  at(part).name += name;
+  size_ += JsonStringSize(name);
+}
 
-void Response::SetCallId(int part, std::string_view id) { at(part).call_id = id; }
+void Response::Replace(std::string* text, std::string_view with) {
+  size_t before = JsonStringSize(*text);
+  *text = with;
+  size_ += JsonStringSize(with) - before;
+}
+
+void Response::SetCallId(int part, std::string_view id) { Replace(&at(part).call_id, id); }
 
 void Response::End(int part) {
   Part& ended = at(part);
   if (!ended.open) return;
+  if (ended.kind == AGX_PART_TOOL_CALL) {
+    if (ended.call_id.empty()) ended.call_id = NewCallId();
+    sink_->ToolCallEnded(part, ended.name, ended.call_id, ArgsAsJson(ended.content));
+  }
   ended.open = false;
-  if (ended.kind != AGX_PART_TOOL_CALL) return;
-  if (ended.call_id.empty()) ended.call_id = NewCallId();
-  sink_->ToolCallEnded(part, ended.name, ended.call_id, ArgsAsJson(ended.content));
 }
 
 void Response::EndAll() {
@@ -173,14 +223,15 @@ void Response::EndAll() {
 }
 
 void Response::Answer() {
-  answered_ = true;
   sink_->Answered();
+  answered_ = true;
 }
 
-void Response::SetPartId(int part, std::string_view id) { at(part).id = id; }
+void Response::SetPartId(int part, std::string_view id) { Replace(&at(part).id, id); }
 
 void Response::AppendSignature(int part, std::string_view signature) {
   at(part).signature += signature;
+  size_ += JsonStringSize(signature);
 }
 
 void Response::AppendPart(const Part& part, std::string* out) const {

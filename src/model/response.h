@@ -41,19 +41,24 @@ std::string TimestampNow();
 
 class Response {
  public:
-  explicit Response(PartSink* sink) : sink_(sink) {}
+  explicit Response(PartSink* sink) : sink_(sink) { none_.open = false; }
 
   // Begins again, for the next node.
   void Reset();
 
   // Each gives the part's number, counted from 0, and ends every tool call whose arguments are
   // complete: those can only grow by whitespace. Text and thinking may grow on behind it.
+  // The message may have AGX_BODY_MAX bytes: a part that would make it larger is not added, nor any
+  // after it, and has the number of none.
   int Begin(agx_part_kind kind, std::string_view content);
   int BeginToolCall(std::string_view name, std::string_view id, std::string_view args);
+  // AGX_ETOOBIG if these texts are too much for one more part.
+  Status CheckRoom(std::string_view text, std::string_view name = {},
+                   std::string_view id = {}) const;
   bool IsOpen(int part) const;
   int part_count() const { return static_cast<int>(parts_.size()); }
   agx_part_kind kind(int part) const { return parts_[static_cast<size_t>(part)].kind; }
-  // The part is open. AGX_ETOOBIG if the response would have more than AGX_BODY_MAX bytes.
+  // The part is open. AGX_ETOOBIG if the message would have more than AGX_BODY_MAX bytes.
   Status Grow(int part, std::string_view delta);
   // Of a tool call that is open: what some models send in pieces as well, or late.
   void GrowName(int part, std::string_view name);
@@ -77,10 +82,23 @@ class Response {
 
   // The message.
   std::string Json() const;
-  // AGX_ETOOBIG once a part began that would have made it larger than AGX_BODY_MAX; without it.
+  // AGX_ETOOBIG once a part was not added.
   const Status& status() const { return status_; }
 
  private:
+  // Where the object that a call's arguments begin with ends. Each byte is looked at once, however
+  // often it is asked, and they are validated once.
+  struct Arguments {
+    size_t seen = 0;
+    size_t depth = 0;
+    bool in_string = false;
+    bool escaped = false;
+    bool closed = false;
+    bool invalid = false;  // and will not become JSON
+    bool grown = true;     // since they were looked at
+
+    void Look(std::string_view args);
+  };
   struct Part {
     agx_part_kind kind = AGX_PART_TEXT;
     bool open = true;
@@ -89,18 +107,21 @@ class Response {
     std::string call_id;
     std::string id;  // the provider's, "" if none
     std::string signature;
+    Arguments arguments;  // of a tool call
   };
 
-  Part& at(int part) { return parts_[static_cast<size_t>(part)]; }
+  Part& at(int part) { return part < part_count() ? parts_[static_cast<size_t>(part)] : none_; }
   int Add(Part part);
-  bool Fits(std::string_view added) const;
+  bool Fits(size_t added) const;
+  void Replace(std::string* text, std::string_view with);
   void EndComplete();
   void AppendPart(const Part& part, std::string* out) const;
 
   PartSink* const sink_;
   std::vector<Part> parts_;
+  Part none_;                     // stands for those that were not added
   std::vector<int> grown_calls_;  // open calls that may have become complete
-  size_t size_ = 0;
+  size_t size_ = 0;               // as JSON, about
   Status status_;
   bool answered_ = false;
   std::string model_;

@@ -51,6 +51,9 @@ struct Entry {
   std::string_view origin;
   std::string_view body;
 
+  // Kept for what it means to a cursor; not to be handed on.
+  bool hidden = false;
+
   // JSON forms, made when first asked for; owned by the entry.
   std::atomic<char*> json[2] = {nullptr, nullptr};
 };
@@ -68,6 +71,11 @@ class Batch {
   // An entry with room for `fields` fields, at the end of the list; the caller fills it. Throws
   // bad_alloc.
   Entry* Append(EntryId id, std::string_view id_text, size_t fields);
+
+  // Takes out and releases every entry that the function does not keep. It is asked in order, and
+  // told the one that was kept before, or null.
+  template <class Keep>
+  void Filter(Keep keep);
 
   Entry* first() const { return first_; }
   Entry* last() const { return last_; }
@@ -102,6 +110,23 @@ class Batch {
   char* free_end_ = nullptr;
   size_t next_block_ = 0;
 };
+
+template <class Keep>
+void Batch::Filter(Keep keep) {
+  Entry* kept = nullptr;
+  Entry** link = &first_;
+  while (Entry* entry = *link) {
+    if (keep(*entry, static_cast<const Entry*>(kept))) {
+      kept = entry;
+      link = &entry->next;
+      continue;
+    }
+    *link = entry->next;
+    --size_;
+    Release(entry);
+  }
+  last_ = kept;
+}
 
 struct BatchDrop {
   void operator()(Batch* batch) const { batch->Drop(); }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -117,6 +118,9 @@ struct ReadRequest {
   std::string_view live_key;  // empty: `live` is not wanted
   EntryId after;              // {0,0}: from the beginning, and no gap can be
   size_t count = 0;           // at most so many entries
+  // Of the first request, for all: whatever add before it is uncertain shows if it ever will. Does not
+  // arm a watch.
+  bool behind_writes = false;
 
   // Out.
   BatchPtr batch;  // what is there, in order; null or empty if nothing
@@ -146,6 +150,43 @@ class Tail {
   virtual Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) = 0;
   // Makes the current or next Await return kWoken; from any thread.
   virtual void Wake() noexcept = 0;
+};
+
+// A look back: entries between two ids, neither of which is among them.
+struct RangeRequest {
+  std::string_view key;
+  EntryId after;                  // {0,0}: from the first
+  std::optional<EntryId> before;  // none: to the last
+  bool reverse = false;           // the newest first
+  size_t count = 0;               // at most so many
+};
+
+struct StreamFacts {
+  bool exists = false;
+  bool live = false;  // there is a flag; it may be without a stream
+  uint64_t length = 0;
+  EntryId first;  // of the entries that are there; {0,0} if there is none
+  EntryId last;
+  EntryId last_generated;  // as far as the store tells
+  int64_t ttl_ms = -1;     // until the stream expires; -1: it does not
+  int64_t groups = -1;     // that consume it; -1: the store does not tell
+};
+
+// What of a stream is to go: all but the newest, or what is older than an entry.
+struct TrimRequest {
+  std::string_view key;
+  std::optional<uint64_t> max_length;
+  EntryId before;  // without max_length
+};
+
+struct DeleteRequest {
+  std::string_view key;
+  std::string_view live_key;
+  std::string_view text_key;
+  std::string_view token;  // whose flag is the caller's own; empty: none is
+  // Of a stream whose flag is another's this stays, alone, for kForeignGraceMs: its producer is to
+  // find a stream without a flag, which is a cancel, and not neither, which is lost data.
+  NewEntry end;
 };
 
 // What a string key holds.
@@ -184,6 +225,14 @@ class Store {
   virtual Status Read(std::span<ReadRequest> requests) = 0;
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
+
+  // Null if there is none, as for a stream that is not there.
+  virtual Status Range(const RangeRequest& request, BatchPtr* batch) = 0;
+  virtual Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) = 0;
+  // Exactly. *removed: how many went.
+  virtual Status Trim(const TrimRequest& request, uint64_t* removed) = 0;
+  // In one atomic step. *was_there: one of the three was.
+  virtual Status Delete(const DeleteRequest& request, bool* was_there) = 0;
 
   virtual Status GetText(std::string_view key, KeptText* kept) = 0;
   // In one atomic step: if the key still has the expected version, it holds the text from now on,

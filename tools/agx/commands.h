@@ -13,6 +13,8 @@ int RunAdd(const Arguments& arguments);
 int RunListen(const Arguments& arguments);
 int RunChat(const Arguments& arguments);
 int RunFeed(const Arguments& arguments);
+int RunHistory(const Arguments& arguments);
+int RunInfo(const Arguments& arguments);
 int RunMessages(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunDemo(const Arguments& arguments);

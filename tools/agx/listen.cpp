@@ -37,6 +37,7 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   plan.options.wait_ms = *wait;
   plan.options.timeout_ms = *timeout;
   if (const std::string* after = arguments.Get("after")) plan.options.after = after->c_str();
+  if (const std::string* where = arguments.Get("where")) plan.options.where = where->c_str();
   plan.form = *form;
   // The pretty form always shows how it ended.
   plan.options.hand_on_end = form->pretty || arguments.Has("end") ? 1 : 0;

@@ -40,7 +40,17 @@ constexpr std::array kListenOptions = {
     Option{"wait", "S", "give up if it has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
     Option{"limit", "N", "end after N events"},
+    Option{"where", "EXPR", "only events that this condition selects"},
     Option{"end", "", "show the closing end event as well"},
+    Option{"pretty", "", "for people; the default on a terminal"},
+    Option{"json", "", "a line of JSON for each event; the default elsewhere"},
+};
+constexpr std::array kHistoryOptions = {
+    Option{"after", "ID", "what came after this id; default: from the first on"},
+    Option{"before", "ID", "what came before this id; default: up to the last"},
+    Option{"count", "N", "at most N events"},
+    Option{"reverse", "", "the newest first"},
+    Option{"where", "EXPR", "only events that this condition selects"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
@@ -114,6 +124,20 @@ constexpr std::array kCommands = {
             "never appeared; 7: silent for too long; 8: its producer is gone; 9: ended, but some\n"
             "events were missing. After Ctrl-C, --after goes on where it was.",
             kListenOptions, RunListen},
+    Command{
+        "history", kSession, 1, 1, "show what is in a session",
+        "Shows the events that are there, and waits for none. With --reverse, --count N is the\n"
+        "last N. Exit status 1: there is no such event.",
+        kHistoryOptions, RunHistory},
+    Command{"info",
+            kSession,
+            1,
+            1,
+            "tell how much is in a session",
+            "Tells how many events there are, from which to which, and when they expire: a line\n"
+            "each on a terminal, elsewhere a JSON object. Exit status 1: there is no session.",
+            {},
+            RunInfo},
     Command{
         "chat", "SCOPE/USER/SESSION [PROMPT]", 1, 2, "let a model answer, with two tools",
         "An agent: a model of an OpenAI-compatible server answers, and may ask for the time and\n"

@@ -92,11 +92,16 @@ void Stream::Append(std::span<StoredEntry::Ptr> added, EntryId* ids) {
 }
 
 void Stream::Trim(uint64_t max_length) noexcept {
-  if (max_length == 0) return;
-  while (entries.size() > max_length) {
+  if (max_length == 0 || entries.size() <= max_length) return;
+  DropFirst(entries.size() - static_cast<size_t>(max_length));
+}
+
+uint64_t Stream::DropFirst(size_t count) noexcept {
+  for (size_t i = 0; i < count; ++i) {
     dropped = entries.front()->id;
     entries.pop_front();
   }
+  return count;
 }
 
 Node* KeySpace::Find(std::string_view key, TimePoint now) noexcept {

@@ -57,6 +57,8 @@ struct Stream {
   // Gives the entries their ids and appends them, all or (bad_alloc) none.
   void Append(std::span<StoredEntry::Ptr> added, EntryId* ids);
   void Trim(uint64_t max_length) noexcept;
+  // How many went.
+  uint64_t DropFirst(size_t count) noexcept;
   EntryId NextId(uint64_t wall_ms) const noexcept;
 
   std::deque<StoredEntry::Ptr> entries;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -126,15 +127,24 @@ LiveFlag FlagOf(const Node* flag, TimePoint now) {
   return {true, flag->expires == kNever ? -1 : MillisUntil(flag->expires, now, INT64_MAX)};
 }
 
-// Up to count entries after `after`.
-BatchPtr EntriesOf(const Stream& stream, EntryId after, size_t count) {
-  const auto& entries = stream.entries;
-  auto first = entries.begin();
-  if (after != EntryId{}) {
-    first = std::partition_point(entries.begin(), entries.end(),
-                                 [&](const StoredEntry::Ptr& entry) { return entry->id <= after; });
-  }
-  count = std::min(count, static_cast<size_t>(entries.end() - first));
+using StoredEntries = std::deque<StoredEntry::Ptr>;
+
+// The first entry that is not older than the id, or none.
+StoredEntries::const_iterator NotOlderThan(const StoredEntries& entries, EntryId id) {
+  return std::partition_point(entries.begin(), entries.end(),
+                              [&](const StoredEntry::Ptr& entry) { return entry->id < id; });
+}
+
+StoredEntries::const_iterator NewerThan(const StoredEntries& entries, EntryId id) {
+  if (id == EntryId{}) return entries.begin();
+  auto first = NotOlderThan(entries, id);
+  return first != entries.end() && (*first)->id == id ? first + 1 : first;
+}
+
+// Up to count entries, from `first` on in its direction.
+template <class Iterator>
+BatchPtr EntriesOf(Iterator first, Iterator end, size_t count) {
+  count = end - first > 0 ? std::min(count, static_cast<size_t>(end - first)) : 0;
   if (count == 0) return nullptr;
   auto last = first + static_cast<std::ptrdiff_t>(count);
   size_t bytes = 0;
@@ -161,6 +171,10 @@ class MemoryStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status Range(const RangeRequest& request, BatchPtr* batch) override;
+  Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
+  Status Trim(const TrimRequest& request, uint64_t* removed) override;
+  Status Delete(const DeleteRequest& request, bool* was_there) override;
   Status GetText(std::string_view key, KeptText* kept) override;
   Status PutText(std::string_view key, std::string_view expected, std::string_view text, bool again,
                  std::string* version, bool* conflict) override;
@@ -210,6 +224,7 @@ class MemoryStore final : public Store {
                      std::span<StoredEntry::Ptr> entries);
   static Status StateOf(Access& access, Lease* lease, Node** flag, Node** stream,
                         Access::Arming arming = Access::kLeave);
+  static void LeaveEnd(Access& access, const DeleteRequest& request, StoredEntry::Ptr end);
   static Status RenewOne(Access& access, Lease* lease);
   static Status ReadOne(Access& access, ReadRequest* request);
 
@@ -510,7 +525,8 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
   const Stream& stream = *node->stream;
   request->exists = true;
   request->gap = resumes && request->after < stream.dropped;
-  request->batch = EntriesOf(stream, request->after, request->count);
+  const StoredEntries& entries = stream.entries;
+  request->batch = EntriesOf(NewerThan(entries, request->after), entries.end(), request->count);
   return {};
 }
 
@@ -522,6 +538,97 @@ Status MemoryStore::LastId(std::string_view key, EntryId* id) {
   if (Status status = access.FindStream(key, &node); !status.ok()) return status;
   if (node != nullptr) *id = node->stream->last;
   return {};
+}
+
+Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
+  batch->reset();
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (node == nullptr) return {};
+  const StoredEntries& entries = node->stream->entries;
+  auto first = NewerThan(entries, request.after);
+  auto end = request.before ? NotOlderThan(entries, *request.before) : entries.end();
+  *batch = request.reverse ? EntriesOf(std::make_reverse_iterator(end),
+                                       std::make_reverse_iterator(first), request.count)
+                           : EntriesOf(first, end, request.count);
+  return {};
+}
+
+Status MemoryStore::Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  *facts = {};
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  Node* node;
+  if (Status status = access.FindFlag(live_key, &flag); !status.ok()) return status;
+  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  facts->live = flag != nullptr;
+  facts->exists = node != nullptr;
+  facts->groups = 0;
+  if (node == nullptr) return {};
+  const Stream& stream = *node->stream;
+  facts->length = stream.entries.size();
+  if (!stream.entries.empty()) {
+    facts->first = stream.entries.front()->id;
+    facts->last = stream.entries.back()->id;
+  }
+  facts->last_generated = stream.last;
+  facts->ttl_ms = FlagOf(node, access.now).ttl_ms;
+  return {};
+}
+
+Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
+  *removed = 0;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (node == nullptr) return {};
+  const StoredEntries& entries = node->stream->entries;
+  size_t count = entries.size();
+  if (request.max_length) {
+    count -= static_cast<size_t>(std::min<uint64_t>(count, *request.max_length));
+  } else {
+    count = static_cast<size_t>(NotOlderThan(entries, request.before) - entries.begin());
+  }
+  *removed = node->stream->DropFirst(count);
+  if (count > 0) access.keys.Ring(node);
+  return {};
+}
+
+Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
+  *was_there = false;
+  StoredEntry::Ptr end = StoredEntry::Copy(request.end);
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* flag;
+  Node* node;
+  if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  Node* text = access.keys.Find(request.text_key, access.now);
+  if (text != nullptr && text->stream != nullptr) return NotAText(request.text_key);
+  if (text != nullptr && !text->has_value()) text = nullptr;
+  *was_there = flag != nullptr || node != nullptr || text != nullptr;
+  if (flag != nullptr && flag->token != request.token) {
+    LeaveEnd(access, request, std::move(end));
+  } else if (node != nullptr) {
+    access.keys.DropValue(node);
+  }
+  if (flag != nullptr) access.keys.DropValue(flag);
+  if (text != nullptr) access.keys.DropValue(text);
+  return {};
+}
+
+void MemoryStore::LeaveEnd(Access& access, const DeleteRequest& request, StoredEntry::Ptr end) {
+  KeySpace::Obtained node = access.keys.Obtain(request.key, access.now);
+  std::unique_ptr<Stream> stream = access.keys.NewStream();
+  if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
+  stream->Append({&end, 1}, nullptr);
+  access.keys.SetStream(&*node, std::move(stream));
+  access.keys.SetExpiry(&*node, access.After(kForeignGraceMs));
+  access.keys.Ring(&*node);
 }
 
 Status MemoryStore::GetText(std::string_view key, KeptText* kept) {

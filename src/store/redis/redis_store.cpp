@@ -74,6 +74,47 @@ Status Unfit(std::string_view what) {
   return {AGX_EPROTOCOL, Cat(what, ": the server's reply is none to this; is it Redis?")};
 }
 
+// The id of an entry as XRANGE and XINFO give it.
+bool ReadEntryId(const Value& entry, EntryId* id) {
+  return entry.items.size() == 2 && ParseEntryId(entry.items[0].text, id);
+}
+
+// Each entry is within the range and beyond the one before: whoever reads on comes to an end.
+bool IsOf(const RangeRequest& request, const Batch& batch) {
+  const Entry* before = nullptr;
+  for (const Entry* entry = batch.first(); entry != nullptr; entry = entry->next) {
+    if (entry->id <= request.after || (request.before && entry->id >= *request.before))
+      return false;
+    bool follows =
+        before == nullptr || (request.reverse ? entry->id < before->id : entry->id > before->id);
+    if (!follows) return false;
+    before = entry;
+  }
+  return true;
+}
+
+// What XINFO STREAM answers: names and values in turn, some more with every version.
+bool ReadStreamInfo(const Value& info, StreamFacts* facts) {
+  bool has_length = false;
+  bool fits = true;
+  for (size_t i = 0; i + 1 < info.items.size(); i += 2) {
+    const std::string& name = info.items[i].text;
+    const Value& value = info.items[i + 1];
+    if (name == "length") {
+      facts->length = static_cast<uint64_t>(value.integer);
+      has_length = value.kind == Value::Kind::kInteger && value.integer >= 0;
+    } else if (name == "groups") {
+      facts->groups = value.integer;
+    } else if (name == "last-generated-id") {
+      fits = fits && ParseEntryId(value.text, &facts->last_generated);
+    } else if (name == "first-entry" || name == "last-entry") {
+      EntryId* id = name == "first-entry" ? &facts->first : &facts->last;
+      fits = fits && (value.kind == Value::Kind::kNil || ReadEntryId(value, id));
+    }
+  }
+  return fits && has_length;
+}
+
 LeaseState LeaseStateOf(std::string_view text) {
   if (text == "own") return LeaseState::kOwn;
   if (text == "other") return LeaseState::kOther;
@@ -108,6 +149,10 @@ class RedisStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status Range(const RangeRequest& request, BatchPtr* batch) override;
+  Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
+  Status Trim(const TrimRequest& request, uint64_t* removed) override;
+  Status Delete(const DeleteRequest& request, bool* was_there) override;
   Status GetText(std::string_view key, KeptText* kept) override;
   Status PutText(std::string_view key, std::string_view expected, std::string_view text, bool again,
                  std::string* version, bool* conflict) override;
@@ -134,6 +179,7 @@ class RedisStore final : public Store {
   Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
                    EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
+  Status PlainFacts(std::string_view key, StreamFacts* facts);
 
   const Config config_;
   const Log log_;
@@ -421,7 +467,11 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
   }
   ReadSink sink(requests);
   std::string what = Cat("reading ", requests.size() == 1 ? requests[0].key : "streams");
-  Status status = Run(reads_, commands, Effect::kRepeatable, what, &sink);
+  // What was sent on a connection that is lost may yet be carried out: before what is sent on the one
+  // that takes its place, but maybe after what is sent on another that was open all the while.
+  bool behind_writes = !requests.empty() && requests[0].behind_writes;
+  Status status =
+      Run(behind_writes ? commands_ : reads_, commands, Effect::kRepeatable, what, &sink);
   for (ReadRequest* request : sink.suspects()) {
     if (!status.ok()) break;
     status = CheckGap(request->key, request->after, &request->gap, &request->exists);
@@ -458,9 +508,118 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   *id = {};
   const Value& reply = sink.replies[0];
   bool none = reply.kind == Value::Kind::kArray && reply.items.empty();
-  bool one = reply.items.size() == 1 && reply.items[0].items.size() == 2 &&
-             ParseEntryId(reply.items[0].items[0].text, id);
+  bool one = reply.items.size() == 1 && ReadEntryId(reply.items[0], id);
   return none || one ? Status() : Unfit(Cat("reading ", key));
+}
+
+Status RedisStore::Range(const RangeRequest& request, BatchPtr* batch) {
+  batch->reset();
+  // The server takes no bound that leaves nothing on its other side.
+  bool none = request.after == kLastEntryId || (request.before && *request.before == EntryId{});
+  if (none || request.count == 0) return {};
+  char id[42];
+  std::string low = "-";
+  std::string high = "+";
+  if (request.after != EntryId{})
+    low = Cat("(", std::string_view(id, PrintEntryId(request.after, id)));
+  if (request.before) high = Cat("(", std::string_view(id, PrintEntryId(*request.before, id)));
+  if (request.reverse) low.swap(high);
+  Commands commands;
+  commands.Add(request.reverse ? "XREVRANGE" : "XRANGE", request.key, low, high, "COUNT",
+               static_cast<int64_t>(request.count));
+  RangeSink sink(request.count);
+  Status status =
+      Run(commands_, commands, Effect::kRepeatable, Cat("reading ", request.key), &sink);
+  if (!status.ok()) return status;
+  *batch = sink.Take();
+  if (*batch == nullptr || IsOf(request, **batch)) return {};
+  batch->reset();
+  return Unfit(Cat("reading ", request.key));
+}
+
+// Without a script, so that whoever may only read may ask.
+Status RedisStore::Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  *facts = {};
+  std::string what = Cat("looking at ", key);
+  Commands commands;
+  commands.Add("XINFO", "STREAM", key).Add("XLEN", key).Add("PTTL", key).Add("PTTL", live_key);
+  ValueSink sink;
+  sink.may_fail = 0;
+  Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
+  if (!status.ok()) return status;
+  const Value& info = sink.replies[0];
+  const Value& ttl = sink.replies[2];
+  const Value& lease = sink.replies[3];
+  bool fits = ttl.kind == Value::Kind::kInteger && lease.kind == Value::Kind::kInteger;
+  if (!fits) return Unfit(what);
+  facts->live = lease.integer != -2;
+  facts->exists = ttl.integer != -2;
+  if (!facts->exists) return {};
+  facts->ttl_ms = ttl.integer;
+  if (info.is_error()) return PlainFacts(key, facts);
+  return ReadStreamInfo(info, facts) ? Status() : Unfit(what);
+}
+
+// What can be told of a stream where XINFO is refused.
+Status RedisStore::PlainFacts(std::string_view key, StreamFacts* facts) {
+  std::string what = Cat("looking at ", key);
+  Commands commands;
+  commands.Add("XLEN", key);
+  commands.Add("XRANGE", key, "-", "+", "COUNT", int64_t{1});
+  commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
+  if (!status.ok()) return status;
+  const Value& length = sink.replies[0];
+  if (length.kind != Value::Kind::kInteger || length.integer < 0) return Unfit(what);
+  facts->length = static_cast<uint64_t>(length.integer);
+  EntryId* ids[] = {&facts->first, &facts->last};
+  for (size_t i = 0; i < 2; ++i) {
+    const Value& reply = sink.replies[i + 1];
+    if (reply.kind != Value::Kind::kArray || reply.items.size() > 1) return Unfit(what);
+    if (!reply.items.empty() && !ReadEntryId(reply.items[0], ids[i])) return Unfit(what);
+  }
+  facts->last_generated = facts->last;
+  return {};
+}
+
+Status RedisStore::Trim(const TrimRequest& request, uint64_t* removed) {
+  *removed = 0;
+  Commands commands;
+  commands.Begin(5).Arg("XTRIM").Arg(request.key);
+  if (request.max_length) {
+    commands.Arg("MAXLEN").Arg("=");
+    commands.Arg(static_cast<int64_t>(std::min<uint64_t>(*request.max_length, INT64_MAX)));
+  } else {
+    commands.Arg("MINID").Arg("=").Arg(request.before);
+  }
+  ValueSink sink;
+  std::string what = Cat("trimming ", request.key);
+  Status status = Run(commands_, commands, Effect::kRepeatableWrite, what, &sink);
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger || reply.integer < 0) return Unfit(what);
+  *removed = static_cast<uint64_t>(reply.integer);
+  return {};
+}
+
+Status RedisStore::Delete(const DeleteRequest& request, bool* was_there) {
+  *was_there = false;
+  Commands commands;
+  commands.Begin(8 + request.end.count * 2);
+  commands.Arg("EVAL").Arg(kDelete).Arg("3");
+  commands.Arg(request.key).Arg(request.live_key).Arg(request.text_key);
+  commands.Arg(request.token).Arg(bell_.cancel_channel());
+  AppendFields(&commands, request.end);
+  ValueSink sink;
+  std::string what = Cat("deleting ", request.key);
+  // A second run would take the `end` that the first has left, or what was begun meanwhile.
+  Status status = Run(commands_, commands, Effect::kOnce, what, &sink);
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger) return Unfit(what);
+  *was_there = reply.integer != 0;
+  return {};
 }
 
 Status RedisStore::GetText(std::string_view key, KeptText* kept) {

@@ -157,8 +157,9 @@ void ValueSink::BeginReply(size_t index) {
 }
 
 std::string_view ValueSink::error() const {
-  for (const Value& reply : replies) {
-    if (reply.is_error()) return reply.text;
+  for (size_t i = 0; i < replies.size(); ++i) {
+    bool answer = i == may_fail && !HasPrefix(replies[i].text, "LOADING");
+    if (replies[i].is_error() && !answer) return replies[i].text;
   }
   return {};
 }

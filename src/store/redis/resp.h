@@ -96,6 +96,8 @@ struct Value {
 class ValueSink final : public Sink {
  public:
   std::vector<Value> replies;
+  // The reply whose error is an answer too, unless it will pass.
+  size_t may_fail = SIZE_MAX;
 
   // The first reply that is an error, or "".
   std::string_view error() const;

@@ -90,6 +90,27 @@ redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
 return 1
 )";
 
+// KEYS: stream, live flag, conversation. ARGV: token or '', channel, fields of `end`… Where the flag
+// is another's, `end` stays for a second, and its producer is told as by a cancel.
+inline constexpr char kDelete[] = R"(
+if redis.replicate_commands then redis.replicate_commands() end
+for i, wanted in ipairs({'stream', 'string', 'string'}) do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind) end
+end
+local flag = redis.call('GET', KEYS[2])
+if not flag or flag == ARGV[1] then
+  if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) == 0 then return 0 end
+  return 1
+end
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
+redis.call('PEXPIRE', KEYS[1], 1000)
+redis.call('DEL', KEYS[2], KEYS[3])
+redis.pcall('PUBLISH', ARGV[2], flag .. ' ' .. KEYS[2])
+return 1
+)";
+
 // A text's version is its SHA-1: so what another program has SET is noticed as well. KEYS: text.
 inline constexpr char kGetText[] = R"(
 local kind = redis.call('TYPE', KEYS[1]).ok

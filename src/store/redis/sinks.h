@@ -124,4 +124,31 @@ class ReadSink final : public Sink {
   std::string error_;
 };
 
+// The entries of one XRANGE or XREVRANGE.
+class RangeSink final : public Sink {
+ public:
+  explicit RangeSink(size_t most) : most_(most) {}
+
+  std::string_view error() const { return error_; }
+  BatchPtr Take() { return builder_.Take(); }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    error_.clear();
+    builder_.Begin({}, most_);
+  }
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    return builder_.String(text);
+  }
+  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override { error_ = text; }
+
+ private:
+  size_t most_;
+  std::string error_;
+  EntriesBuilder builder_;
+};
+
 }  // namespace agx::redis

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of agx(1) for bash.
 
-_agx_commands='demo start add stop cancel live listen chat run messages ls version'
+_agx_commands='demo start add stop cancel live listen history info chat run messages ls version'
 _agx_globals='--url --prefix --color --verbose --help'
 
 _agx_options() {
@@ -10,7 +10,8 @@ _agx_options() {
         start) echo "--lease --take-over --origin" ;;
         add) echo "--type --origin --body --lines --lease --quiet" ;;
         stop) echo "--grace" ;;
-        listen) echo "--after --wait --timeout --limit --end --pretty --json" ;;
+        listen) echo "--after --wait --timeout --limit --where --end --pretty --json" ;;
+        history) echo "--after --before --count --reverse --where --pretty --json" ;;
         chat) echo "--model --system --timeout --pretty --json" ;;
         run) echo "--feed --save --quiet" ;;
         messages) echo "--nodes --title" ;;
@@ -21,7 +22,7 @@ _agx_options() {
 _agx_values() {
     case $1 in
         --color) echo "auto always never" ;;
-        --after) echo "new" ;;
+        --after) [[ $2 == history ]] || echo "new" ;;
         --wait | --timeout) echo "never" ;;
         --feed) echo "openai-chat openai-responses anthropic" ;;
         --type) echo "event info error" ;;
@@ -32,7 +33,8 @@ _agx_values() {
 _agx_takes_value() {
     case $1 in
         --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
-            --wait | --timeout | --limit | --model | --system | --feed) return 0 ;;
+            --before | --wait | --timeout | --limit | --count | --where | --model | --system | \
+            --feed) return 0 ;;
     esac
     return 1
 }
@@ -59,14 +61,14 @@ _agx() {
     done
 
     if [[ -z $value_of && $cur == --*=* ]]; then
-        for word in $(_agx_values "${cur%%=*}"); do candidates+=("${cur%%=*}=$word"); done
+        for word in $(_agx_values "${cur%%=*}" "$command"); do candidates+=("${cur%%=*}=$word"); done
     elif [[ -n $value_of ]]; then
-        read -ra candidates <<<"$(_agx_values "$value_of")"
+        read -ra candidates <<<"$(_agx_values "$value_of" "$command")"
     elif [[ $cur == -* && ! $cur =~ ^-[0-9] ]]; then
         read -ra candidates <<<"$(_agx_options "$command") $_agx_globals"
     elif [[ -z $command ]]; then
         read -ra candidates <<<"$_agx_commands"
-    elif [[ $command == @(start|add|stop|cancel|live|listen|chat|run|messages) ]]; then
+    elif [[ $command == @(start|add|stop|cancel|live|listen|history|info|chat|run|messages) ]]; then
         # A store that does not answer must not hold up the shell.
         mapfile -t candidates < <(timeout 2 "${words[0]}" "${store[@]}" ls 2>/dev/null </dev/null)
     fi

@@ -1,7 +1,7 @@
 # Completion of agx(1) for fish.
 
-set -l commands demo start add stop cancel live listen chat run messages ls version
-set -l of_session start add stop cancel live listen chat run messages
+set -l commands demo start add stop cancel live listen history info chat run messages ls version
+set -l of_session start add stop cancel live listen history info chat run messages
 
 # A store that does not answer must not hold up the shell.
 function __agx_sessions
@@ -33,6 +33,8 @@ complete -c agx -n "not __fish_seen_subcommand_from $commands" -a stop -d 'End a
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a cancel -d 'Cancel a session'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a live -d 'Is a session live?'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a listen -d 'Follow its events'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a history -d 'Show what is in it'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a info -d 'How much is in it'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a chat -d 'Let a model answer'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a run -d 'Run from a model\'s stream'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a messages -d 'Its conversation'
@@ -53,10 +55,15 @@ complete -c agx -n '__fish_seen_subcommand_from stop' -l grace -x -d 'Seconds un
 complete -c agx -n '__fish_seen_subcommand_from listen' -l after -x -a new -d 'Where to begin'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l wait -x -a never -d 'For it to appear'
 complete -c agx -n '__fish_seen_subcommand_from listen chat' -l timeout -x -a never -d 'Of silence'
+complete -c agx -n '__fish_seen_subcommand_from history' -l after -x -d 'What came after it'
+complete -c agx -n '__fish_seen_subcommand_from history' -l before -x -d 'What came before it'
+complete -c agx -n '__fish_seen_subcommand_from history' -l count -x -d 'At most so many events'
+complete -c agx -n '__fish_seen_subcommand_from history' -l reverse -d 'The newest first'
+complete -c agx -n '__fish_seen_subcommand_from listen history' -l where -x -d 'Only events that this condition selects'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l limit -x -d 'End after so many events'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l end -d 'Show the end event'
-complete -c agx -n '__fish_seen_subcommand_from listen chat' -l pretty -d 'For people'
-complete -c agx -n '__fish_seen_subcommand_from listen chat ls' -l json -d 'JSON lines'
+complete -c agx -n '__fish_seen_subcommand_from listen history chat' -l pretty -d 'For people'
+complete -c agx -n '__fish_seen_subcommand_from listen history chat ls' -l json -d 'JSON lines'
 complete -c agx -n '__fish_seen_subcommand_from chat' -l model -x -d 'Which model answers'
 complete -c agx -n '__fish_seen_subcommand_from chat' -l system -x -d 'What it is told first'
 complete -c agx -n '__fish_seen_subcommand_from run' -l feed -x -a 'openai-chat openai-responses anthropic' -d 'What stream'

@@ -1,0 +1,179 @@
+#include "core/history.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "format/agx_format.h"
+#include "format/condition.h"
+
+namespace agx {
+namespace {
+
+// As a listener reads: a batch is to be about so large, whatever the events are.
+constexpr size_t kBatchBytes = size_t{1024} * 1024;
+constexpr size_t kFirstEvents = 64;
+constexpr size_t kLeastEvents = 16;
+constexpr size_t kMostEvents = 2000;
+
+// Of a batch of which less than this part is kept, the rest is not worth its memory.
+constexpr size_t kSparse = 4;
+
+Result<EntryId> ParseId(const char* name, std::string_view text) {
+  EntryId id;
+  if (ParseEntryId(text, &id)) return id;
+  return Status(AGX_EINVAL,
+                Cat(name, " is no entry id such as 1734649123456-0: ", text.substr(0, 64)));
+}
+
+Status Closed(const Session& session) {
+  if (session.client()->closed()) return Client::ClosedStatus();
+  if (session.closed()) return {AGX_ECLOSED, "the session handle was closed"};
+  return {};
+}
+
+// The same entries in a batch of their own.
+BatchPtr Copy(const Batch& batch) {
+  BatchPtr copy(Batch::Create());
+  for (const Entry* entry = batch.first(); entry != nullptr; entry = entry->next) {
+    Entry* fresh = copy->Append(entry->id, entry->id_text, entry->field_count);
+    for (size_t i = 0; i < entry->field_count; ++i) {
+      fresh->fields[i].name = copy->Copy(entry->fields[i].name);
+      fresh->fields[i].value = copy->Copy(entry->fields[i].value);
+    }
+    ReadEvent(fresh);
+  }
+  return copy;
+}
+
+// One read, batch by batch. Holds what it has until it is known that all of it can be given.
+class Reading {
+ public:
+  Reading(const Session& session, Entry** entries, size_t capacity)
+      : session_(session), entries_(entries), capacity_(capacity) {
+    range_.key = session.key();
+  }
+  ~Reading() {
+    for (size_t i = 0; i < count_; ++i) {
+      Batch::Release(entries_[i]);
+      entries_[i] = nullptr;
+    }
+  }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+  Status Take(const agx_history_options& options);
+  Status Run();
+  // From here on they are the caller's.
+  size_t Give() { return std::exchange(count_, 0); }
+
+ private:
+  void GoOnAfter(const Batch& batch);
+  void Select(BatchPtr* batch) const;
+
+  const Session& session_;
+  Entry** const entries_;
+  const size_t capacity_;
+  size_t count_ = 0;
+  size_t at_once_ = kFirstEvents;
+  RangeRequest range_;
+  std::shared_ptr<const Condition> where_;  // null: every event
+};
+
+Status Reading::Take(const agx_history_options& options) {
+  range_.reverse = options.reverse != 0;
+  if (options.after != nullptr) {
+    Result<EntryId> after = ParseId("agx_history_options.after", options.after);
+    if (!after.ok()) return after.status();
+    range_.after = *after;
+  }
+  if (options.before != nullptr) {
+    Result<EntryId> before = ParseId("agx_history_options.before", options.before);
+    if (!before.ok()) return before.status();
+    range_.before = *before;
+  }
+  if (options.where != nullptr) {
+    auto where = Condition::Compile(options.where);
+    if (!where.ok()) return where.status();
+    where_ = std::move(*where);
+  }
+  return {};
+}
+
+Status Reading::Run() {
+  while (count_ < capacity_) {
+    if (Status status = Closed(session_); !status.ok()) return status;
+    // What is not selected makes room for more.
+    range_.count = where_ != nullptr ? at_once_ : std::min(at_once_, capacity_ - count_);
+    BatchPtr batch;
+    Status status = session_.client()->store().Range(range_, &batch);
+    if (!status.ok()) return status;
+    if (batch == nullptr || batch->empty()) break;
+    bool last = batch->size() < range_.count;
+    for (Entry* entry = batch->first(); entry != nullptr; entry = entry->next) ReadEvent(entry);
+    GoOnAfter(*batch);
+    if (where_ != nullptr) Select(&batch);
+    while (count_ < capacity_ && !batch->empty()) entries_[count_++] = batch->TakeFirst();
+    if (last) break;
+  }
+  if (count_ == 0) return {AGX_ENDED, "there are no events in this range, or no more"};
+  return {};
+}
+
+void Reading::GoOnAfter(const Batch& batch) {
+  if (range_.reverse) {
+    range_.before = batch.last()->id;
+  } else {
+    range_.after = batch.last()->id;
+  }
+  size_t average = std::max<size_t>(batch.bytes() / batch.size(), 1);
+  at_once_ = std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
+}
+
+void Reading::Select(BatchPtr* batch) const {
+  size_t read = (*batch)->size();
+  (*batch)->Filter([&](const Entry& entry, const Entry* /*before*/) {
+    return where_->Selects(entry.type, entry.origin, entry.body);
+  });
+  // An event keeps the batch that it is in.
+  if (!(*batch)->empty() && (*batch)->size() < read / kSparse) *batch = Copy(**batch);
+}
+
+}  // namespace
+
+Status ReadHistory(const Session& session, const agx_history_options& options, Entry** entries,
+                   size_t capacity, size_t* count) {
+  Reading reading(session, entries, capacity);
+  if (Status status = reading.Take(options); !status.ok()) return status;
+  if (Status status = reading.Run(); !status.ok()) return status;
+  *count = reading.Give();
+  return {};
+}
+
+Status LookAtHistory(const Session& session, StreamFacts* facts) {
+  Store& store = session.client()->store();
+  if (Status status = store.Facts(session.key(), session.live_key(), facts); !status.ok()) {
+    return status;
+  }
+  if (facts->exists || facts->live) return {};
+  return {AGX_NONE, Cat("there is no session ", session.key())};
+}
+
+Status TrimHistory(const Session& session, int64_t max_length, const char* before_id,
+                   uint64_t* removed) {
+  if ((max_length < 0) == (before_id == nullptr)) {
+    return {AGX_EINVAL, "agx_history_trim wants either a max_length or a before_id"};
+  }
+  TrimRequest request;
+  request.key = session.key();
+  if (before_id == nullptr) {
+    request.max_length = static_cast<uint64_t>(max_length);
+  } else {
+    Result<EntryId> before = ParseId("agx_history_trim: before_id", before_id);
+    if (!before.ok()) return before.status();
+    request.before = *before;
+  }
+  return session.client()->store().Trim(request, removed);
+}
+
+}  // namespace agx

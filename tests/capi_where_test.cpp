@@ -1,0 +1,230 @@
+// ctest-labels: redis threads
+// Listeners that take only what a condition selects.
+#include <poll.h>
+
+#include "support/capi_tools.h"
+
+namespace agx::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+agx_listen_options Where(const char* condition, const char* after = nullptr) {
+  agx_listen_options options = Patient(after);
+  options.where = condition;
+  return options;
+}
+
+class CapiWhere : public OnEachStore {
+ protected:
+  SessionPtr session_ = Started(client_);
+};
+AGX_ON_EACH_STORE(CapiWhere);
+
+TEST_P(CapiWhere, OnlyWhatIsSelectedIsHandedOn) {
+  for (int i = 0; i < 3000; ++i) {
+    Add(session_, i % 100 == 7 ? "wanted" : "other", ("{\"n\":" + std::to_string(i) + "}").c_str());
+  }
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  ListenerPtr listener = Listen(session_, Where("type = \"wanted\" and body.n >= 1000"));
+  for (int i = 1007; i < 3000; i += 100) {
+    EXPECT_EQ(Next(listener).body(), "{\"n\":" + std::to_string(i) + "}");
+  }
+  EXPECT_EQ(Next(listener).status, AGX_ENDED);
+}
+
+TEST_P(CapiWhere, ItIsFollowedLive) {
+  ListenerPtr listener = Listen(OpenSession(other_), Where("body.wanted"));
+  Background<std::string> next([&] { return Next(listener).body(); });
+  next.AwaitBlocked();
+  for (int i = 0; i < 20; ++i) Add(session_, "t", "{}");
+  Add(session_, "t", "{\"wanted\":1}");
+  EXPECT_EQ(next.Get(), "{\"wanted\":1}");
+}
+
+TEST_P(CapiWhere, WhatIsNotSelectedMovesTheCursor) {
+  ListenerPtr listener = Listen(session_, Where("type = \"b\""));
+  Add(session_, "a");
+  std::string b = Add(session_, "b");
+  EXPECT_EQ(Next(listener).type(), "b");
+  std::string last = Add(session_, "a");
+  EXPECT_EQ(Next(listener, 0).status, AGX_TIMEOUT);
+  EXPECT_TRUE(WaitUntil([&] {
+    EXPECT_EQ(Next(listener, 10).status, AGX_TIMEOUT);
+    return Position(listener) == last;
+  })) << Position(listener);
+}
+
+TEST_P(CapiWhere, TheLimitCountsWhatIsHandedOn) {
+  for (int i = 0; i < 10; ++i) Add(session_, i % 2 == 0 ? "a" : "b");
+  agx_listen_options options = Where("type = \"b\"");
+  options.limit = 3;
+  EXPECT_THAT(Follow(Listen(session_, options)), ElementsAre("b", "b", "b", "AGX_LIMIT"));
+}
+
+TEST_P(CapiWhere, TheEndIsTheEndThoughItIsNotSelected) {
+  Add(session_, "a");
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  EXPECT_THAT(Follow(Listen(session_, Where("type = \"a\""))), ElementsAre("a", "AGX_ENDED"));
+  EXPECT_THAT(Follow(Listen(session_, Where("type = \"none\""))), ElementsAre("AGX_ENDED"));
+  agx_listen_options options = Where("type = \"a\"");
+  options.hand_on_end = 1;
+  EXPECT_THAT(Follow(Listen(session_, options)), ElementsAre("a", "AGX_ENDED"));
+  options = Where("not type = \"a\"");
+  options.hand_on_end = 1;
+  EXPECT_THAT(Follow(Listen(session_, options)), ElementsAre("begin", "end", "AGX_ENDED"));
+}
+
+// Another program began the session again over what was there.
+TEST_P(CapiWhere, AnEndThatABeginFollowsIsPassedOver) {
+  Add(session_, "a");
+  Add(session_, "end");
+  Add(session_, "begin");
+  Add(session_, "a");
+  Add(session_, "end");
+  EXPECT_THAT(Follow(Listen(session_, Where("type = \"a\""))), ElementsAre("a", "a", "AGX_ENDED"));
+}
+
+TEST_P(CapiWhere, WhatIsNotSelectedIsNoSilence) {
+  agx_listen_options options = Where("type = \"b\"");
+  options.timeout_ms = 1500;
+  ListenerPtr listener = Listen(session_, options);
+  Stopwatch watch;
+  while (watch.ms() < 2500) {
+    Add(session_, "a");
+    ASSERT_EQ(Next(listener, 50).status, AGX_TIMEOUT);
+  }
+  EXPECT_EQ(Next(listener).status, AGX_SILENT);
+}
+
+TEST_P(CapiWhere, MuxesAndDescriptorsSelectAsWell) {
+  ListenerPtr watched = Listen(session_, Where("type = \"b\""));
+  int fd = -1;
+  ASSERT_EQ(agx_listener_fd(watched.get(), &fd), AGX_OK);
+  ListenerPtr in_mux = Listen(session_, Where("type = \"b\""));
+  agx_mux* opened = nullptr;
+  ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);
+  MuxPtr mux(opened);
+  ASSERT_EQ(agx_mux_add(mux.get(), in_mux.get()), AGX_OK);
+  Add(session_, "a");
+  Add(session_, "b");
+  pollfd ready = {fd, POLLIN, 0};
+  ASSERT_EQ(poll(&ready, 1, kPatienceMs), 1);
+  EXPECT_EQ(Next(watched, 0).type(), "b");
+  agx_listener* whose = nullptr;
+  agx_event* event = nullptr;
+  ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &whose, &event), AGX_OK);
+  EXPECT_STREQ(agx_event_type(event, nullptr), "b");
+  agx_event_free(event);
+}
+
+TEST_P(CapiWhere, AMistakeIsToldWithItsPlace) {
+  agx_listen_options options = Where("type = ");
+  agx_listener* listener = nullptr;
+  EXPECT_EQ(agx_listen(session_.get(), &options, &listener), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("byte 7"));
+  std::string huge(1 << 20, 'x');
+  options.where = huge.c_str();
+  EXPECT_EQ(agx_listen(session_.get(), &options, &listener), AGX_ETOOBIG);
+  EXPECT_EQ(listener, nullptr);
+}
+
+// --- agx_wait_for
+
+Told WaitFor(const SessionPtr& session, const char* where, int64_t timeout_ms = kPatienceMs) {
+  agx_event* event = nullptr;
+  agx_status status = agx_wait_for(session.get(), where, timeout_ms, &event);
+  EXPECT_EQ(event != nullptr, status == AGX_OK);
+  return {status, EventPtr(event), status == AGX_OK ? "" : agx_last_error()};
+}
+
+TEST_P(CapiWhere, AnAgentWaitsForAnAnswer) {
+  Add(session_, "question", "{\"q\":1}");
+  Background<std::string> waiting(
+      [&] { return WaitFor(session_, "type = \"answer\" and body.q = 1").body(); });
+  waiting.AwaitBlocked();
+  SessionPtr person = OpenSession(other_);
+  Add(person, "remark", "{}");
+  Add(person, "answer", "{\"q\":0}");
+  Add(person, "answer", "{\"q\":1,\"a\":\"yes\"}");
+  EXPECT_EQ(waiting.Get(), "{\"q\":1,\"a\":\"yes\"}");
+}
+
+TEST_P(CapiWhere, AnAnswerThatCameBeforeTheWaitIsNotMissed) {
+  Add(session_, "question", "{\"q\":1}");
+  Add(OpenSession(other_), "answer", "{\"q\":1}");
+  Add(OpenSession(other_), "answer", "{\"q\":2}");
+  Add(session_, "progress");
+  EXPECT_EQ(WaitFor(session_, "type = \"answer\"").body(), "{\"q\":1}");
+  EXPECT_EQ(WaitFor(session_, "type = \"answer\"").body(), "{\"q\":2}");
+  EXPECT_EQ(WaitFor(session_, "type = \"answer\"", 20).status, AGX_TIMEOUT);
+  EXPECT_EQ(WaitFor(session_, "type = \"progress\"").type(), "progress");
+}
+
+TEST_P(CapiWhere, WhoDidNotStartTheSessionWaitsForWhatIsNew) {
+  Add(session_, "old");
+  SessionPtr other = OpenSession(other_);
+  EXPECT_EQ(WaitFor(other, nullptr, 0).status, AGX_TIMEOUT);
+  Add(session_, "new");
+  EXPECT_EQ(WaitFor(other, nullptr).type(), "new");
+}
+
+TEST_P(CapiWhere, ACancelEndsTheWaitAtOnce) {
+  Background<agx_status> waiting([&] { return WaitFor(session_, "type = \"x\"").status; });
+  waiting.AwaitBlocked();
+  ASSERT_EQ(agx_cancel(OpenSession(other_).get(), nullptr), AGX_OK);
+  EXPECT_EQ(waiting.Get(), AGX_CANCELED);
+  EXPECT_EQ(WaitFor(session_, nullptr).status, AGX_CANCELED);
+}
+
+TEST_P(CapiWhere, ATakeOverEndsTheWaitAtOnce) {
+  Background<agx_status> waiting([&] { return WaitFor(session_, "type = \"x\"").status; });
+  waiting.AwaitBlocked();
+  agx_start_options take_over = TakeOver();
+  ASSERT_EQ(agx_start(OpenSession(other_).get(), &take_over), AGX_OK);
+  EXPECT_EQ(waiting.Get(), AGX_TAKEN_OVER);
+}
+
+TEST_P(CapiWhere, TheSessionsEndEndsTheWait) {
+  SessionPtr other = OpenSession(other_);
+  Background<agx_status> waiting([&] { return WaitFor(other, "type = \"x\"").status; });
+  waiting.AwaitBlocked();
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  EXPECT_EQ(waiting.Get(), AGX_ENDED);
+}
+
+TEST_P(CapiWhere, ClosingTheHandleWakesWhoWaits) {
+  agx_session* raw = session_.get();
+  Background<agx_status> waiting([raw] {
+    agx_event* event = nullptr;
+    return agx_wait_for(raw, "type = \"x\"", -1, &event);
+  });
+  waiting.AwaitBlocked();
+  session_.reset();
+  EXPECT_EQ(waiting.Get(), AGX_ECLOSED);
+}
+
+TEST_P(CapiWhere, ARunWaitsForAnAnswerAndHearsOfACancel) {
+  SessionPtr session = OpenSession(client_, "run");
+  agx_run* run = nullptr;
+  ASSERT_EQ(agx_run_begin(session.get(), nullptr, &run), AGX_OK);
+  Add(OpenSession(other_, "run"), "answer");
+  EXPECT_EQ(WaitFor(session, "type = \"answer\"").type(), "answer");
+  Background<agx_status> waiting([&] { return WaitFor(session, "type = \"answer\"").status; });
+  waiting.AwaitBlocked();
+  ASSERT_EQ(agx_cancel(OpenSession(other_, "run").get(), nullptr), AGX_OK);
+  EXPECT_EQ(waiting.Get(), AGX_CANCELED);
+  EXPECT_EQ(agx_run_node_begin(run), AGX_CANCELED);
+  agx_run_close(run);
+}
+
+TEST_P(CapiWhere, WaitsRefuseWhatIsWrong) {
+  agx_event* event = nullptr;
+  EXPECT_EQ(agx_wait_for(session_.get(), nullptr, 0, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_wait_for(nullptr, nullptr, 0, &event), AGX_EINVAL);
+  EXPECT_EQ(agx_wait_for(session_.get(), "type = ", 0, &event), AGX_EINVAL);
+}
+
+}  // namespace
+}  // namespace agx::test

@@ -1,0 +1,181 @@
+// Conditions: what they select, and where they say that they are wrong.
+#include "format/condition.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace agx {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::shared_ptr<const Condition> Compiled(std::string_view text) {
+  Result<std::shared_ptr<const Condition>> condition = Condition::Compile(text);
+  EXPECT_TRUE(condition.ok()) << text << ": " << condition.status().message();
+  return condition.ok() ? *condition : nullptr;
+}
+
+bool Selects(std::string_view condition, std::string_view body = "{}",
+             std::string_view type = "event", std::string_view origin = "o") {
+  auto compiled = Compiled(condition);
+  return compiled != nullptr && compiled->Selects(type, origin, body);
+}
+
+TEST(Condition, ComparesTypesAndOrigins) {
+  EXPECT_TRUE(Selects(R"(type = "event")"));
+  EXPECT_TRUE(Selects(R"(type == "event")"));
+  EXPECT_FALSE(Selects(R"(type = "Event")"));
+  EXPECT_FALSE(Selects(R"(type != "event")"));
+  EXPECT_TRUE(Selects(R"(origin != "event")"));
+  EXPECT_TRUE(Selects(R"(origin < "p" and origin > "n" and origin >= "o" and origin <= "o")"));
+  EXPECT_TRUE(Selects("type"));
+  EXPECT_FALSE(Selects("type", "{}", ""));
+}
+
+TEST(Condition, ComparesFieldsOfTheBody) {
+  const char body[] = R"({"a":"x","n":-1.5e1,"t":true,"f":false,"z":null,"o":{"p":[1,{"q":"r"}]},)"
+                      R"("a b":"\"q\" \u00e9\ud83d\ude00\n","":"e"})";
+  for (const char* held : {R"(body.a = "x")",
+                           "body.n = -15",
+                           "body.n < 0",
+                           "body.n <= -15.0",
+                           "body.n > -1e2",
+                           "body.n != 15",
+                           "body.t = true",
+                           "body.f = false",
+                           "body.z = null",
+                           "body.z",
+                           "body.o.p",
+                           "body.o.p[0] = 1",
+                           R"(body.o.p[1].q = "r")",
+                           R"(body."a b" > "\"q")",
+                           R"(body."a b" = "\"q\" é😀\n")",
+                           R"(body."\u0061" = "x")",
+                           R"(body."" = "e")",
+                           "body",
+                           R"(body.a >= "x" and body.a <= "x")",
+                           "body.missing != 1",
+                           "not body.missing",
+                           R"(body.a != 1)",
+                           R"(body.n != "x")",
+                           "body.t != false",
+                           "body.a != null"}) {
+    EXPECT_TRUE(Selects(held, body)) << held;
+    EXPECT_FALSE(Selects("not (" + std::string(held) + ")", body)) << held;
+  }
+  for (const char* not_held :
+       {"body.missing = null", "body.missing < 1", R"(body.missing = "")", "body.a.b", "body[0]",
+        "body.o.p[2]", "body.o[0]", R"(body.a = "xy")", R"(body.a = "")", "body.a < 1",
+        "body.n = true", "body.t = 1", "body.n > -15", R"(body."a b" = "\"q\"")",
+        R"(body."a b" = "\"q\" é😀\n ")"}) {
+    EXPECT_FALSE(Selects(not_held, body)) << not_held;
+  }
+}
+
+TEST(Condition, CombinesByAndOrNot) {
+  const char body[] = R"({"t":true})";
+  auto value = [&](bool v) { return v ? "body.t" : "body.u"; };
+  for (int bits = 0; bits < 8; ++bits) {
+    bool a = bits & 1;
+    bool b = bits & 2;
+    bool c = bits & 4;
+    std::string A = value(a);
+    std::string B = value(b);
+    std::string C = value(c);
+    EXPECT_EQ(Selects(A + " or " + B + " and " + C, body), a || (b && c)) << bits;
+    EXPECT_EQ(Selects(A + " and " + B + " or " + C, body), (a && b) || c) << bits;
+    EXPECT_EQ(Selects("(" + A + " or " + B + ") and " + C, body), (a || b) && c) << bits;
+    EXPECT_EQ(Selects("not " + A + " and not(" + B + " or " + C + ")", body), !a && !(b || c));
+    EXPECT_EQ(Selects("not not " + A + " or not " + B + " and " + C, body), a || (!b && c)) << bits;
+    EXPECT_EQ(Selects(A + " and " + B + " and " + C, body), a && b && c) << bits;
+    EXPECT_EQ(Selects(A + " or " + B + " or " + C, body), a || b || c) << bits;
+  }
+}
+
+TEST(Condition, TheExampleOfTheDocuments) {
+  const char condition[] =
+      R"(type = "event" and body.event = "part_delta" and not body.part_delta_kind = "thinking")";
+  EXPECT_TRUE(Selects(condition, R"({"event":"part_delta","part_delta_kind":"text"})"));
+  EXPECT_FALSE(Selects(condition, R"({"event":"part_delta","part_delta_kind":"thinking"})"));
+  EXPECT_FALSE(Selects(condition, R"({"event":"part_start"})"));
+  EXPECT_FALSE(Selects(condition, R"({"event":"part_delta","part_delta_kind":"text"})", "info"));
+}
+
+TEST(Condition, ABodyThatIsNoJsonHasNoFields) {
+  for (const char* body : {"", "{", "{\"a\":1", "nonsense", "\xFF"}) {
+    EXPECT_FALSE(Selects("body", body)) << body;
+    EXPECT_FALSE(Selects("body.a", body)) << body;
+    EXPECT_TRUE(Selects("not body.a", body)) << body;
+  }
+  EXPECT_TRUE(Selects("body = 7", " 7 "));
+  EXPECT_TRUE(Selects(R"(body[1] = "b")", R"(["a","b"])"));
+}
+
+TEST(Condition, OfSeveralMembersWithOneNameTheLastCounts) {
+  EXPECT_TRUE(Selects("body.a = 2", R"({"a":1,"a":2})"));
+}
+
+TEST(Condition, SaysWhereItIsWrong) {
+  struct Wrong {
+    std::string text;
+    size_t at;
+    const char* what;
+  };
+  const Wrong kWrong[] = {
+      {"", 0, "expected"},
+      {"   ", 3, "expected"},
+      {"typo = \"x\"", 0, "expected"},
+      {"type = ", 7, "a string"},
+      {"type = event", 7, "a string"},
+      {"type = 1", 7, "strings"},
+      {"type < true", 7, "more or less"},
+      {"body.a < null", 9, "more or less"},
+      {"type = \"x", 7, "no end"},
+      {"type = \"\\x\"", 9, ""},
+      {"type = \"a\" type", 11, "`and`"},
+      {"type = \"a\" and", 14, "expected"},
+      {"(type = \"a\"", 11, "`)`"},
+      {"type = \"a\")", 10, "`and`"},
+      {"body. a", 5, "name"},
+      {"body.a[x]", 7, "element"},
+      {"body.a[1", 8, "]"},
+      {"body.a = 01", 9, "number"},
+      {"body.a = 1e", 9, "number"},
+      {"not", 3, "expected"},
+      {"type & origin", 5, "`and`"},
+      {"body.a[99999999999999999999]", 7, "element"},
+  };
+  for (const Wrong& wrong : kWrong) {
+    Result<std::shared_ptr<const Condition>> condition = Condition::Compile(wrong.text);
+    ASSERT_FALSE(condition.ok()) << wrong.text;
+    EXPECT_EQ(condition.status().code(), AGX_EINVAL);
+    EXPECT_THAT(condition.status().message(), HasSubstr("byte " + std::to_string(wrong.at)))
+        << wrong.text;
+    EXPECT_THAT(condition.status().message(), HasSubstr(wrong.what)) << wrong.text;
+  }
+}
+
+TEST(Condition, CannotBeMadeToRunAway) {
+  auto code = [](const std::string& text) { return Condition::Compile(text).status().code(); };
+  EXPECT_EQ(code(std::string(1 << 20, ' ') + "type"), AGX_ETOOBIG);
+  EXPECT_EQ(code(std::string(10000, '(') + "type" + std::string(10000, ')')), AGX_EINVAL);
+  std::string nots;
+  for (int i = 0; i < 10000; ++i) nots += "not ";
+  EXPECT_EQ(code(nots + "type"), AGX_EINVAL);
+  std::string path = "body";
+  for (int i = 0; i < 10000; ++i) path += ".a";
+  EXPECT_EQ(code(path), AGX_EINVAL);
+  std::string fields = "type";
+  for (int i = 0; i < 1000; ++i) fields += " or body.f" + std::to_string(i);
+  EXPECT_EQ(code(fields), AGX_EINVAL);
+  std::string chain = "type = \"no\"";
+  for (int i = 0; i < 2000; ++i) chain += " or body.a = " + std::to_string(i);
+  EXPECT_TRUE(Selects(chain, R"({"a":1999})"));
+  EXPECT_FALSE(Selects(chain, R"({"a":2000})"));
+  EXPECT_EQ(code("type = \"\xFF\""), AGX_EINVAL);
+}
+
+}  // namespace
+}  // namespace agx

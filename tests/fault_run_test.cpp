@@ -1,0 +1,84 @@
+// ctest-labels: redis threads
+// ctest-timeout: 120
+// Runs whose store cannot be reached when they are to end.
+#include <chrono>
+#include <string>
+#include <utility>
+
+#include "support/capi_tools.h"
+#include "support/fault_proxy.h"
+
+namespace agx::test {
+namespace {
+
+using ::testing::AnyOf;
+using ::testing::ElementsAre;
+
+class FaultRun : public OnRedis {
+ protected:
+  FaultRun() {
+    EXPECT_EQ(agx_run_begin(session_.get(), nullptr, &run_), AGX_OK);
+    EXPECT_EQ(agx_run_node_begin(run_), AGX_OK);
+  }
+  ~FaultRun() override { agx_run_close(run_); }
+
+  void GoAway() {
+    proxy_.RefuseConnections(true);
+    proxy_.CutAll();
+  }
+  void ComeBack() { proxy_.RefuseConnections(false); }
+  void Close() { agx_run_close(std::exchange(run_, nullptr)); }
+
+  FaultProxy proxy_{server_.port()};
+  ClientPtr far_ = OpenClient(proxy_.url() + "?reconnect_timeout=50&lease=2000");
+  SessionPtr session_ = OpenSession(far_);
+  SessionPtr seen_ = OpenSession(client_);
+  agx_run* run_ = nullptr;
+};
+
+TEST_F(FaultRun, OneThatIsClosedEndsWhenTheStoreIsBack) {
+  GoAway();
+  EXPECT_NE(agx_run_fail(run_, "boom"), AGX_OK);
+  Close();
+  agx_run* other = nullptr;
+  EXPECT_EQ(agx_run_begin(session_.get(), nullptr, &other), AGX_EBUSY);
+  ComeBack();
+  EXPECT_THAT(Follow(Listen(seen_)), ElementsAre("begin", "event", "event", "error", "AGX_ENDED"));
+  EXPECT_TRUE(WaitUntil([&] { return agx_run_begin(session_.get(), nullptr, &run_) == AGX_OK; }));
+}
+
+TEST_F(FaultRun, OneThatHadFinishedEndsSo) {
+  GoAway();
+  EXPECT_NE(agx_run_finish(run_), AGX_OK);
+  Close();
+  session_.reset();
+  ComeBack();
+  EXPECT_THAT(Follow(Listen(seen_)), ElementsAre("begin", "event", "event", "AGX_ENDED"));
+}
+
+TEST_F(FaultRun, OneThatIsClosedGoesWithItsClient) {
+  GoAway();
+  Close();
+  session_.reset();
+  far_.reset();
+  ComeBack();
+  EXPECT_THAT(Follow(Listen(seen_)), ElementsAre("begin", "event", "AGX_GONE"));
+}
+
+// The end's reply is lost, and with it the knowledge that all was written.
+TEST_F(FaultRun, WhatItsEndMayHaveWrittenIsNotWrittenAgain) {
+  proxy_.DelayReplies(std::chrono::milliseconds(kPatienceMs));
+  Background<agx_status> finish([&] { return agx_run_finish(run_); });
+  EXPECT_TRUE(WaitUntil([&] { return Stored(seen_).back() == "end"; }));
+  GoAway();
+  EXPECT_EQ(finish.Get(), AGX_EUNCERTAIN);
+  proxy_.DelayReplies(std::chrono::milliseconds(0));
+  ComeBack();
+  EXPECT_THAT(agx_run_flush(run_), AnyOf(AGX_OK, AGX_CANCELED));
+  (void)agx_run_finish(run_);
+  EXPECT_THAT(Stored(seen_), ElementsAre("begin", "event", "event", "end"));
+  EXPECT_EQ(Raw({"XLEN", "agx:1:2:s"}), "4") << "and nothing behind it";
+}
+
+}  // namespace
+}  // namespace agx::test
