@@ -121,8 +121,8 @@ Status Run::CheckOpen() {
   return {};
 }
 
-// Ends the session, with `error` before `end` if there is one. What is open is closed, and all that
-// waits is written, in the same step.
+// Ends the session, with `error` before `end` if there is one. What is open is closed, and what
+// waits is written, in the same step; only of a long backlog the most goes before it.
 Status Run::EndAs(State state, std::string_view error) {
   if (Status status = FindStart(); !status.ok()) return status;
   if (uncertain_) {
@@ -136,18 +136,7 @@ Status Run::EndAs(State state, std::string_view error) {
   if (ends_.size() > kMostWithEnd) {
     if (Status status = SendPending(); !status.ok()) return status;
   }
-  fields_.clear();
-  entries_.clear();
-  fields_.reserve(ends_.size() + 1);
-  entries_.reserve(ends_.size() + 1);
-  size_t begin = 0;
-  std::string_view bodies = pending_;
-  for (size_t end : ends_) {
-    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
-    begin = end;
-  }
-  if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
-  for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
+  MakeEntries(error);
   uncertain_ = !ends_.empty();  // also if this throws
   Status status = session_->StopAfter(entries_, grace_ms_, state == State::kCanceled);
   uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
@@ -535,19 +524,8 @@ Status Run::SendPending() {
     if (Status status = FindUncertain(); !status.ok()) return status;
     if (ends_.empty()) return {};
   }
-  size_t count = ends_.size();
-  fields_.clear();
-  entries_.clear();
-  fields_.reserve(count);
-  entries_.reserve(count);
-  ids_.resize(count);
-  size_t begin = 0;
-  std::string_view bodies = pending_;
-  for (size_t end : ends_) {
-    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
-    entries_.push_back(fields_.back().entry());
-    begin = end;
-  }
+  MakeEntries({});
+  ids_.resize(entries_.size());
   size_t added = 0;
   uncertain_ = true;  // also if this throws
   Status status = session_->AddEntries(entries_, ids_.data(), &added);
@@ -555,6 +533,22 @@ Status Run::SendPending() {
   Forget(added);
   uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
   return status;
+}
+
+// What waits, and `error` behind it if there is one, as the store takes it.
+void Run::MakeEntries(std::string_view error) {
+  fields_.clear();
+  entries_.clear();
+  fields_.reserve(ends_.size() + 1);  // entries point at them
+  entries_.reserve(ends_.size() + 1);
+  size_t begin = 0;
+  std::string_view bodies = pending_;
+  for (size_t end : ends_) {
+    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
+    begin = end;
+  }
+  if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
+  for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
 }
 
 void Run::Forget(size_t count) {

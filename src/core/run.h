@@ -98,6 +98,7 @@ class Run final : public SessionObserver,
   bool WindowIsOver() const;
   Status Write();
   Status SendPending();
+  void MakeEntries(std::string_view error);
   Status FindStart();
   Status FindUncertain();
   void Forget(size_t count);
