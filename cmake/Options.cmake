@@ -1,6 +1,7 @@
 option(AGX_TOOLS "Build the agx command" ON)
 option(AGX_CHAT "Build agx chat and examples/chat, if libcurl is there" ON)
 option(AGX_TESTS "Build the tests and the examples" ${PROJECT_IS_TOP_LEVEL})
+option(AGX_BINDINGS "Build the bindings whose toolchains are installed" OFF)
 option(AGX_BENCH "Build the benchmarks" OFF)
 option(AGX_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 # Off by default: a newer compiler's new warning must not break somebody's package build.
