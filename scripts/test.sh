@@ -79,7 +79,7 @@ echo 'set_tests_properties(docs PROPERTIES FAIL_REGULAR_EXPRESSION "agx[.]h:[0-9
 # Another version lays out, and warns of, other things.
 if [[ $clang_version == 14 ]]; then
   mapfile -t formatted < <(
-    find include src tools tests bench examples fuzz -name '*.h' -o -name '*.c' -o -name '*.cpp' | sort)
+    find include src tools tests bench examples fuzz bindings/common -name '*.h' -o -name '*.c' -o -name '*.cpp' | sort)
   add_test format 120 clang-format --dry-run --Werror "${formatted[@]}"
   while IFS= read -r file; do
     add_test "tidy/$file" 600 clang-tidy --quiet -p build/test/clang "$file"

@@ -1,0 +1,30 @@
+# ctest-timeout: 30
+"""Each language's suite has every case of behaviour.txt, by its name, and no other."""
+
+import os
+import pathlib
+import re
+import sys
+
+SOURCE = pathlib.Path(os.environ["AGX_SOURCE_DIR"])
+
+# Where a suite is, and what a case's name stands in.
+SUITES = {
+    "C": ("tests/capi_behaviour_test.cpp", r"TEST_P\(CapiBehaviour, (\w+)\)"),
+}
+
+
+def main():
+    lines = (SOURCE / "tests/behaviour.txt").read_text().splitlines()
+    cases = [line.split(":")[0] for line in lines if line and not line.startswith("#")]
+    assert len(cases) == len(set(cases)) and len(cases) > 20, cases
+    wrong = []
+    for language, (path, pattern) in SUITES.items():
+        found = re.findall(pattern, (SOURCE / path).read_text())
+        for name in sorted(set(cases) ^ set(found)):
+            wrong.append(f"{language}: {name} is {'missing' if name in cases else 'not in the list'}")
+    if wrong:
+        sys.exit("\n".join(wrong))
+
+
+main()
