@@ -36,9 +36,10 @@ agx_status agx_listen_next(agx_listener* listener, int64_t timeout_ms, agx_event
   if (event == nullptr) return MissingOut("agx_listen_next: event is NULL");
   *event = nullptr;
   return Call(listener, [&](Listener& object) {
-    Entry* entry = nullptr;
+    Entry* entry = object.NextAtHand();
+    Status status;
     size_t count = 0;
-    Status status = object.Next(DeadlineAfter(timeout_ms), &entry, 1, &count);
+    if (entry == nullptr) status = object.Next(DeadlineAfter(timeout_ms), &entry, 1, &count);
     *event = ToEvent(entry);
     return status;
   });

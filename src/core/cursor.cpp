@@ -18,6 +18,11 @@ constexpr Millis kCheckHeld{15000};
 // A lease that ends this soon has run out when it is gone; otherwise somebody took it.
 constexpr Millis kLeaseSlack{50};
 
+size_t CountAfter(const Batch& batch) {
+  size_t average = batch.bytes() / batch.size() + 1;
+  return std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
+}
+
 TimePoint After(TimePoint then, int64_t ms) {
   return ms < 0 || then == kNever ? kNever : DeadlineAfter(ms, then);
 }
@@ -65,7 +70,7 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
       batch_.reset();  // an idle listener keeps no memory for events
       position_ = read_to_;
     }
-    since_ = now;
+    since_ = std::max(since_, now);
     if (limit_left_ > 0) --limit_left_;
     *status = Status();
     return true;
@@ -83,6 +88,14 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
     *status = {outcome, "the session's producer is gone: its lease ran out without an end"};
   }
   return true;
+}
+
+bool Cursor::HoldsMore() const {
+  if (!Holds() || ended_) return false;
+  const Entry* first = batch_->first();
+  const Entry* second = first->next;
+  auto plain = [](const Entry& entry) { return !entry.hidden && !IsEnd(entry); };
+  return second != nullptr && plain(*first) && plain(*second);
 }
 
 bool Cursor::Has(TimePoint now) const {
@@ -140,6 +153,16 @@ void Cursor::Prepare(ReadRequest* request) const {
   request->count = count_;
 }
 
+// A read that says so comes to the same before and after the entries are taken in.
+bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) {
+  bool full = answer.batch != nullptr && !answer.batch->empty() &&
+              answer.batch->size() >= answer.count;
+  if (!full) return false;
+  next->after = answer.batch->last()->id;
+  next->count = CountAfter(*answer.batch);
+  return true;
+}
+
 bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   if (answer->after != read_to_ || !WantsEntries()) return false;
   read_at_ = now;
@@ -160,8 +183,7 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   }
   // A new run: how long its lease is.
   if (begins && answer->live_key.empty()) check_at_ = now;
-  size_t average = answer->batch->bytes() / answer->batch->size() + 1;
-  count_ = std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
+  count_ = CountAfter(*answer->batch);
   read_to_ = answer->batch->last()->id;
   // A lone `end` that had to wait for what follows it.
   bool begun_again = answer->batch->first()->type == "begin";

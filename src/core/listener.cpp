@@ -114,6 +114,17 @@ EntryId Listener::position() const {
 
 // --- Driven by a thread in Next
 
+Entry* Listener::NextAtHand() {
+  Lock lock(mutex_);
+  bool plain = !in_next_ && !closed_ && !in_mux_ && !interrupted_ && pump_ == nullptr &&
+               failure_.ok() && cursor_.HoldsMore() && !client_->closed();
+  if (!plain) return nullptr;
+  Status status;
+  Entry* entry = nullptr;
+  (void)cursor_.Take(TimePoint::min(), &status, &entry);
+  return entry;
+}
+
 Status Listener::Next(TimePoint deadline, Entry** entries, size_t capacity, size_t* count) {
   *count = 0;
   Lock lock(mutex_);
@@ -241,20 +252,21 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   if (!status.ok()) return status;
   now = Clock::now();
   if (outcome == Tail::Outcome::kDone) {
-    cursor_.Absorb(&answer, now);
-    // The server looks for the next batch while this one is handed on.
-    if (cursor_.more()) {
-      cursor_.Prepare(&answer);
+    // The server looks for the next batch while this one is taken in and handed on.
+    ReadRequest next;
+    bool more = cursor_.Foresee(answer, &next);
+    if (more) {
       tail_follows_ = false;
-      return tail_->Request(key(), answer.after, answer.count, false);
+      status = tail_->Request(key(), next.after, next.count, false);
     }
+    cursor_.Absorb(&answer, now);
   } else if (outcome == Tail::Outcome::kTimeout && tail_follows_) {
     cursor_.Nothing(now);
     if (now >= deadline && !cursor_.Has(now)) {
       return {AGX_TIMEOUT, "nothing came within the timeout"};
     }
   }
-  return {};
+  return status;
 }
 
 Status Listener::LookAtFlag(Lock& lock) {
@@ -418,8 +430,13 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
 
 bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {
   Lock lock(mutex_);
-  TimePoint now = Clock::now();
   *entry = nullptr;
+  if (failure_.ok() && cursor_.HoldsMore()) {
+    *more = true;
+    *due = kNever;
+    return cursor_.Take(TimePoint::min(), status, entry);
+  }
+  TimePoint now = Clock::now();
   bool taken = true;
   if (!failure_.ok()) {
     *status = std::exchange(failure_, Status());

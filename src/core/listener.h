@@ -36,11 +36,14 @@ class Cursor {
 
   Cursor(const Options& options, EntryId after, TimePoint now);
 
-  // Sets *status to an outcome, or to AGX_OK and *entry. False: there is nothing, and Due() says
+  // Sets *status to an outcome, or to AGX_OK and *entry. If HoldsMore, `now` may be TimePoint::min():
+  // silence counts from the last entry at hand. False: there is nothing, and Due() says
   // until when.
   bool Take(TimePoint now, Status* status, Entry** entry);
   // Take would give an entry that is at hand.
   bool Holds() const { return batch_ != nullptr && !batch_->empty() && !gap_ && !limited(); }
+  // Take would give an entry, and would again after it, whatever the time is.
+  bool HoldsMore() const;
   // Take would give something.
   bool Has(TimePoint now) const;
   // When to read (or look at the live flag) next if nothing changes.
@@ -54,6 +57,8 @@ class Cursor {
   bool final() const { return ended_ || limited(); }
 
   void Prepare(ReadRequest* request) const;
+  // What Prepare will ask for once this is absorbed, if there may be more.
+  static bool Foresee(const ReadRequest& answer, ReadRequest* next);
   // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before
   // they were.
   bool Absorb(ReadRequest* answer, TimePoint now);
@@ -102,6 +107,8 @@ class Listener final : public Watcher,
                                                 const agx_listen_options& options);
   ~Listener();
 
+  // An entry, if one can be had without a look at the time, which costs as much as all else; or null.
+  Entry* NextAtHand();
   // AGX_OK with up to capacity entries, at least one; or an outcome. The entries are the caller's
   // to release.
   Status Next(TimePoint deadline, Entry** entries, size_t capacity, size_t* count);

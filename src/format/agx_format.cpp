@@ -9,10 +9,6 @@
 namespace agx {
 namespace {
 
-constexpr std::string_view kType = "type";
-constexpr std::string_view kOrigin = "origin";
-constexpr std::string_view kBody = "body";
-
 // Takes "N:" off the front; N only as std::to_string writes it, or two keys would be one session.
 bool TakeInteger(std::string_view* text, int64_t* value) {
   size_t colon = text->find(':');
@@ -114,9 +110,9 @@ Status CheckBody(const char* body, size_t* length) {
 
 EventFields MakeEvent(std::string_view type, std::string_view origin, std::string_view body) {
   EventFields event;
-  event.fields[event.count++] = {kType, type};
-  event.fields[event.count++] = {kOrigin, origin};
-  if (body.data() != nullptr) event.fields[event.count++] = {kBody, body};
+  event.fields[event.count++] = {kTypeField, type};
+  event.fields[event.count++] = {kOriginField, origin};
+  if (body.data() != nullptr) event.fields[event.count++] = {kBodyField, body};
   return event;
 }
 
@@ -126,11 +122,11 @@ void ReadEvent(Entry* entry) {
   const Field* body = nullptr;
   for (size_t i = 0; i < entry->field_count; ++i) {
     const Field& field = entry->fields[i];
-    if (type == nullptr && field.name == kType) {
+    if (type == nullptr && field.name == kTypeField) {
       type = &field;
-    } else if (origin == nullptr && field.name == kOrigin) {
+    } else if (origin == nullptr && field.name == kOriginField) {
       origin = &field;
-    } else if (body == nullptr && field.name == kBody) {
+    } else if (body == nullptr && field.name == kBodyField) {
       body = &field;
     }
   }

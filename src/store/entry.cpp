@@ -16,17 +16,39 @@ constexpr size_t kLargeBlock = size_t{64} * 1024;
 
 constexpr size_t Aligned(size_t size) { return (size + kAlign - 1) & ~(kAlign - 1); }
 
+// Digits that fit; *at moves behind them. Replays do little else, and std::from_chars takes a
+// multiple of the time.
+bool TakeNumber(const char** at, const char* end, uint64_t* number) {
+  constexpr ptrdiff_t kAlwaysFit = 19;
+  const char* begin = *at;
+  const char* stop = end - begin > kAlwaysFit ? begin + kAlwaysFit : end;
+  const char* p = begin;
+  uint64_t value = 0;
+  for (; p != stop; ++p) {
+    unsigned digit = static_cast<unsigned char>(*p) - '0';
+    if (digit > 9) break;
+    value = value * 10 + digit;
+  }
+  if (p == stop && p != end) {
+    auto parsed = std::from_chars(begin, end, value);
+    if (parsed.ec != std::errc()) return false;
+    p = parsed.ptr;
+  }
+  *at = p;
+  *number = value;
+  return p != begin;
+}
+
 }  // namespace
 
 bool ParseEntryId(std::string_view text, EntryId* id) {
-  const char* end = text.data() + text.size();
+  const char* at = text.data();
+  const char* end = at + text.size();
   EntryId parsed;
-  auto ms = std::from_chars(text.data(), end, parsed.ms);
-  if (ms.ec != std::errc()) return false;
-  if (ms.ptr != end) {
-    if (*ms.ptr != '-') return false;
-    auto seq = std::from_chars(ms.ptr + 1, end, parsed.seq);
-    if (seq.ec != std::errc() || seq.ptr != end) return false;
+  if (!TakeNumber(&at, end, &parsed.ms)) return false;
+  if (at != end) {
+    if (*at++ != '-') return false;
+    if (!TakeNumber(&at, end, &parsed.seq) || at != end) return false;
   }
   *id = parsed;
   return true;
@@ -51,34 +73,19 @@ Batch* Batch::Create(size_t bytes) {
   return batch;
 }
 
-void* Batch::Allocate(size_t size) {
-  size = Aligned(size);
-  if (size > static_cast<size_t>(free_end_ - free_)) {
-    size_t room = std::max(size, std::min(next_block_, kLargeBlock));
-    void* memory = std::malloc(Aligned(sizeof(Block)) + room);
-    if (memory == nullptr) throw std::bad_alloc();
-    blocks_ = new (memory) Block{blocks_};
-    char* start = static_cast<char*>(memory) + Aligned(sizeof(Block));
-    next_block_ = std::min(next_block_ * 2, kLargeBlock);
-    // A text larger than a block gets its own; the rest of the current one stays in use.
-    if (size == room && size > kLargeBlock) {
-      bytes_ += size;
-      return start;
-    }
-    free_ = start;
-    free_end_ = start + room;
-  }
-  char* result = free_;
-  free_ += size;
+void* Batch::AllocateBlock(size_t size) {
+  size_t room = std::max(size, std::min(next_block_, kLargeBlock));
+  void* memory = std::malloc(Aligned(sizeof(Block)) + room);
+  if (memory == nullptr) throw std::bad_alloc();
+  blocks_ = new (memory) Block{blocks_};
+  char* start = static_cast<char*>(memory) + Aligned(sizeof(Block));
+  next_block_ = std::min(next_block_ * 2, kLargeBlock);
   bytes_ += size;
-  return result;
-}
-
-std::string_view Batch::Copy(std::string_view text) {
-  auto* copy = static_cast<char*>(Allocate(text.size() + 1));
-  if (!text.empty()) std::memcpy(copy, text.data(), text.size());
-  copy[text.size()] = '\0';
-  return {copy, text.size()};
+  // A text larger than a block gets its own; the rest of the current one stays in use.
+  if (size == room && size > kLargeBlock) return start;
+  free_ = start + size;
+  free_end_ = start + room;
+  return start;
 }
 
 Entry* Batch::Append(EntryId id, std::string_view id_text, size_t fields) {

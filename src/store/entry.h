@@ -9,6 +9,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string_view>
 
@@ -33,6 +34,11 @@ struct Field {
   std::string_view name;
   std::string_view value;
 };
+
+// The names of an event's fields.
+inline constexpr std::string_view kTypeField = "type";
+inline constexpr std::string_view kOriginField = "origin";
+inline constexpr std::string_view kBodyField = "body";
 
 class Batch;
 
@@ -65,9 +71,21 @@ class Batch {
   static Batch* Create(size_t bytes = 0);
 
   // Room for `size` bytes, aligned for any of the types above. Throws bad_alloc.
-  void* Allocate(size_t size);
+  void* Allocate(size_t size) {
+    size = (size + kAlign - 1) & ~(kAlign - 1);
+    if (size > static_cast<size_t>(free_end_ - free_)) return AllocateBlock(size);
+    char* result = free_;
+    free_ += size;
+    bytes_ += size;
+    return result;
+  }
   // A copy of the text in the arena, followed by a NUL. Throws bad_alloc.
-  std::string_view Copy(std::string_view text);
+  std::string_view Copy(std::string_view text) {
+    auto* copy = static_cast<char*>(Allocate(text.size() + 1));
+    if (!text.empty()) std::memcpy(copy, text.data(), text.size());
+    copy[text.size()] = '\0';
+    return {copy, text.size()};
+  }
   // An entry with room for `fields` fields, at the end of the list; the caller fills it. Throws
   // bad_alloc.
   Entry* Append(EntryId id, std::string_view id_text, size_t fields);
@@ -92,9 +110,13 @@ class Batch {
   void Drop();
 
  private:
+  static constexpr size_t kAlign = alignof(Entry);
+
   struct Block {
     Block* next;
   };
+
+  void* AllocateBlock(size_t size);
 
   Batch() = default;
   ~Batch() = default;

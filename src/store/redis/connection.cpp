@@ -17,8 +17,6 @@
 namespace agx::redis {
 namespace {
 
-constexpr size_t kReadSize = size_t{64} * 1024;
-
 timeval ToTimeval(int64_t ms) {
   timeval value{};
   value.tv_sec = static_cast<time_t>(ms / 1000);
@@ -94,8 +92,7 @@ bool Dialer::closed() {
 Connection::Connection(Dialer* dialer)
     : dialer_(dialer),
       config_(dialer->config()),
-      open_by_(DeadlineAfter(config_.connect_timeout_ms)),
-      buffer_(new char[kReadSize]) {}
+      open_by_(DeadlineAfter(config_.connect_timeout_ms)) {}
 
 Connection::~Connection() {
   if (added_) dialer_->Remove(this);
@@ -321,22 +318,24 @@ void Connection::SetReceiveTimeout(Clock::duration timeout) {
 }
 
 Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status* status) {
-  char* buffer = buffer_.get();
+  size_t room = 0;
+  char* buffer = parser_.Room(&room);
+  if (buffer == nullptr) return OutOfMemory(status);
   // TLS may hold decrypted bytes that poll does not see.
-  long n = tls_ != nullptr ? ReadSome(buffer, kReadSize) : 0;
+  long n = tls_ != nullptr ? ReadSome(buffer, room) : 0;
   // A read that waits by itself saves a poll. Its timeout counts in the kernel's ticks, too coarse
   // for the end of a wait.
   constexpr Millis kTick{20};
   TimePoint now = Clock::now();
   if (tls_ == nullptr && wake_fd < 0 && deadline != kNever && deadline - now > kTick) {
     SetReceiveTimeout(deadline - now);
-    n = Receivable(recv(fd_, buffer, kReadSize, 0));
+    n = Receivable(recv(fd_, buffer, room, 0));
   }
   while (n == 0) {
     int ready = Poll(POLLIN, deadline, wake_fd);
     if (ready == 0) return Received::kTimeout;
     if (ready == 2) return Received::kWoken;
-    n = ready == 1 ? ReadSome(buffer, kReadSize) : -1;
+    n = ready == 1 ? ReadSome(buffer, room) : -1;
   }
   return Take(n, status);
 }
@@ -347,21 +346,26 @@ Connection::Received Connection::WaitReadable(TimePoint deadline, int wake_fd) c
 }
 
 Connection::Received Connection::ReceiveNow(Status* status) {
-  long n = ReadSome(buffer_.get(), kReadSize);
+  size_t room = 0;
+  char* buffer = parser_.Room(&room);
+  if (buffer == nullptr) return OutOfMemory(status);
+  long n = ReadSome(buffer, room);
   return n == 0 ? Received::kTimeout : Take(n, status);
 }
 
-// Feeds what was read to the parser.
+Connection::Received Connection::OutOfMemory(Status* status) {
+  *status = {AGX_ENOMEM, "out of memory"};
+  return Received::kBroken;
+}
+
+// What was read is the parser's.
 Connection::Received Connection::Take(long received, Status* status) {
   if (received < 0) {
     *status = Lost(tls_ != nullptr || errno == ECONNRESET ? "the server closed it"
                                                           : std::strerror(errno));
     return Received::kBroken;
   }
-  if (!parser_.Feed(buffer_.get(), static_cast<size_t>(received))) {
-    *status = {AGX_ENOMEM, "out of memory"};
-    return Received::kBroken;
-  }
+  parser_.Received(static_cast<size_t>(received));
   return Received::kData;
 }
 

@@ -104,6 +104,7 @@ class Connection {
   long ReadSome(char* buffer, size_t size);
   long WriteSome(const char* bytes, size_t size);
   Received Take(long received, Status* status);
+  static Received OutOfMemory(Status* status);
   static long Receivable(ssize_t received);
   // 1 ready, 0 deadline, 2 woken, -1 error.
   int Poll(short events, TimePoint deadline, int wake_fd) const;
@@ -125,7 +126,6 @@ class Connection {
   int64_t receive_timeout_ms_ = 0;
   std::mutex tls_mutex_;  // OpenSSL's objects take one thread at a time
   Parser parser_;
-  std::unique_ptr<char[]> buffer_;
 };
 
 // Waits between attempts to reconnect: exponential, with jitter, within limits of time and number.

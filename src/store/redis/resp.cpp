@@ -2,12 +2,20 @@
 
 #include <hiredis/hiredis.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace agx::redis {
 namespace {
+
+constexpr const char* kTooLongText = "a text longer than any event's";
+
+// Buffers larger than this are given back once they are empty; batches of entries stay below it.
+constexpr size_t kLarge = size_t{1024} * 1024;
 
 // What hiredis stores as a part's object. It only asks whether there is one.
 char part_object;
@@ -216,6 +224,71 @@ void ValueSink::Error(std::string_view text) {
   replies[index()].text = text;
 }
 
+namespace {
+
+using Built = EntriesBuilder::Outcome;
+
+// "*3" or "$3" and the end of the line; *at moves behind it.
+Built ReadLongHeader(char kind, const char** at, const char* end, size_t* number) {
+  constexpr ptrdiff_t kMostDigits = 18;
+  const char* digits = *at;
+  if (digits == end) return Built::kIncomplete;
+  if (*digits++ != kind) return Built::kRefused;
+  const char* p = digits;
+  size_t value = 0;
+  for (; p != end && *p >= '0' && *p <= '9'; ++p) {
+    if (p - digits == kMostDigits) return Built::kTooLong;
+    value = value * 10 + static_cast<size_t>(*p - '0');
+  }
+  if (p == end) return Built::kIncomplete;
+  if (p == digits || *p != '\r') return Built::kRefused;
+  if (++p == end) return Built::kIncomplete;
+  if (*p != '\n') return Built::kRefused;
+  *at = p + 1;
+  *number = value;
+  return Built::kComplete;
+}
+
+// The same, without a loop for a number of one, two or three digits.
+inline Built ReadHeader(char kind, const char** at, const char* end, size_t* number) {
+  const char* p = *at;
+  if (end - p < 6 || p[0] != kind) return ReadLongHeader(kind, at, end, number);
+  auto digit = [p](int i) { return static_cast<unsigned>(p[i]) - '0'; };
+  auto line_ends = [p](int i) { return p[i] == '\r' && p[i + 1] == '\n'; };
+  unsigned value = digit(1);
+  if (value > 9) return ReadLongHeader(kind, at, end, number);
+  int length = 2;
+  while (length < 4 && digit(length) <= 9) value = value * 10 + digit(length++);
+  if (!line_ends(length)) return ReadLongHeader(kind, at, end, number);
+  *number = value;
+  *at = p + length + 2;
+  return Built::kComplete;
+}
+
+// A text that is all there; *at moves behind it.
+inline Built ReadText(const char** at, const char* end, std::string_view* text) {
+  const char* p = *at;
+  size_t size = 0;
+  Built header = ReadHeader('$', &p, end, &size);
+  if (header != Built::kComplete) return header;
+  if (size > kMostText) return Built::kTooLong;
+  if (static_cast<size_t>(end - p) < size + 2) return Built::kIncomplete;
+  if (p[size] != '\r' || p[size + 1] != '\n') return Built::kRefused;
+  *text = {p, size};
+  *at = p + size + 2;
+  return Built::kComplete;
+}
+
+// The names that nearly all fields have need no copy.
+std::string_view CopyName(std::string_view name, Batch* batch) {
+  if (name == kTypeField) return kTypeField;
+  if (name == kOriginField) return kOriginField;
+  if (name == kBodyField) return kBodyField;
+  return batch->Copy(name);
+}
+
+}  // namespace
+
 void EntriesBuilder::Begin(EntryId skip, size_t most) {
   expected_ = Part::kList;
   most_ = most;
@@ -224,12 +297,27 @@ void EntriesBuilder::Begin(EntryId skip, size_t most) {
   batch_.reset();
 }
 
-// The parts come in the order in which they are written, and hiredis sees to it that an array has
-// as many as it says: what is expected next says where a part stands.
+EntriesBuilder::Outcome EntriesBuilder::Parse(const char** at, const char* end) {
+  while (expected_ != Part::kNone) {
+    const char* p = *at;
+    bool is_text = expected_ == Part::kId || expected_ == Part::kField;
+    std::string_view text;
+    size_t size = 0;
+    Outcome part = is_text ? ReadText(&p, end, &text) : ReadHeader('*', &p, end, &size);
+    if (part != Outcome::kComplete) return part;
+    if (!(is_text ? String(text) : Array(size))) return Outcome::kRefused;
+    *at = p;
+  }
+  return Outcome::kComplete;
+}
+
+// The parts come in the order in which they are written, and an array has as many as it says: what
+// is expected next says where a part stands.
 bool EntriesBuilder::Array(size_t size) {
   switch (expected_) {
     case Part::kList:
-      expected_ = Part::kEntry;
+      expected_ = size > 0 ? Part::kEntry : Part::kNone;
+      entries_left_ = entries_ = size;
       return size <= most_;
     case Part::kEntry:
       expected_ = Part::kId;
@@ -248,13 +336,18 @@ bool EntriesBuilder::BeginFields(size_t size) {
   if (size % 2 != 0 || size > kMostFields * 2) return false;
   fields_left_ = size;
   text_left_ = kMostText;
-  expected_ = size > 0 ? Part::kField : Part::kEntry;
+  expected_ = Part::kField;
+  if (size == 0) EndEntry();
   skipping_ = id_ == skip_;
   if (skipping_) {
     skipped_ = true;
     return true;
   }
-  if (batch_ == nullptr) batch_.reset(Batch::Create());
+  if (batch_ == nullptr) {
+    // In one block: malloc would give many small ones back to the system each time.
+    constexpr size_t kMostReserved = size_t{1024} * 1024;
+    batch_.reset(Batch::Create(std::min(entries_ * entry_bytes_, kMostReserved)));
+  }
   field_ = batch_->Append(id_, {id_text_, id_length_}, size / 2)->fields;
   return true;
 }
@@ -262,12 +355,15 @@ bool EntriesBuilder::BeginFields(size_t size) {
 bool EntriesBuilder::String(std::string_view text) {
   if (expected_ == Part::kField) {
     bool is_name = fields_left_ % 2 == 0;
-    if (--fields_left_ == 0) expected_ = Part::kEntry;
+    if (--fields_left_ == 0) EndEntry();
     if (skipping_) return true;
     if (text.size() > text_left_) return false;
     text_left_ -= text.size();
-    (is_name ? field_->name : field_->value) = batch_->Copy(text);
-    if (!is_name) ++field_;
+    if (is_name) {
+      field_->name = CopyName(text, batch_.get());
+    } else {
+      field_++->value = batch_->Copy(text);
+    }
     return true;
   }
   if (expected_ != Part::kId || text.size() >= sizeof(id_text_)) return false;
@@ -315,20 +411,53 @@ Parser::Parser() : reader_(redisReaderCreateWithFunctions(Functions())) {
 
 Parser::~Parser() {
   if (reader_ != nullptr) redisReaderFree(reader_);
+  std::free(buffer_);
+}
+
+char* Parser::Room(size_t* size) {
+  // As much as the system gives in one read.
+  constexpr size_t kLeast = size_t{64} * 1024;
+  if (begin_ == end_) {
+    begin_ = fed_ = end_ = 0;
+    if (capacity_ > kLarge) {
+      std::free(std::exchange(buffer_, nullptr));
+      capacity_ = 0;
+    }
+  }
+  if (capacity_ - end_ < kLeast && begin_ > 0) {
+    std::memmove(buffer_, buffer_ + begin_, end_ - begin_);
+    fed_ -= begin_;
+    end_ -= begin_;
+    begin_ = 0;
+  }
+  if (capacity_ - end_ < kLeast) {
+    size_t capacity = std::max(2 * kLeast, 2 * capacity_);
+    void* buffer = std::realloc(buffer_, capacity);
+    if (buffer == nullptr) return nullptr;
+    buffer_ = static_cast<char*>(buffer);
+    capacity_ = capacity;
+  }
+  *size = capacity_ - end_;
+  return buffer_ + end_;
 }
 
 bool Parser::Feed(const char* bytes, size_t size) {
-  if (large_) Shrink();
-  if (redisReaderFeed(reader_, bytes, size) != REDIS_OK) return false;
-  // Batches of entries stay below this; giving a buffer back costs an allocation.
-  constexpr size_t kLarge = size_t{1024} * 1024;
-  large_ |= reader_->len > kLarge;
+  while (size > 0) {
+    size_t room = 0;
+    char* to = Room(&room);
+    if (to == nullptr) return false;
+    size_t some = std::min(room, size);
+    std::memcpy(to, bytes, some);
+    Received(some);
+    bytes += some;
+    size -= some;
+  }
   return true;
 }
 
 // Gives back what a large text has taken, once nothing is under way.
 void Parser::Shrink() {
-  if (reader_->ridx >= 0 || HasMore()) return;
+  if (reader_->ridx >= 0 || reader_->pos < reader_->len) return;
   redisReader* fresh = redisReaderCreateWithFunctions(Functions());
   if (fresh == nullptr) return;
   fresh->maxbuf = 0;
@@ -338,12 +467,65 @@ void Parser::Shrink() {
 }
 
 Parser::Outcome Parser::Next(Sink* sink) {
-  if (too_long_ != nullptr) return Outcome::kBroken;
+  if (refused_ || too_long_ != nullptr) return Outcome::kBroken;
+  bool between = reader_->ridx < 0 && entries_ == nullptr;
+  if (between && begin_ < end_ && buffer_[begin_] == '*') entries_ = sink->Entries();
+  return entries_ != nullptr ? AsEntries(sink) : ByReader(sink);
+}
+
+Parser::Outcome Parser::AsEntries(Sink* sink) {
+  const char* at = buffer_ + begin_;
+  try {
+    switch (entries_->Parse(&at, buffer_ + end_)) {
+      case EntriesBuilder::Outcome::kComplete:
+        entries_ = nullptr;
+        Use(static_cast<size_t>(at - (buffer_ + begin_)));
+        return Outcome::kComplete;
+      case EntriesBuilder::Outcome::kIncomplete:
+        Use(static_cast<size_t>(at - (buffer_ + begin_)));
+        return Outcome::kIncomplete;
+      case EntriesBuilder::Outcome::kTooLong:
+        too_long_ = kTooLongText;
+        break;
+      case EntriesBuilder::Outcome::kRefused:
+        refused_ = true;
+        break;
+    }
+  } catch (const std::bad_alloc&) {
+    sink->set_out_of_memory();
+    refused_ = true;
+  }
+  return Outcome::kBroken;
+}
+
+// The reader is not to parse what was used without it.
+void Parser::Use(size_t size) {
+  reader_->pos += std::min(size, fed_ - begin_);
+  begin_ += size;
+  fed_ = std::max(fed_, begin_);
+}
+
+Parser::Outcome Parser::ByReader(Sink* sink) {
+  if (fed_ < end_) {
+    if (large_) Shrink();
+    if (redisReaderFeed(reader_, buffer_ + fed_, end_ - fed_) != REDIS_OK) {
+      sink->set_out_of_memory();
+      return Outcome::kBroken;
+    }
+    fed_ = end_;
+    // Giving a buffer back costs an allocation.
+    large_ |= reader_->len > kLarge;
+  }
   reader_->privdata = sink;
   // A reply that is half parsed keeps the sink that it began with.
   void* reply = nullptr;
   if (redisReaderGetReply(reader_, &reply) != REDIS_OK) return Outcome::kBroken;
-  if (reply != nullptr) return Outcome::kComplete;
+  if (reply != nullptr) {
+    // All before what was fed just now belonged to this reply.
+    begin_ = fed_ - (reader_->len - reader_->pos);
+    return Outcome::kComplete;
+  }
+  begin_ = fed_;  // the reader has it
   too_long_ = TooLong();
   return too_long_ != nullptr ? Outcome::kBroken : Outcome::kIncomplete;
 }
@@ -351,7 +533,7 @@ Parser::Outcome Parser::Next(Sink* sink) {
 // Of what has not all arrived: hiredis would wait for as much as is announced.
 const char* Parser::TooLong() const {
   constexpr size_t kMostLine = size_t{1024} * 1024;
-  if (!HasMore()) return nullptr;
+  if (reader_->pos == reader_->len) return nullptr;
   // Behind the part's type. A number with the end of its line is a text's length: all others would
   // have been taken.
   const char* rest = reader_->buf + reader_->pos;
@@ -359,13 +541,15 @@ const char* Parser::TooLong() const {
   size_t announced = 0;
   const char* after = std::from_chars(rest, end, announced).ptr;
   bool is_length = after != rest && end - after >= 2 && after[0] == '\r' && after[1] == '\n';
-  if (is_length) return announced > kMostText ? "a text longer than any event's" : nullptr;
+  if (is_length) return announced > kMostText ? kTooLongText : nullptr;
   return reader_->len - reader_->pos > kMostLine ? "a line without end" : nullptr;
 }
 
-bool Parser::HasMore() const { return reader_->pos < reader_->len; }
+bool Parser::HasMore() const {
+  return begin_ < end_ || (reader_->ridx >= 0 && reader_->pos < reader_->len);
+}
 
-bool Parser::refused() const { return reader_->err == REDIS_ERR_OOM; }
+bool Parser::refused() const { return refused_ || reader_->err == REDIS_ERR_OOM; }
 
 const char* Parser::error() const { return too_long_ != nullptr ? too_long_ : reader_->errstr; }
 

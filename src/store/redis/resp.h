@@ -1,4 +1,5 @@
-// The RESP2 protocol: commands out, replies in through hiredis' parser with objects of our own.
+// The RESP2 protocol: commands out, replies in. Replies go through hiredis' parser, with objects of
+// our own; but for the long ones, lists of entries, which are taken apart here.
 #pragma once
 
 #include <hiredis/read.h>
@@ -44,6 +45,8 @@ class Commands {
   size_t count_ = 0;
 };
 
+class EntriesBuilder;
+
 // Receives the parts of replies while they are parsed. `task` says where in the reply a part
 // stands. Returns false if a part cannot be there: then the connection is broken off.
 class Sink {
@@ -54,6 +57,10 @@ class Sink {
   // attempt may have failed half way.
   virtual void BeginReply(size_t index) { index_ = index; }
   virtual void EndReply() {}
+
+  // What takes in the reply that has begun, should it be a list: as a whole, and without a call of the
+  // functions below for each part. Null: nothing does.
+  virtual EntriesBuilder* Entries() { return nullptr; }
 
   virtual bool String(const redisReadTask& task, std::string_view text) = 0;
   virtual bool Array(const redisReadTask& task, size_t size) = 0;
@@ -120,21 +127,34 @@ class ValueSink final : public Sink {
 // Builds the entries of an XRANGE reply, or of the list of entries within another, in a batch.
 class EntriesBuilder {
  public:
+  enum class Outcome { kComplete, kIncomplete, kRefused, kTooLong };
+
   // At most so many entries. One with the id `skip` is not built but only noted: the cursor itself.
   void Begin(EntryId skip, size_t most);
+  // Takes in the list as it is sent, as far as it is there; *at moves behind what was used. Throws
+  // bad_alloc.
+  Outcome Parse(const char** at, const char* end);
+  // The same for a list that another parser takes apart.
   bool String(std::string_view text);
   bool Array(size_t size);
 
   bool skipped() const { return skipped_; }
-  BatchPtr Take() { return std::move(batch_); }
+  BatchPtr Take() {
+    if (batch_ != nullptr) entry_bytes_ = batch_->bytes() / batch_->size() + 1;
+    return std::move(batch_);
+  }
 
  private:
-  enum class Part { kList, kEntry, kId, kFields, kField };
+  enum class Part { kList, kEntry, kId, kFields, kField, kNone };
 
   bool BeginFields(size_t size);
+  void EndEntry() { expected_ = --entries_left_ > 0 ? Part::kEntry : Part::kNone; }
 
   Part expected_ = Part::kList;
   size_t most_ = 0;
+  size_t entries_ = 0;  // in the list
+  size_t entries_left_ = 0;
+  size_t entry_bytes_ = 0;  // of one in the batch before, on average
   EntryId skip_;
   bool skipped_ = false;
   bool skipping_ = false;
@@ -151,7 +171,8 @@ class EntriesBuilder {
 // agx:1:2:s".
 Status ServerError(std::string_view text, std::string_view what);
 
-// The parser, bound to hiredis' reader. What it holds of a reply that is not complete has a bound.
+// The parser: a buffer for what is received, and hiredis' reader for all but lists of entries. What
+// it holds of a reply that is not complete has a bound.
 class Parser {
  public:
   enum class Outcome { kComplete, kIncomplete, kBroken };
@@ -162,6 +183,10 @@ class Parser {
   Parser& operator=(const Parser&) = delete;
 
   bool valid() const { return reader_ != nullptr; }
+  // Where what is received next is to be put, and how much may be; null if there is no memory.
+  char* Room(size_t* size);
+  void Received(size_t size) { end_ += size; }
+  // The same for bytes that lie elsewhere.
   bool Feed(const char* bytes, size_t size);
   // Parses on until a reply is complete.
   Outcome Next(Sink* sink);
@@ -171,11 +196,23 @@ class Parser {
   const char* error() const;
 
  private:
+  Outcome AsEntries(Sink* sink);
+  Outcome ByReader(Sink* sink);
+  void Use(size_t size);
   const char* TooLong() const;
   void Shrink();
 
   redisReader* reader_;
   bool large_ = false;  // its buffer
+  // What is received and not used lies between begin_ and end_. Between replies the reader has a
+  // copy of what comes before fed_, and of nothing else.
+  char* buffer_ = nullptr;
+  size_t capacity_ = 0;
+  size_t begin_ = 0;
+  size_t fed_ = 0;
+  size_t end_ = 0;
+  EntriesBuilder* entries_ = nullptr;  // takes in a reply that is half here
+  bool refused_ = false;
   const char* too_long_ = nullptr;
 };
 

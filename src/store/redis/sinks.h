@@ -78,6 +78,7 @@ class ReadSink final : public Sink {
     builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
     requests_[at_].status = Status();
   }
+  EntriesBuilder* Entries() override { return flag_ ? nullptr : &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
     return !flag_ && builder_.String(text);
   }
@@ -137,6 +138,7 @@ class RangeSink final : public Sink {
     error_.clear();
     builder_.Begin({}, most_);
   }
+  EntriesBuilder* Entries() override { return &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
     return builder_.String(text);
   }

@@ -43,6 +43,7 @@ class RedisTail::ReplySink final : public Sink {
     if (index() == 0) cursor_seen_ = builder_.skipped() || after_ == EntryId{};
     ++replies_;
   }
+  EntriesBuilder* Entries() override { return index() == 0 ? &builder_ : nullptr; }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
     if (expected_ == Part::kEntries) return builder_.String(text);
     bool is_key = expected_ == Part::kKey;
