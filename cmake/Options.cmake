@@ -8,6 +8,8 @@ option(AGX_FUZZ "Build the libFuzzer targets (clang only)" OFF)
 option(AGX_WERROR "Treat warnings as errors" OFF)
 set(AGX_SANITIZE "" CACHE STRING "Sanitizers to build with, such as address,undefined or thread")
 set(AGX_TEST_LABELS "" CACHE STRING "Build only tests that carry one of these labels (;-list)")
+set(AGX_TEST_SERVERS "" CACHE STRING
+    "Other servers that the tests labelled redis also run against, such as valkey-server (;-list)")
 set(AGX_TEST_PREFIX "" CACHE STRING "Prefix of every test's name, to tell several builds apart")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)

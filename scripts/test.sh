@@ -26,6 +26,13 @@ if ! pkg-config --atleast-version=1.0 hiredis; then
   }
 fi
 
+# Where the distribution has Valkey, the tests that start a server run on that as well.
+servers=
+if is_installed valkey-server || apt-cache policy valkey-server | grep -q 'Candidate: [0-9]'; then
+  apt_install valkey-server
+  servers=valkey-server
+fi
+
 # build NAME PRESET [OPTION…]: into build/test/NAME; its tests' names begin with NAME.
 build() {
   local name=$1 preset=$2
@@ -37,7 +44,7 @@ build() {
     { tail -n 100 "build/$name.log" >&2 && fail "building $name; all it said is in build/$name.log"; }
 }
 
-build release package
+build release package -DAGX_TEST_SERVERS="$servers"
 build clang clang -DAGX_TESTS=OFF
 build fuzz fuzz
 build asan asan

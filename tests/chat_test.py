@@ -857,5 +857,5 @@ def load_tests(loader, standard, _):
 
 if __name__ == "__main__":
     cli.options.agx = os.environ["AGX"]
-    cli.options.redis_server = "redis-server"
+    cli.options.redis_server = os.environ.get("AGX_REDIS_SERVER", "redis-server")
     unittest.main(argv=[sys.argv[0]] + sys.argv[1:])

@@ -100,7 +100,7 @@ class Server:
 
     def answers(self):
         if self.process.poll() is not None:
-            raise AssertionError("redis-server ended")
+            raise AssertionError(options.redis_server + " ended")
         try:
             client = Redis(self.path)
         except OSError:
@@ -1384,7 +1384,8 @@ class Documents(Case):
 def main():
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--agx", default=os.environ.get("AGX", "agx"))
-    parser.add_argument("--redis-server", default="redis-server")
+    parser.add_argument("--redis-server",
+                        default=os.environ.get("AGX_REDIS_SERVER", "redis-server"))
     _, rest = parser.parse_known_args(namespace=options)
     if not shutil.which(options.redis_server):
         sys.exit("there is no " + options.redis_server)

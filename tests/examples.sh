@@ -5,7 +5,7 @@
 # shellcheck source=tests/product/lib.sh
 source "${AGX_SOURCE_DIR:?}/tests/product/lib.sh"
 
-redis-server --port 0 --unixsocket "$scratch/redis" --save '' --dir "$scratch" \
+"${AGX_REDIS_SERVER:-redis-server}" --port 0 --unixsocket "$scratch/redis" --save '' --dir "$scratch" \
   --logfile "$scratch/log" &
 server=$!
 trap 'kill "$server"; wait "$server"; rm -rf "$scratch"' EXIT

@@ -17,6 +17,7 @@ BUILD = pathlib.Path(os.environ.get("AGX_BUILD_DIR", SOURCE / "build/release"))
 AGX = pathlib.Path(os.environ.get("AGX", BUILD / "tools/agx"))
 LIBRARY = pathlib.Path(os.environ.get("AGX_LIBRARY", BUILD / "src/libagx.so"))
 EXAMPLES = pathlib.Path(os.environ.get("AGX_EXAMPLES", BUILD / "examples"))
+REDIS_SERVER = os.environ.get("AGX_REDIS_SERVER", "redis-server")
 
 # Lists that come in no order, and lines of threads that nothing orders.
 UNORDERED = {"query", "cancel"}
@@ -45,12 +46,12 @@ class Documents(unittest.TestCase):
         path = cls.folder.name + "/redis"
         cls.url = "unix://" + path
         cls.server = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", path, "--save", "", "--dir",
+            [REDIS_SERVER, "--port", "0", "--unixsocket", path, "--save", "", "--dir",
              cls.folder.name], stdout=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while not os.path.exists(path):
             if time.monotonic() > until or cls.server.poll() is not None:
-                raise RuntimeError("redis-server does not start")
+                raise RuntimeError(REDIS_SERVER + " does not start")
             time.sleep(0.02)
 
     @classmethod
@@ -146,7 +147,8 @@ class Documents(unittest.TestCase):
                 if name in {"AGX_URL", "AGX_EXAMPLES", "AGX_SOURCE_DIR", "AGX_LIBRARY", "AGX_TLS",
                             "AGX_BUILD_DIR", "AGX_TESTS", "AGX_HAVE_TLS", "AGX_FUZZ_SECONDS",
                             "AGX_WERROR", "AGX_SANITIZE", "AGX_TOOLS", "AGX_BENCH", "AGX_FUZZ",
-                            "AGX_PACKAGER", "AGX_TEST_LABELS", "AGX_TEST_PREFIX", "AGX_CURL"}:
+                            "AGX_PACKAGER", "AGX_TEST_LABELS", "AGX_TEST_PREFIX", "AGX_CURL",
+                            "AGX_REDIS_SERVER", "AGX_TEST_SERVERS"}:
                     continue
                 with self.subTest(document=document.name, name=name):
                     self.assertRegex(header, r"\b" + name + r"\b")

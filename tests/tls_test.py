@@ -14,6 +14,7 @@ import unittest
 
 AGX = os.environ["AGX"]
 HAS_TLS = os.environ["AGX_TLS"] == "1"
+REDIS_SERVER = os.environ.get("AGX_REDIS_SERVER", "redis-server")
 SESSION = "1/2/tls"
 
 
@@ -43,14 +44,14 @@ class Server:
                 probe.bind(("127.0.0.1", 0))
                 self.port = probe.getsockname()[1]
             self.process = subprocess.Popen(
-                ["redis-server", "--port", "0", "--tls-port", str(self.port), "--save", "",
+                [REDIS_SERVER, "--port", "0", "--tls-port", str(self.port), "--save", "",
                  "--tls-cert-file", "server.pem", "--tls-key-file", "server.key",
                  "--tls-ca-cert-file", "ca.pem", "--tls-auth-clients", clients],
                 cwd=folder, stdout=subprocess.DEVNULL)
             if self._answers():
                 return
             self.stop()
-        raise RuntimeError("redis-server with TLS does not start")
+        raise RuntimeError(REDIS_SERVER + " with TLS does not start")
 
     def _answers(self):
         deadline = time.monotonic() + 10
