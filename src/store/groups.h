@@ -49,11 +49,11 @@ struct TakeRequest {
 };
 
 // Of a claim, what was taken; in the order of the ids.
-struct Taken {
-  BatchPtr batch;                // null if nothing was
+struct Takings {
+  BatchPtr batch;                 // null if nothing was
   std::vector<int64_t> attempts;  // of each entry: how often it was delivered, this time included
-  EntryId last;                  // the last that was looked at
-  bool more = false;             // there may be more after it
+  EntryId last;                   // the last that was looked at
+  bool more = false;              // there may be more after it
   // Pending entries that the stream does not have any more: they cannot be delivered, and are
   // acknowledged.
   uint64_t gone = 0;
@@ -135,10 +135,10 @@ class Groups {
   // *batch is null if there is nothing new. AGX_EUNCERTAIN: entries may have been given, which are
   // pending now; Take finds them.
   virtual Status ReadNew(const NewRequest& request, BatchPtr* batch) = 0;
-  virtual Status Take(const TakeRequest& request, Taken* taken) = 0;
+  virtual Status Take(const TakeRequest& request, Takings* taken) = 0;
   // Those of the ids that are pending and idle for long enough.
   virtual Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
-                       std::span<const EntryId> ids, Taken* taken) = 0;
+                       std::span<const EntryId> ids, Takings* taken) = 0;
   // Of those that are this consumer's: they count as delivered just now, or so long ago.
   virtual Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
                       std::span<Held> held) = 0;

@@ -42,7 +42,7 @@ BatchPtr GroupUse::ReadNew(std::string_view consumer, size_t count) {
 
 // Entries that the stream lacks go; the others become the consumer's.
 void GroupUse::TakeFound(std::string_view consumer, const Found& found, bool counts,
-                         Taken* taken) {
+                         Takings* taken) {
   Consumers::iterator owner = Obtain(consumer);
   Found gone;
   Found kept;
@@ -70,15 +70,14 @@ void GroupUse::TakeFound(std::string_view consumer, const Found& found, bool cou
   taken->batch = std::move(batch);
 }
 
-void GroupUse::Take(const TakeRequest& request, Taken* taken) {
+void GroupUse::Take(const TakeRequest& request, Takings* taken) {
   *taken = {};
   Found found;
   auto at = group_->pending.upper_bound(request.after);
   if (request.after == EntryId{}) at = group_->pending.begin();
   for (; at != group_->pending.end() && found.size() < request.count; ++at) {
-    bool fits = request.mode == TakeMode::kClaim
-                    ? IdleOf(at->second) >= request.min_idle_ms
-                    : at->second.consumer->first == request.consumer;
+    bool fits = request.mode == TakeMode::kClaim ? IdleOf(at->second) >= request.min_idle_ms
+                                                 : at->second.consumer->first == request.consumer;
     if (fits) found.push_back(at);
   }
   taken->more = !found.empty() && found.size() == request.count;
@@ -87,7 +86,7 @@ void GroupUse::Take(const TakeRequest& request, Taken* taken) {
 }
 
 void GroupUse::Claim(std::string_view consumer, int64_t min_idle_ms, std::span<const EntryId> ids,
-                     Taken* taken) {
+                     Takings* taken) {
   *taken = {};
   Found found;
   for (EntryId id : ids) {
@@ -136,8 +135,8 @@ PendingFacts GroupUse::Facts() const {
 }
 
 void GroupUse::PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) const {
-  auto at = range.after == EntryId{} ? group_->pending.begin()
-                                     : group_->pending.upper_bound(range.after);
+  auto at =
+      range.after == EntryId{} ? group_->pending.begin() : group_->pending.upper_bound(range.after);
   for (; at != group_->pending.end() && entries->size() < range.count; ++at) {
     const std::string& consumer = at->second.consumer->first;
     int64_t idle_ms = IdleOf(at->second);

@@ -43,9 +43,9 @@ class GroupUse {
       : stream_(stream), group_(group), now_(now) {}
 
   BatchPtr ReadNew(std::string_view consumer, size_t count);
-  void Take(const TakeRequest& request, Taken* taken);
+  void Take(const TakeRequest& request, Takings* taken);
   void Claim(std::string_view consumer, int64_t min_idle_ms, std::span<const EntryId> ids,
-             Taken* taken);
+             Takings* taken);
   void Hold(std::string_view consumer, int64_t idle_ms, std::span<Held> held);
   uint64_t Acknowledge(std::span<const EntryId> ids) noexcept;
   bool IsPendingFor(std::string_view consumer, EntryId id) const;
@@ -61,7 +61,7 @@ class GroupUse {
 
   Consumers::iterator Obtain(std::string_view consumer);
   int64_t IdleOf(const Pending& pending) const;
-  void TakeFound(std::string_view consumer, const Found& found, bool counts, Taken* taken);
+  void TakeFound(std::string_view consumer, const Found& found, bool counts, Takings* taken);
   void Drop(std::map<EntryId, Pending>::iterator pending) noexcept;
 
   Stream* const stream_;

@@ -180,9 +180,9 @@ class MemoryStore final : public Store, private Groups {
   Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) override;
   Status DeleteGroup(const GroupOf& of) override;
   Status ReadNew(const NewRequest& request, BatchPtr* batch) override;
-  Status Take(const TakeRequest& request, Taken* taken) override;
+  Status Take(const TakeRequest& request, Takings* taken) override;
   Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
-               std::span<const EntryId> ids, Taken* taken) override;
+               std::span<const EntryId> ids, Takings* taken) override;
   Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
               std::span<Held> held) override;
   Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
@@ -229,8 +229,8 @@ class MemoryStore final : public Store, private Groups {
 
   Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
                 EntryId* ids);
-  static Status AppendTo(Access& access, std::string_view key,
-                         std::span<StoredEntry::Ptr> entries, uint64_t max_length, EntryId* ids);
+  static Status AppendTo(Access& access, std::string_view key, std::span<StoredEntry::Ptr> entries,
+                         uint64_t max_length, EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
@@ -784,21 +784,19 @@ Status MemoryStore::DeleteGroup(const GroupOf& of) {
 Status MemoryStore::ReadNew(const NewRequest& request, BatchPtr* batch) {
   batch->reset();
   return WithGroup(
-      request.of,
-      [&](GroupUse& group) { *batch = group.ReadNew(request.consumer, request.count); },
+      request.of, [&](GroupUse& group) { *batch = group.ReadNew(request.consumer, request.count); },
       request.arm ? Access::kArm : Access::kLeave);
 }
 
-Status MemoryStore::Take(const TakeRequest& request, Taken* taken) {
+Status MemoryStore::Take(const TakeRequest& request, Takings* taken) {
   *taken = {};
   return WithGroup(request.of, [&](GroupUse& group) { group.Take(request, taken); });
 }
 
 Status MemoryStore::Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
-                          std::span<const EntryId> ids, Taken* taken) {
+                          std::span<const EntryId> ids, Takings* taken) {
   *taken = {};
-  return WithGroup(of,
-                   [&](GroupUse& group) { group.Claim(consumer, min_idle_ms, ids, taken); });
+  return WithGroup(of, [&](GroupUse& group) { group.Claim(consumer, min_idle_ms, ids, taken); });
 }
 
 Status MemoryStore::Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
@@ -843,8 +841,8 @@ Status MemoryStore::ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>*
 Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
                                    uint64_t* pending) {
   *pending = 0;
-  return WithGroup(
-      of, [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, only_idle); });
+  return WithGroup(of,
+                   [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, only_idle); });
 }
 
 Status MemoryStore::Bury(const Burial& burial, bool* done) {

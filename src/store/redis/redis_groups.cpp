@@ -83,7 +83,7 @@ class TakenSink final : public Sink {
 
   std::string_view error() const { return error_; }
   // False if it is not what was asked for.
-  bool Give(EntryId after, Taken* taken);
+  bool Give(EntryId after, Takings* taken);
 
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
@@ -118,12 +118,12 @@ class TakenSink final : public Sink {
  private:
   const size_t most_;
   EntriesBuilder builder_;
-  Taken taken_;
+  Takings taken_;
   int64_t looked_at_ = -1;
   std::string error_;
 };
 
-bool TakenSink::Give(EntryId after, Taken* taken) {
+bool TakenSink::Give(EntryId after, Takings* taken) {
   taken_.batch = builder_.Take();
   size_t entries = taken_.batch != nullptr ? taken_.batch->size() : 0;
   if (looked_at_ < 0 || taken_.attempts.size() != entries) return false;
@@ -242,13 +242,14 @@ Status RedisGroups::ReadNew(const NewRequest& request, BatchPtr* batch) {
   commands.Add("XREADGROUP", "GROUP", request.of.group, request.consumer, "COUNT",
                static_cast<int64_t>(request.count), "STREAMS", request.of.key, ">");
   NewSink sink(request.count, request.arm);
-  Status status = Run(reads_, commands, Effect::kOnce, request.of, On("reading", request.of), &sink);
+  Status status =
+      Run(reads_, commands, Effect::kOnce, request.of, On("reading", request.of), &sink);
   if (status.ok()) *batch = sink.Take();
   return status;
 }
 
 Status RedisGroups::RunTake(const Commands& commands, Effect effect, const GroupOf& of, size_t most,
-                            EntryId after, Taken* taken) {
+                            EntryId after, Takings* taken) {
   *taken = {};
   TakenSink sink(most);
   std::string what = On("taking what is pending in", of);
@@ -257,7 +258,7 @@ Status RedisGroups::RunTake(const Commands& commands, Effect effect, const Group
   return sink.Give(after, taken) ? Status() : Unfit(what);
 }
 
-Status RedisGroups::Take(const TakeRequest& request, Taken* taken) {
+Status RedisGroups::Take(const TakeRequest& request, Takings* taken) {
   Commands commands;
   std::string_view mode = request.mode == TakeMode::kClaim  ? "claim"
                           : request.mode == TakeMode::kSame ? "same"
@@ -270,7 +271,7 @@ Status RedisGroups::Take(const TakeRequest& request, Taken* taken) {
 }
 
 Status RedisGroups::Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
-                          std::span<const EntryId> ids, Taken* taken) {
+                          std::span<const EntryId> ids, Takings* taken) {
   *taken = {};
   if (ids.empty()) return {};
   Commands commands;

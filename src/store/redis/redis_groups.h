@@ -18,9 +18,9 @@ class RedisGroups final : public Groups {
   Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) override;
   Status DeleteGroup(const GroupOf& of) override;
   Status ReadNew(const NewRequest& request, BatchPtr* batch) override;
-  Status Take(const TakeRequest& request, Taken* taken) override;
+  Status Take(const TakeRequest& request, Takings* taken) override;
   Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
-               std::span<const EntryId> ids, Taken* taken) override;
+               std::span<const EntryId> ids, Takings* taken) override;
   Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
               std::span<Held> held) override;
   Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
@@ -41,7 +41,7 @@ class RedisGroups final : public Groups {
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, const GroupOf& of,
              std::string_view what, S* sink, bool* repeated = nullptr);
   Status RunTake(const Commands& commands, Effect effect, const GroupOf& of, size_t most,
-                 EntryId after, Taken* taken);
+                 EntryId after, Takings* taken);
   Status RunInteger(const Commands& commands, const GroupOf& of, std::string_view what,
                     uint64_t* number, bool* repeated = nullptr);
   Status CountLag(std::string_view key, GroupFacts* group);
