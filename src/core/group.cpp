@@ -266,19 +266,21 @@ void Group::Recover(EntryId after) noexcept {
   recovering_ = true;
 }
 
-// Behind what this handle was given, if it still is the stream from which that came: the ids of one
-// that was begun anew may be lower only if it lost them.
+// Behind what this handle was given, if it still is the stream from which that came. One that was
+// begun anew within the same millisecond may have given out the same ids: unless an older entry
+// shows that it is the old one, that millisecond is given again.
 Status Group::MakeAgain() {
   StreamFacts facts;
   Status status = client_->store().Facts(key_, live_key_, &facts);
   if (!status.ok()) return status;
   std::optional<EntryId> start = EntryId{};
-  if (facts.exists && last_new_ == EntryId{}) start = start_;
-  if (facts.exists && facts.last_generated >= last_new_ && last_new_ != EntryId{}) {
-    start = last_new_;
-  } else {
-    last_new_ = {};
+  if (facts.exists && last_new_ == EntryId{}) {
+    start = start_;
+  } else if (facts.exists && facts.last_generated >= last_new_) {
+    bool old = facts.length > 0 && facts.first < last_new_;
+    start = old || last_new_.ms == 0 ? last_new_ : EntryId{last_new_.ms - 1, UINT64_MAX};
   }
+  last_new_ = start.value_or(EntryId{});
   recovering_ = false;
   bool created = false;
   status = groups().CreateGroup(of(), start, &created);
