@@ -265,8 +265,9 @@ Status RedisGroups::Take(const TakeRequest& request, Takings* taken) {
                                                             : "own";
   commands.Add("EVAL", kTake, "1", request.of.key, request.of.group, request.consumer, mode,
                request.min_idle_ms, LowEnd(request.after), static_cast<int64_t>(request.count));
-  // What a claim whose reply was lost has taken is not idle any more.
-  Effect effect = request.mode == TakeMode::kClaim ? Effect::kOnce : Effect::kRepeatableWrite;
+  // What a claim whose reply was lost has taken is not idle any more. One's own come again, at worst
+  // as if they had been delivered once more.
+  Effect effect = request.mode == TakeMode::kClaim ? Effect::kOnce : Effect::kRepeatable;
   return RunTake(commands, effect, request.of, request.count, request.after, taken);
 }
 
