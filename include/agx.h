@@ -80,12 +80,12 @@ typedef enum agx_status {
   AGX_SILENT = 4,      /**< no event for the listener's `timeout_ms` */
   AGX_GONE = 5,        /**< the producer is gone: its lease ran out and there was no `end` */
   AGX_GAP = 6,         /**< the store dropped events that this cursor may still have needed */
-  AGX_INTERRUPTED = 7, /**< agx_listener_interrupt or agx_mux_interrupt was called */
+  AGX_INTERRUPTED = 7, /**< agx_listener_interrupt or the like was called */
   AGX_LIMIT = 8,       /**< the listener handed on as many events as its `limit` */
   AGX_CANCELED = 9,    /**< the session was cancelled; the run has ended */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
-  AGX_NONE = 12,       /**< there is no such message, part or field; or no such session */
+  AGX_NONE = 12,       /**< there is no such message, part or field; or no such session, group */
 
   /* Errors. */
   AGX_EINVAL = -1,        /**< an argument is not valid */
@@ -141,6 +141,8 @@ typedef struct agx_query agx_query;
 typedef struct agx_run agx_run;
 /** A conversation: what a session keeps between runs. */
 typedef struct agx_messages agx_messages;
+/** A consumer of a group: consumers of a group share a session's events. */
+typedef struct agx_group agx_group;
 
 typedef enum agx_log_level {
   AGX_LOG_ERROR = 0,
@@ -600,6 +602,273 @@ AGX_API agx_status agx_mux_fd(agx_mux* mux, int* fd);
 
 /** Closes the mux. Its listeners stay open. */
 AGX_API void agx_mux_close(agx_mux* mux);
+
+/** @} */
+/** @defgroup group Group
+ * Consumers who share a session's events: each event is given to one consumer of a group, and stays
+ * pending for it until somebody acknowledges it. So it is not lost when a consumer dies: others
+ * take it over once it has been idle for long enough. A group is the store's, and stays when its
+ * consumers are gone; it goes with its stream, so events are to be handled before a session that
+ * was stopped expires. `begin` and `end` are events like others.
+ *
+ * agx_group_process does all of that: it is the whole of a robust consumer. The other functions are
+ * its parts, for programs that do it their own way.
+ *
+ * Ids are those of agx_event_id. Names of groups and consumers have 1 to AGX_NAME_MAX bytes. Names
+ * that other programs gave and that are longer are cut short in what is told of them.
+ * @{ */
+
+typedef struct agx_group_options {
+  size_t size;
+  /** The consumer's name. Whoever opens the group with it again finds what is still pending for it;
+   * to be used by one handle at a time. Default NULL: one that nobody else has */
+  const char* consumer;
+  /** Where a group that is made begins. NULL, "" or "0": with the first event; "new" or "$": with
+   * what comes from now on; else an id: with what came after it */
+  const char* start;
+  int must_exist; /**< 1: a group that is not there is not made, but AGX_NONE. Default 0 */
+  /** 1: agx_group_read makes the group again if it is gone. Default 0: AGX_NONE */
+  int recreate;
+  /** Key of the stream in which events end up that could not be handled. Default NULL: the
+   * stream's own key and ":dlq", which is the stream of the session whose id is this one's and
+   * ":dlq" */
+  const char* dead_letters;
+} agx_group_options;
+
+#define AGX_GROUP_OPTIONS_INIT \
+  { sizeof(agx_group_options), NULL, NULL, 0, 0, NULL }
+
+/** Opens a group of the session's stream, and makes it unless it is there; the stream too, if need
+ * be. The session handle may be closed afterwards. Blocks: one command. Free with agx_group_close.
+ * Outcomes: AGX_NONE (options.must_exist). Errors: AGX_ETOOBIG, store errors. */
+AGX_API agx_status agx_group_open(agx_session* session, const char* group,
+                                  const agx_group_options* options, agx_group** handle);
+
+/** Closes the handle. What is pending for its consumer stays so. Not to be called by a handler of
+ * agx_group_process on its own group. */
+AGX_API void agx_group_close(agx_group* group);
+
+/** The consumer's name. It belongs to the handle. "" for an invalid handle. Does not block. */
+AGX_API const char* agx_group_consumer_name(agx_group* group);
+
+/** What agx_group_read gives. */
+typedef enum agx_group_source {
+  AGX_GROUP_NEW = 0, /**< events that were given to nobody yet */
+  /** first what is pending for this consumer, each event once for this handle; then new ones */
+  AGX_GROUP_PENDING_FIRST = 1,
+  /** what is pending for this consumer; after the last AGX_ENDED, and then from the first again */
+  AGX_GROUP_PENDING_ONLY = 2
+} agx_group_source;
+
+/** Takes up to capacity events that are there, 10000 at most, into events[0 .. *count-1]; waits only
+ * for the first. Each is the caller's to free with agx_event_free, and to acknowledge.
+ *
+ * Events that the store gave and whose way here was cut off are pending, and come with the next
+ * call; so none is lost. Outcomes: AGX_TIMEOUT, AGX_ENDED (AGX_GROUP_PENDING_ONLY), AGX_INTERRUPTED,
+ * AGX_NONE (there is no such group: it was deleted, which a call that waits may notice a second
+ * later, or its stream was). Blocks for timeout_ms at most (not counting a reconnect). One call at
+ * a time is served. Errors: AGX_EBUSY (agx_group_process is under way on this handle), store
+ * errors. */
+AGX_API agx_status agx_group_read(agx_group* group, agx_group_source source, int64_t timeout_ms,
+                                  agx_event** events, size_t capacity, size_t* count);
+
+/** Makes the agx_group_read or agx_group_process that is under way, or else the next one, return
+ * AGX_INTERRUPTED; the latter once it has finished what it holds. Does not block. */
+AGX_API agx_status agx_group_interrupt(agx_group* group);
+
+/** Acknowledges events of this group, whoever they are pending for. *acknowledged, or NULL: how
+ * many of them were pending; what was never given to anybody, was acknowledged before, or whose
+ * group is gone, does not count and is no error. May be repeated. Blocks: one command. Errors:
+ * AGX_EINVAL (an id), AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_group_ack(agx_group* group, const char* const* ids, size_t count,
+                                 uint64_t* acknowledged);
+
+/** Takes events over from whomever they are pending for, if nobody was given them for min_idle_ms.
+ * events has room for id_count; those that came along are the caller's, in the order of their ids.
+ * Pending events that the stream does not have any more are acknowledged by the way. Blocks: one
+ * command. Outcomes: AGX_NONE (no such group). Errors: AGX_EINVAL (an id), AGX_EUNCERTAIN (what was
+ * taken is pending for this consumer), store errors. */
+AGX_API agx_status agx_group_claim(agx_group* group, int64_t min_idle_ms, const char* const* ids,
+                                   size_t id_count, agx_event** events, size_t* count);
+
+/** The same for whatever has been idle for so long. cursor, room for AGX_ID_SIZE bytes: "" or "0-0"
+ * at first, then as this left it; "0-0" when it has come to the end. Up to capacity events are
+ * looked at; there may be none among them. */
+AGX_API agx_status agx_group_autoclaim(agx_group* group, int64_t min_idle_ms, char* cursor,
+                                       agx_event** events, size_t capacity, size_t* count);
+
+/** What agx_group_pending tells. */
+typedef struct agx_pending {
+  size_t size;
+  uint64_t count;              /**< how many events are pending */
+  char lowest_id[AGX_ID_SIZE]; /**< of the oldest of them; "" if none is */
+  char highest_id[AGX_ID_SIZE];
+  uint64_t consumers; /**< how many consumers have any */
+} agx_pending;
+
+#define AGX_PENDING_INIT \
+  { sizeof(agx_pending), 0, "", "", 0 }
+
+/** Tells how much is pending in the group. Blocks: one command. Outcomes: AGX_NONE (no such group).
+ * Errors: store errors. */
+AGX_API agx_status agx_group_pending(agx_group* group, agx_pending* pending);
+
+/** An event that is pending. This struct does not grow. */
+typedef struct agx_pending_event {
+  char id[AGX_ID_SIZE];
+  char consumer[AGX_NAME_MAX + 1];
+  int64_t idle_ms;  /**< since it was given to the consumer */
+  int64_t attempts; /**< how often it was given to one */
+} agx_pending_event;
+
+/** Lists events that are pending, in the order of their ids, into events[0 .. *count-1]: of a
+ * consumer (NULL: of all), idle for min_idle_ms or longer, after an id (NULL: from the first). Fewer
+ * than capacity (or 10000): there are no more. Blocks: one command. Outcomes and errors as above;
+ * AGX_EINVAL (the id, or capacity 0). */
+AGX_API agx_status agx_group_pending_events(agx_group* group, const char* consumer,
+                                            int64_t min_idle_ms, const char* after,
+                                            agx_pending_event* events, size_t capacity,
+                                            size_t* count);
+
+/** A group of a stream. This struct does not grow. */
+typedef struct agx_group_info {
+  char name[AGX_NAME_MAX + 1];
+  uint64_t consumers;
+  uint64_t pending;
+  char last_delivered_id[AGX_ID_SIZE]; /**< "0-0" before the first */
+  /** How many events were given to nobody yet; -1: not known. Before Redis 7 it is counted, by a
+   * script, and no further than about 100000 */
+  int64_t lag;
+} agx_group_info;
+
+/** Tells of the groups of the session's stream, into groups[0 .. capacity-1]; *count: how many there
+ * are, which may be more. Where there is no stream there is no group. Blocks: one command, before
+ * Redis 7 one more for each group. Errors: store errors. */
+AGX_API agx_status agx_group_list(agx_session* session, agx_group_info* groups, size_t capacity,
+                                  size_t* count);
+
+/** A consumer of a group. This struct does not grow. */
+typedef struct agx_consumer_info {
+  char name[AGX_NAME_MAX + 1];
+  uint64_t pending;
+  int64_t idle_ms; /**< since it last asked for something */
+} agx_consumer_info;
+
+/** Tells of the consumers of the group, in the same way. Outcomes: AGX_NONE (no such group). */
+AGX_API agx_status agx_group_consumers(agx_group* group, agx_consumer_info* consumers,
+                                       size_t capacity, size_t* count);
+
+/** Deletes a consumer (NULL: this one). What was pending for it is not pending any more, and comes
+ * to nobody again: *pending, or NULL, says how many events these were. To keep them, claim them
+ * first. Blocks: one command. Outcomes: AGX_NONE (no such group). Errors: AGX_EUNCERTAIN, store
+ * errors. */
+AGX_API agx_status agx_group_delete_consumer(agx_group* group, const char* consumer,
+                                             uint64_t* pending);
+
+/** Deletes the group, with what is pending in it. The handle stays open. Blocks: one command.
+ * Outcomes: AGX_NONE (no such group). Errors: AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_group_delete(agx_group* group);
+
+/** What agx_group_health tells. */
+typedef struct agx_health {
+  size_t size;
+  uint64_t length;  /**< how many events the stream has */
+  uint64_t pending; /**< how many were given to a consumer and not acknowledged */
+  int64_t lag;      /**< as agx_group_info.lag */
+  uint64_t consumers;
+  uint64_t dead_letters;
+  /** How long ago the oldest event that is pending was written, by this machine's clock, in
+   * milliseconds; -1: none is pending */
+  int64_t oldest_pending_ms;
+  char last_delivered_id[AGX_ID_SIZE];
+} agx_health;
+
+#define AGX_HEALTH_INIT \
+  { sizeof(agx_health), 0, 0, 0, 0, 0, -1, "" }
+
+/** Tells how the group is doing. Blocks: a few commands. Outcomes: AGX_NONE (no such group). Errors:
+ * store errors. */
+AGX_API agx_status agx_group_health(agx_group* group, agx_health* health);
+
+/** Handles one event of agx_group_process, in its thread. AGX_OK: it is handled. Anything else: it
+ * is to be tried again, or given up. attempt: how often it was given to a handler, from 1 on. The
+ * event is valid during the call. A C++ exception counts as AGX_EFAILED with its what(). It may use
+ * the group's other functions but agx_group_read (AGX_EBUSY) and agx_group_close. */
+typedef agx_status (*agx_group_handler)(const agx_event* event, int64_t attempt, void* user_data);
+
+typedef struct agx_group_process_options {
+  size_t size;
+  /** So often an event is given to a handler before it goes to the dead letters; default 0: 3 */
+  int64_t max_retries;
+  /** Events that others were given and have not acknowledged for so long are taken over. Longer
+   * than a handler takes, for else its event is handled twice; default 0: 300000; negative: none */
+  int64_t claim_idle_ms;
+  int64_t count; /**< events that are taken at once; default 0: 16; at most 1000 */
+  /** The pause before the second attempt; twice as long before each further one, up to
+   * backoff_max_ms, and each time between half and all of that; default 0: 100 */
+  int64_t backoff_ms;
+  int64_t backoff_max_ms; /**< default 0: 30000 */
+  /** For so long it goes on while the store fails; default -1: for ever */
+  int64_t outage_ms;
+  int64_t timeout_ms; /**< AGX_TIMEOUT after so long without an event; default -1: never */
+  int64_t limit;      /**< AGX_LIMIT after so many events; default 0: none */
+} agx_group_process_options;
+
+#define AGX_GROUP_PROCESS_OPTIONS_INIT \
+  { sizeof(agx_group_process_options), 0, 0, 0, 0, 0, -1, -1, 0 }
+
+/** Hands the group's events to a handler, in this thread, until agx_group_interrupt: first what is
+ * pending for this consumer, then new ones and those that other consumers have left. An event that
+ * was handled is acknowledged, within 50 ms or before anything is waited for; one that failed is
+ * tried again after a pause, by this consumer while it lives, and after max_retries attempts goes
+ * to the dead letters, in one atomic step with its acknowledgement. An event that was given to
+ * consumers more often than that, who all died of it, goes there too.
+ *
+ * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
+ * again if its acknowledgement was lost. It goes on when the connection is lost and the store is
+ * restarted; if the store comes back empty, or the group was deleted, it makes the group again.
+ *
+ * Outcomes: AGX_INTERRUPTED (what it held was handled; what failed and waited to be tried again can
+ * be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.
+ * Errors: AGX_EBUSY (it, or agx_group_read, is under way on this handle), store errors (those that
+ * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. */
+AGX_API agx_status agx_group_process(agx_group* group, const agx_group_process_options* options,
+                                     agx_group_handler handler, void* user_data);
+
+/** Says why the event is about to fail that the handler of agx_group_process has: what it returns
+ * tells only a status. Up to 4096 bytes of it are kept. Does not block. Errors: AGX_EINVAL. */
+AGX_API agx_status agx_group_fail_reason(agx_group* group, const char* reason);
+
+/** An event that could not be handled. The texts and the event live until agx_event_free(event).
+ * This struct does not grow. */
+typedef struct agx_dead_letter {
+  agx_event* event;            /**< its id is the dead letter's own */
+  const char* original_stream; /**< key of the stream that it comes from; "" if it does not tell */
+  const char* original_id;     /**< its id there */
+  const char* reason;          /**< why it failed */
+  int64_t attempts;            /**< how often it was given to a handler */
+  int64_t time_ms;             /**< when it died: milliseconds since 1970 */
+} agx_dead_letter;
+
+/** Lists the group's dead letters, in the order in which they died, into letters[0 .. *count-1]:
+ * those after an id (NULL: from the first on). Groups of a stream share its dead letters, unless
+ * options.dead_letters says otherwise. Outcomes: AGX_ENDED (there is none, or none further). Blocks:
+ * one command. Errors: AGX_EINVAL (the id, or capacity 0), store errors. */
+AGX_API agx_status agx_group_dead_letters(agx_group* group, const char* after,
+                                          agx_dead_letter* letters, size_t capacity, size_t* count);
+
+/** Puts dead letters back into the stream, as new events with their own fields and
+ * `replayed_from_dlq`, which is the dead letter's id, and deletes them; each in one atomic step. All
+ * groups of the stream are given them. *replayed, or NULL: how many there were. Blocks: one command
+ * for each. Errors: AGX_EINVAL (an id; or one is another stream's), AGX_EUNCERTAIN, store errors;
+ * those before it were replayed. */
+AGX_API agx_status agx_group_replay(agx_group* group, const char* const* ids, size_t count,
+                                    uint64_t* replayed);
+
+/** Deletes dead letters. *deleted, or NULL: how many there were. Blocks: one command. Errors:
+ * AGX_EINVAL (an id), AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_group_delete_dead_letters(agx_group* group, const char* const* ids,
+                                                 size_t count, uint64_t* deleted);
 
 /** @} */
 /** @defgroup query Query

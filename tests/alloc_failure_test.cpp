@@ -482,6 +482,169 @@ TEST_P(OutOfMemory, ARunWritesNothingThatIsBroken) {
   }
 }
 
+// Each event is handed out and acknowledged in the end, whichever call ran out of memory in between.
+TEST_P(OutOfMemory, AGroupLosesNothing) {
+  Owned<agx_client> client = OpenClient(url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Exhaustion run(GetParam().mode);
+  agx_group_options options = AGX_GROUP_OPTIONS_INIT;
+  options.consumer = "me";
+  agx_group* group = nullptr;
+  ASSERT_EQ(run.Run("agx_group_open",
+                    [&] { return agx_group_open(session.get(), "g", &options, &group); },
+                    {AGX_EUNCERTAIN}),
+            AGX_OK);
+  Owned<agx_group> owned(group);
+  agx_group* opened = nullptr;
+  options.consumer = "other";
+  Require(agx_group_open(session.get(), "g", &options, &opened));
+  Owned<agx_group> other(opened);
+  const std::string body = R"({"text":")" + std::string(100, 't') + "\"}";
+  constexpr int kEvents = 12;
+  for (int i = 0; i < kEvents; ++i) {
+    Require(agx_add(session.get(), std::to_string(i).c_str(), "o", body.c_str(), nullptr));
+  }
+
+  std::map<std::string, std::string> seen;  // by id
+  auto keep = [&](agx_event* event) {
+    Owned<agx_event> mine(event);
+    seen[agx_event_id(event, nullptr)] = agx_event_type(event, nullptr);
+  };
+  // From the first allocation on for each event.
+  for (int failing = 0; seen.size() < kEvents;) {
+    agx_event* event = nullptr;
+    size_t count = 0;
+    agx_status status = run.Try(
+        failing, [&] { return agx_group_read(group, AGX_GROUP_NEW, 200, &event, 1, &count); });
+    bool fits =
+        status == AGX_OK || status == AGX_ENOMEM || status == AGX_ESYSTEM || status == AGX_TIMEOUT;
+    ASSERT_TRUE(fits) << Explain(status);
+    ASSERT_LT(failing, 3000);
+    ASSERT_EQ(count, status == AGX_OK ? 1U : 0U);
+    failing = status == AGX_OK ? 0 : failing + 1;
+    if (status == AGX_OK) keep(event);
+  }
+
+  std::vector<std::string> ids;
+  for (const auto& [id, type] : seen) ids.push_back(id);
+  std::vector<const char*> texts;
+  for (const std::string& id : ids) texts.push_back(id.c_str());
+  agx_pending pending = AGX_PENDING_INIT;
+  EXPECT_EQ(run.Run("agx_group_pending", [&] { return agx_group_pending(group, &pending); }),
+            AGX_OK);
+  EXPECT_EQ(pending.count, size_t{kEvents});
+  agx_pending_event entries[kEvents];
+  size_t count = 0;
+  EXPECT_EQ(run.Run("agx_group_pending_events",
+                    [&] {
+                      return agx_group_pending_events(group, nullptr, 0, nullptr, entries, kEvents,
+                                                      &count);
+                    }),
+            AGX_OK);
+  EXPECT_EQ(count, size_t{kEvents});
+  agx_event* claimed[kEvents] = {};
+  EXPECT_EQ(
+      run.Run("agx_group_claim",
+              [&] { return agx_group_claim(other.get(), 0, texts.data(), 2, claimed, &count); },
+              {AGX_EUNCERTAIN}),
+      AGX_OK);
+  for (size_t i = 0; i < count; ++i) keep(claimed[i]);
+  char cursor[AGX_ID_SIZE] = "";
+  EXPECT_EQ(
+      run.Run("agx_group_autoclaim",
+              [&] { return agx_group_autoclaim(other.get(), 0, cursor, claimed, kEvents, &count); },
+              {AGX_EUNCERTAIN}),
+      AGX_OK);
+  for (size_t i = 0; i < count; ++i) keep(claimed[i]);
+  agx_group_info infos[2];
+  EXPECT_EQ(
+      run.Run("agx_group_list", [&] { return agx_group_list(session.get(), infos, 2, &count); }),
+      AGX_OK);
+  agx_consumer_info consumers[2];
+  EXPECT_EQ(run.Run("agx_group_consumers",
+                    [&] { return agx_group_consumers(group, consumers, 2, &count); }),
+            AGX_OK);
+  EXPECT_EQ(count, 2U);
+  agx_health health = AGX_HEALTH_INIT;
+  EXPECT_EQ(run.Run("agx_group_health", [&] { return agx_group_health(group, &health); }), AGX_OK);
+  EXPECT_EQ(health.pending, size_t{kEvents});
+  uint64_t acknowledged = 0;
+  EXPECT_EQ(
+      run.Run("agx_group_ack", [&] { return agx_group_ack(group, texts.data(), 4, &acknowledged); },
+              {AGX_EUNCERTAIN}),
+      AGX_OK);
+
+  // One of its allocations after the other fails; it takes over what is left, and starts again.
+  struct Handled {
+    std::map<std::string, int> times;
+    static agx_status Handle(const agx_event* event, int64_t /*attempt*/, void* user_data) {
+      bool was = std::exchange(armed, false);
+      std::string type = agx_event_type(event, nullptr);
+      ++static_cast<Handled*>(user_data)->times[type];
+      armed = was;
+      return type == "7" ? AGX_EFAILED : AGX_OK;
+    }
+  } handled;
+  agx_group_process_options process = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  process.claim_idle_ms = 1;
+  process.backoff_ms = 1;
+  process.max_retries = 1000000;
+  process.outage_ms = 0;
+  process.timeout_ms = 100;
+  process.limit = kEvents - 4 - 1;
+  agx_status status = AGX_ENOMEM;
+  for (int n = 0; status == AGX_ENOMEM || run.happened(); ++n) {
+    ASSERT_LT(n, 3000);
+    status =
+        run.Try(n, [&] { return agx_group_process(group, &process, Handled::Handle, &handled); });
+    bool fits = status == AGX_LIMIT || status == AGX_ENOMEM || status == AGX_ESYSTEM ||
+                status == AGX_EUNCERTAIN || status == AGX_ECONNECT || status == AGX_TIMEOUT;
+    ASSERT_TRUE(fits) << Explain(status);
+    Require(agx_group_pending(group, &pending));
+    if (pending.count <= 1) break;
+  }
+  Require(agx_group_pending(group, &pending));
+  EXPECT_EQ(pending.count, 1U) << "the one that fails";
+  for (size_t i = 4; i < kEvents; ++i) EXPECT_GE(handled.times[seen[ids[i]]], 1) << seen[ids[i]];
+
+  process.max_retries = 1;
+  process.limit = 1;
+  auto bury = [&] { return agx_group_process(group, &process, Handled::Handle, &handled); };
+  status = AGX_ENOMEM;
+  for (int n = 0; health.dead_letters == 0; ++n) {
+    ASSERT_LT(n, 3000);
+    status = run.Try(n, bury);
+    Require(agx_group_health(group, &health));
+  }
+  EXPECT_EQ(health.dead_letters, 1U) << "once";
+  agx_dead_letter letter{};
+  EXPECT_EQ(run.Run("agx_group_dead_letters",
+                    [&] { return agx_group_dead_letters(group, nullptr, &letter, 1, &count); }),
+            AGX_OK);
+  Owned<agx_event> dead(letter.event);
+  EXPECT_STREQ(agx_event_type(letter.event, nullptr), "7");
+  const char* id = agx_event_id(letter.event, nullptr);
+  uint64_t replayed = 0;
+  EXPECT_EQ(run.Run("agx_group_replay", [&] { return agx_group_replay(group, &id, 1, &replayed); },
+                    {AGX_EUNCERTAIN}),
+            AGX_OK);
+  EXPECT_EQ(run.Run("agx_group_delete_dead_letters",
+                    [&] { return agx_group_delete_dead_letters(group, &id, 1, &replayed); },
+                    {AGX_EUNCERTAIN}),
+            AGX_OK);
+  Require(agx_group_health(group, &health));
+  EXPECT_EQ(health.dead_letters, 0U);
+  EXPECT_EQ(health.length, size_t{kEvents} + 1) << "replayed once";
+  EXPECT_EQ(
+      run.Run("agx_group_delete_consumer",
+              [&] { return agx_group_delete_consumer(group, "other", nullptr); }, {AGX_EUNCERTAIN}),
+      AGX_OK);
+  EXPECT_THAT(run.Run("agx_group_delete", [&] { return agx_group_delete(group); },
+                      {AGX_EUNCERTAIN, AGX_NONE}),
+              testing::AnyOf(AGX_OK, AGX_NONE));
+  RecordProperty("failures", run.failures());
+}
+
 INSTANTIATE_TEST_SUITE_P(Of, OutOfMemory,
                          testing::Values(Where{false, Mode::kOnce}, Where{false, Mode::kOn},
                                          Where{true, Mode::kOnce}, Where{true, Mode::kOn}),

@@ -26,8 +26,8 @@ import unittest
 
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEADLINE = 30.0
-COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "history", "info", "chat",
-            "run", "messages", "ls", "version"]
+COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "history", "info", "group",
+            "chat", "run", "messages", "ls", "version"]
 
 options = argparse.Namespace()
 
@@ -1303,6 +1303,131 @@ class Demo(Case):
             demo.process.stdout = None
             status, _, messages = demo.end()
             self.assertEqual((status, messages), (0, ""))
+
+
+class Groups(Case):
+    """agx group."""
+
+    def lines(self, *words):
+        return [json.loads(line) for line in self.ok(*words).splitlines()]
+
+    def group(self, action, *words):
+        return ("group", action, self.name) + words
+
+    def test_reading_and_acknowledging(self):
+        ids = [self.write_event("event", {"n": n}) for n in range(3)]
+        first = self.lines(*self.group("read", "--consumer", "me", "--count", "2"))
+        self.assertEqual([event["id"] for event in first], ids[:2])
+        self.assertEqual(first[0]["body"], {"n": 0})
+        pending = self.lines(*self.group("pending"))
+        self.assertEqual([(event["id"], event["consumer"], event["attempts"])
+                          for event in pending], [(ids[0], "me", 1), (ids[1], "me", 1)])
+        self.assertEqual(self.ok(*self.group("ack", ids[0], "1-1")), "1\n")
+        self.assertEqual(self.fails(1, *self.group("ack", ids[0])), "0\n")
+        again = self.lines(*self.group("read", "--pending", "--consumer", "me"))
+        self.assertEqual([event["id"] for event in again], ids[1:2])
+        claimed = self.lines(*self.group("claim", "--consumer", "other"))
+        self.assertEqual([event["id"] for event in claimed], ids[1:2])
+        claimed = self.lines(*self.group("claim", ids[1], "--consumer", "third"))
+        self.assertEqual([event["id"] for event in claimed], ids[1:2])
+        self.assertEqual([event["consumer"] for event in self.lines(*self.group("pending"))],
+                         ["third"])
+        self.assertEqual(self.lines(*self.group("pending", "--consumer", "third"))[0]["id"],
+                         ids[1])
+        self.fails(1, *self.group("claim", "--idle", "1000"), says="could be claimed")
+        info, = self.lines(*self.group("info"))
+        self.assertEqual((info["length"], info["pending"], info["lag"], info["dead_letters"]),
+                         (3, 1, 1, 0))
+        self.assertIn("third", [consumer["name"] for consumer in info["consumers"]])
+
+    def test_a_group_begins_where_it_is_told(self):
+        first = self.write_event("event")
+        self.write_event("event")
+        self.fails(1, *self.group("read", "--from", "new", "--group", "now"))
+        self.assertEqual(len(self.lines(*self.group("read", "--from", first, "--group", "b"))), 1)
+
+    def test_waiting(self):
+        with Piped(*self.group("read", "--block", "never", "--count", "1")) as reading:
+            wait_for("the group", lambda: self.redis("EXISTS", self.key))
+            written = self.write_event("event")
+            self.assertEqual(json.loads(reading.line())["id"], written)
+            self.assertEqual(reading.end()[0], 0)
+        self.fails(7, *self.group("read", "--block", "0.05"), says="no such events")
+        with Piped(*self.group("read", "--block", "never", "--group", "g")) as reading:
+            reading.line()
+            self.assertEqual(reading.end()[0], 0)
+        with Piped(*self.group("read", "--block", "never", "--group", "g")) as reading:
+            wait_for("its wait", lambda: b"cmd=subscribe" in self.redis("CLIENT", "LIST"))
+            reading.process.send_signal(signal.SIGINT)
+            self.assertEqual(reading.end()[0], 130)
+
+    def test_a_command_for_each_event(self):
+        good = self.write_event("event", {"n": 1})
+        bad = self.write_event("event", {"n": 2})
+        script = 'read -r event; echo "$AGX_ATTEMPT $event"; [[ $event != *\'"n": 2\'* ]]'
+        done = agx(*self.group("process", "--limit", "2", "--retries", "2", "--", "bash", "-c",
+                               script))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        seen = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+        self.assertEqual(sorted((json.loads(event)["id"], attempt) for attempt, event in seen),
+                         [(good, "1"), (bad, "1"), (bad, "2")])
+        self.assertIn("attempt 2: exit status 1", done.stderr.decode())
+        self.fails(1, *self.group("pending"), says="nothing is pending")
+        letter, = self.lines(*self.group("dlq"))
+        self.assertEqual((letter["original_id"], letter["reason"], letter["attempts"]),
+                         (bad, "exit status 1", 2))
+        self.assertEqual(letter["event"]["body"], {"n": 2})
+        self.assertEqual(letter["original_stream"], self.key)
+        self.assertEqual(self.ok(*self.group("dlq", "--replay", letter["id"])), "1\n")
+        self.fails(1, *self.group("dlq", "--delete", letter["id"]))
+        self.fails(1, *self.group("dlq"), says="no dead letters")
+        event, = self.lines(*self.group("read"))
+        self.assertEqual(event["body"], {"n": 2})
+
+    def test_a_command_that_does_not_read_its_input(self):
+        self.write_event("event", {"text": "x" * 300000})
+        self.ok(*self.group("process", "--limit", "1", "true"))
+        self.fails(1, *self.group("pending"))
+
+    def test_a_command_that_is_killed(self):
+        self.write_event("event")
+        self.fails(0, *self.group("process", "--limit", "1", "--retries", "1", "--", "sh", "-c",
+                                  "kill -9 $$"), says="signal 9")
+        self.assertEqual(self.lines(*self.group("dlq"))[0]["reason"], "signal 9")
+
+    def test_a_signal_waits_for_the_command(self):
+        self.write_event("event")
+        # It outlives the patience that other commands have.
+        script = "echo running; sleep 3; echo done"
+        with Piped(*self.group("process", "--", "sh", "-c", script)) as running:
+            self.assertEqual(running.line(), "running")
+            running.process.send_signal(signal.SIGTERM)
+            status, out, _ = running.end()
+            self.assertEqual((status, out), (143, b"done\n"))
+        self.fails(1, *self.group("pending"), says="nothing is pending")
+
+    def test_silence_ends_it(self):
+        self.fails(7, *self.group("process", "--timeout", "0.05", "true"))
+
+    def test_wrong_words(self):
+        self.write_event("event")
+        self.fails(2, *self.group("eat"), says="does not know")
+        self.fails(2, *self.group("ack"), says="ids")
+        self.fails(1, *self.group("info"), says="no group agents")
+        self.fails(1, *self.group("ack", "1-1"), says="no group agents")
+        self.ok(*self.group("read"))
+        self.fails(2, *self.group("ack", "x"), says="entry id")
+        self.fails(2, *self.group("read", "1-1"), says="too much")
+        self.fails(2, *self.group("read", "--count", "0"))
+        self.fails(2, *self.group("read", "--from", "x", "--group", "other"))
+        self.fails(2, *self.group("read", "--group", ""))
+        self.fails(2, *self.group("process"), says="which command")
+        self.fails(2, *self.group("process", "no-such-command-here"), says="no command")
+        self.fails(2, *self.group("dlq", "1-1"), says="--replay")
+        self.fails(2, *self.group("dlq", "--replay"), says="--replay")
+        self.fails(2, "group", "read", says="usage: agx group")
+        self.redis("SET", "agx:1:42:text", "x")
+        self.fails(4, "group", "read", "1/42/text")
 
 
 class Documents(Case):

@@ -47,6 +47,27 @@ struct OptionsName<agx_history> {
   static constexpr const char* kInit = "AGX_HISTORY_INIT";
 };
 
+template <>
+struct OptionsName<agx_group_options> {
+  static constexpr const char* kType = "agx_group_options";
+  static constexpr const char* kInit = "AGX_GROUP_OPTIONS_INIT";
+};
+template <>
+struct OptionsName<agx_group_process_options> {
+  static constexpr const char* kType = "agx_group_process_options";
+  static constexpr const char* kInit = "AGX_GROUP_PROCESS_OPTIONS_INIT";
+};
+template <>
+struct OptionsName<agx_pending> {
+  static constexpr const char* kType = "agx_pending";
+  static constexpr const char* kInit = "AGX_PENDING_INIT";
+};
+template <>
+struct OptionsName<agx_health> {
+  static constexpr const char* kType = "agx_health";
+  static constexpr const char* kInit = "AGX_HEALTH_INIT";
+};
+
 // Untyped part of ReadOptions: `given` may be shorter or longer than what it is copied to.
 Status CopyOptions(const void* given, size_t known, size_t alignment, const char* type,
                    const char* init, void* out);

@@ -3,6 +3,7 @@
 
 #include "capi/handles.h"
 #include "core/client.h"
+#include "core/group.h"
 #include "core/listener.h"
 #include "core/messages.h"
 #include "core/mux.h"
@@ -66,6 +67,14 @@ struct Traits<agx_messages> {
   static constexpr Kind kKind = Kind::kMessages;
   static constexpr const char* kNull = "the messages handle is NULL";
   static constexpr const char* kStale = "the messages handle is closed, or none";
+};
+
+template <>
+struct Traits<agx_group> {
+  using Object = Group;
+  static constexpr Kind kKind = Kind::kGroup;
+  static constexpr const char* kNull = "the group is NULL";
+  static constexpr const char* kStale = "the group is closed, or no group";
 };
 
 // Null out-pointers: `name` is the parameter's.

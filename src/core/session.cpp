@@ -1,11 +1,10 @@
 #include "core/session.h"
 
-#include <sys/random.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
 
+#include "base/token.h"
 #include "core/listener.h"
 #include "format/agx_format.h"
 
@@ -16,22 +15,7 @@ constexpr std::string_view kDefaultOrigin = "opale";
 constexpr int64_t kDefaultGraceMs = 5000;
 
 // The value of the live flag: says whose lease it is.
-std::string NewToken() {
-  unsigned char random[16];
-  if (getrandom(random, sizeof(random), 0) != sizeof(random)) {
-    auto now = static_cast<uint64_t>(Clock::now().time_since_epoch().count());
-    for (size_t i = 0; i < sizeof(random); ++i) {
-      random[i] = static_cast<unsigned char>(now >> (i % 8 * 8)) ^ static_cast<unsigned char>(i);
-    }
-  }
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string token = "agx:";
-  for (unsigned char byte : random) {
-    token += kHex[byte >> 4];
-    token += kHex[byte & 15];
-  }
-  return token;
-}
+std::string NewToken() { return "agx:" + RandomHex(); }
 
 Status TakenOver() {
   return {AGX_TAKEN_OVER, "another producer has taken the session over; nothing was written"};

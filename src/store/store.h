@@ -196,9 +196,14 @@ struct KeptText {
   std::string version;
 };
 
+class Groups;
+
 class Store {
  public:
   virtual ~Store() = default;
+
+  // Consumer groups; lives as long as the store.
+  virtual Groups& groups() = 0;
 
   // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond
   // about so many may go.

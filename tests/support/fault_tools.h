@@ -23,6 +23,7 @@ struct Closer {
   void operator()(agx_mux* handle) const { agx_mux_close(handle); }
   void operator()(agx_query* handle) const { agx_query_close(handle); }
   void operator()(agx_messages* handle) const { agx_messages_close(handle); }
+  void operator()(agx_group* handle) const { agx_group_close(handle); }
   void operator()(agx_event* event) const { agx_event_free(event); }
 };
 template <class Handle>

@@ -15,6 +15,7 @@ int RunChat(const Arguments& arguments);
 int RunFeed(const Arguments& arguments);
 int RunHistory(const Arguments& arguments);
 int RunInfo(const Arguments& arguments);
+int RunGroup(const Arguments& arguments);
 int RunMessages(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunDemo(const Arguments& arguments);

@@ -39,8 +39,8 @@ int OpenMessages(agx_session* session, Messages* messages) {
   return status == AGX_OK ? kDone : Fail(status);
 }
 
-int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection) {
-  Result<SessionName> name = ParseSessionName(arguments.operands()[0]);
+int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection, size_t operand) {
+  Result<SessionName> name = ParseSessionName(arguments.operands()[operand]);
   if (!name.ok()) {
     Complain(name.error());
     return kUsage;

@@ -14,13 +14,14 @@ int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default
                Client* client);
 int OpenSession(agx_client* client, const SessionName& name, Session* session);
 
-// The client and the session that the first operand names.
+// The client and the session that an operand, the first unless said otherwise, names.
 struct Connection {
   SessionName name;
   Client client;
   Session session;
 };
-int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection);
+int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection,
+            size_t operand = 0);
 
 // The session's conversation, not yet loaded.
 int OpenMessages(agx_session* session, Messages* messages);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <csignal>
+#include <cstdint>
 #include <exception>
 #include <span>
 
@@ -51,6 +52,23 @@ constexpr std::array kHistoryOptions = {
     Option{"count", "N", "at most N events"},
     Option{"reverse", "", "the newest first"},
     Option{"where", "EXPR", "only events that this condition selects"},
+    Option{"pretty", "", "for people; the default on a terminal"},
+    Option{"json", "", "a line of JSON for each event; the default elsewhere"},
+};
+constexpr std::array kGroupOptions = {
+    Option{"group", "G", "the group; default agents"},
+    Option{"consumer", "C", "whose turn it is; default: a name that nobody else has"},
+    Option{"from", "ID|new", "where a group that is made begins; default: with the first event"},
+    Option{"count", "N", "at most N"},
+    Option{"block", "S", "read: wait for an event; default 0; never"},
+    Option{"pending", "", "read: what is pending for the consumer, instead of new events"},
+    Option{"idle", "S", "claim, pending: idle for so long; process: taken over then, default 300"},
+    Option{"retries", "N", "process: attempts before an event is given up; default 3"},
+    Option{"limit", "N", "process: end after N events"},
+    Option{"timeout", "S", "process: end after so long without an event; default never"},
+    Option{"dead-letters", "KEY", "where events go that were given up; default: the stream's :dlq"},
+    Option{"replay", "", "dlq: put these back into the stream"},
+    Option{"delete", "", "dlq: delete these"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
@@ -138,6 +156,21 @@ constexpr std::array kCommands = {
             "each on a terminal, elsewhere a JSON object. Exit status 1: there is no session.",
             {},
             RunInfo},
+    Command{
+        "group", "ACTION SCOPE/USER/SESSION [ID…|-- COMMAND…]", 2, SIZE_MAX,
+        "share a session's events among consumers",
+        "ACTION is what a consumer of a group does:\n"
+        "  read      takes events that nobody was given yet, and shows them\n"
+        "  ack       acknowledges those with these ids\n"
+        "  claim     takes over what others were given: these ids, or all that is idle\n"
+        "  pending   lists what was given to somebody and not acknowledged\n"
+        "  info      tells how the group is doing\n"
+        "  process   runs COMMAND for each event, with its JSON on standard input; exit status 0\n"
+        "            acknowledges it, others try it again, and in the end give it up\n"
+        "  dlq       lists what was given up; --replay or --delete these ids\n"
+        "read and process make the group if need be. Exit status 1: no such group, or nothing\n"
+        "there; 7: nothing came.",
+        kGroupOptions, RunGroup},
     Command{
         "chat", "SCOPE/USER/SESSION [PROMPT]", 1, 2, "let a model answer, with two tools",
         "An agent: a model of an OpenAI-compatible server answers, and may ask for the time and\n"

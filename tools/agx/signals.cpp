@@ -62,7 +62,8 @@ void Watcher::Run() {
                                   {stop_, POLLIN, 0},
                                   {IsPipe(STDOUT_FILENO) ? STDOUT_FILENO : -1, 0, 0}}};
   for (;;) {
-    const int ready = poll(waits.data(), waits.size(), signal_ != 0 ? kPatienceMs : -1);
+    const int ready =
+        poll(waits.data(), waits.size(), signal_ != 0 && !patient_ ? kPatienceMs : -1);
     if (ready == 0) _exit(kSignal + signal_);
     if (ready < 0) continue;
     if (waits[1].revents != 0) return;

@@ -22,6 +22,8 @@ class Watcher {
   // takes it back; the old one is not being called any more when this returns.
   void OnWake(std::function<void()> wake);
 
+  // After a signal a command that does not end is waited for without end, or until a second one.
+  void WaitForever() { patient_ = true; }
   // The signal that came, or 0.
   int signal() const { return signal_; }
   // Standard output is a pipe that nobody reads any more.
@@ -34,6 +36,7 @@ class Watcher {
   int signals_ = -1;
   int stop_ = -1;
   std::atomic<int> signal_ = 0;
+  std::atomic<bool> patient_ = false;
   std::atomic<bool> output_closed_ = false;
   std::mutex mutex_;
   std::function<void()> wake_;

@@ -104,6 +104,35 @@ uint64_t Stream::DropFirst(size_t count) noexcept {
   return count;
 }
 
+uint64_t Stream::Delete(std::span<const EntryId> ids) noexcept {
+  uint64_t count = 0;
+  for (EntryId id : ids) {
+    if (FindEntry(id) == nullptr) continue;
+    auto at = NotOlderThan(id);
+    if (at == entries.begin()) dropped = id;
+    entries.erase(at);
+    ++count;
+  }
+  return count;
+}
+
+StoredEntries::const_iterator Stream::NotOlderThan(EntryId id) const {
+  return std::partition_point(entries.begin(), entries.end(),
+                              [&](const StoredEntry::Ptr& entry) { return entry->id < id; });
+}
+
+std::pair<StoredEntries::const_iterator, StoredEntries::const_iterator> Stream::After(
+    EntryId id) const {
+  if (id == EntryId{}) return {entries.begin(), entries.end()};
+  auto first = NotOlderThan(id);
+  return {first != entries.end() && (*first)->id == id ? first + 1 : first, entries.end()};
+}
+
+const StoredEntry* Stream::FindEntry(EntryId id) const {
+  auto at = NotOlderThan(id);
+  return at != entries.end() && (*at)->id == id ? at->get() : nullptr;
+}
+
 Node* KeySpace::Find(std::string_view key, TimePoint now) noexcept {
   auto it = nodes_.find(key);
   if (it == nodes_.end()) return nullptr;

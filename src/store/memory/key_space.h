@@ -2,6 +2,7 @@
 // Not synchronised; its owner holds a lock.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <deque>
 #include <memory>
@@ -10,10 +11,12 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
 #include "store/entry.h"
+#include "store/memory/memory_groups.h"
 #include "store/store.h"
 
 namespace agx::memory {
@@ -53,17 +56,44 @@ class StoredEntry {
   size_t text_bytes_;
 };
 
+using StoredEntries = std::deque<StoredEntry::Ptr>;
+
+// Batches of more than this grow block by block.
+inline constexpr size_t kBatchBytes = size_t{256} * 1024;
+
+// Up to count entries, from `first` on in its direction.
+template <class Iterator>
+BatchPtr EntriesOf(Iterator first, Iterator end, size_t count) {
+  count = end - first > 0 ? std::min(count, static_cast<size_t>(end - first)) : 0;
+  if (count == 0) return nullptr;
+  auto last = first + static_cast<std::ptrdiff_t>(count);
+  size_t bytes = 0;
+  for (auto it = first; it != last && bytes < kBatchBytes; ++it) bytes += (*it)->arena_bytes();
+  BatchPtr batch(Batch::Create(std::min(bytes, kBatchBytes)));
+  for (auto it = first; it != last; ++it) (*it)->AppendTo(batch.get());
+  return batch;
+}
+
 struct Stream {
   // Gives the entries their ids and appends them, all or (bad_alloc) none.
   void Append(std::span<StoredEntry::Ptr> added, EntryId* ids);
   void Trim(uint64_t max_length) noexcept;
   // How many went.
   uint64_t DropFirst(size_t count) noexcept;
+  // Those of the ids that are there, wherever they stand; how many went.
+  uint64_t Delete(std::span<const EntryId> ids) noexcept;
   EntryId NextId(uint64_t wall_ms) const noexcept;
+  // The first entry that is not older than the id, or none.
+  StoredEntries::const_iterator NotOlderThan(EntryId id) const;
+  // From the first that is newer than the id on, to the end.
+  std::pair<StoredEntries::const_iterator, StoredEntries::const_iterator> After(EntryId id) const;
+  // Null if it is not there.
+  const StoredEntry* FindEntry(EntryId id) const;
 
-  std::deque<StoredEntry::Ptr> entries;
+  StoredEntries entries;
   EntryId last;     // the highest id given out
   EntryId dropped;  // the highest id that was given out and is not there any more
+  GroupMap groups;
   std::unique_ptr<Stream> next_dead;
 };
 

@@ -9,18 +9,21 @@
 #include <mutex>
 #include <utility>
 
+#include "store/groups.h"
 #include "store/memory/key_space.h"
 
 namespace agx {
 namespace {
 
+using memory::EntriesOf;
+using memory::Group;
+using memory::GroupMap;
+using memory::GroupUse;
 using memory::KeySpace;
 using memory::Node;
+using memory::StoredEntries;
 using memory::StoredEntry;
 using memory::Stream;
-
-// Batches of more than this grow block by block.
-constexpr size_t kBatchBytes = size_t{256} * 1024;
 
 // What the clients of one name share.
 struct Shared {
@@ -127,37 +130,26 @@ LiveFlag FlagOf(const Node* flag, TimePoint now) {
   return {true, flag->expires == kNever ? -1 : MillisUntil(flag->expires, now, INT64_MAX)};
 }
 
-using StoredEntries = std::deque<StoredEntry::Ptr>;
-
-// The first entry that is not older than the id, or none.
-StoredEntries::const_iterator NotOlderThan(const StoredEntries& entries, EntryId id) {
-  return std::partition_point(entries.begin(), entries.end(),
-                              [&](const StoredEntry::Ptr& entry) { return entry->id < id; });
+// The entry's own fields, and those that are given, without those that are not wanted.
+StoredEntry::Ptr CopyOf(const StoredEntry& entry, const std::vector<bool>* leave_out,
+                        std::span<const Field> added) {
+  BatchPtr batch(Batch::Create());
+  entry.AppendTo(batch.get());
+  const Entry& copy = *batch->first();
+  std::vector<Field> fields;
+  for (size_t i = 0; i < copy.field_count; ++i) {
+    if (leave_out == nullptr || !(*leave_out)[i]) fields.push_back(copy.fields[i]);
+  }
+  fields.insert(fields.end(), added.begin(), added.end());
+  return StoredEntry::Copy({fields.data(), fields.size()});
 }
 
-StoredEntries::const_iterator NewerThan(const StoredEntries& entries, EntryId id) {
-  if (id == EntryId{}) return entries.begin();
-  auto first = NotOlderThan(entries, id);
-  return first != entries.end() && (*first)->id == id ? first + 1 : first;
-}
-
-// Up to count entries, from `first` on in its direction.
-template <class Iterator>
-BatchPtr EntriesOf(Iterator first, Iterator end, size_t count) {
-  count = end - first > 0 ? std::min(count, static_cast<size_t>(end - first)) : 0;
-  if (count == 0) return nullptr;
-  auto last = first + static_cast<std::ptrdiff_t>(count);
-  size_t bytes = 0;
-  for (auto it = first; it != last && bytes < kBatchBytes; ++it) bytes += (*it)->arena_bytes();
-  BatchPtr batch(Batch::Create(std::min(bytes, kBatchBytes)));
-  for (auto it = first; it != last; ++it) (*it)->AppendTo(batch.get());
-  return batch;
-}
-
-class MemoryStore final : public Store {
+class MemoryStore final : public Store, private Groups {
  public:
   explicit MemoryStore(const std::string& name) : shared_(registry.Open(name)) {}
-  ~MemoryStore() override;
+  ~MemoryStore();
+
+  Groups& groups() override { return *this; }
 
   Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
   Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
@@ -185,6 +177,26 @@ class MemoryStore final : public Store {
   std::unique_ptr<Tail> OpenTail() override { return nullptr; }
   void Close() noexcept override;
 
+  Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) override;
+  Status DeleteGroup(const GroupOf& of) override;
+  Status ReadNew(const NewRequest& request, BatchPtr* batch) override;
+  Status Take(const TakeRequest& request, Takings* taken) override;
+  Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
+               std::span<const EntryId> ids, Takings* taken) override;
+  Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
+              std::span<Held> held) override;
+  Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
+  Status Pending(const GroupOf& of, PendingFacts* facts) override;
+  Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;
+  Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) override;
+  Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) override;
+  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+                        uint64_t* pending) override;
+  Status Bury(const Burial& burial, bool* done) override;
+  Status Revive(const Revival& revival, EntryId* id, RevivalOutcome* outcome) override;
+  Status DeleteEntries(std::string_view key, std::span<const EntryId> ids,
+                       uint64_t* count) override;
+
  private:
   // One call's hold on the data, at one moment.
   struct Access {
@@ -204,6 +216,9 @@ class MemoryStore final : public Store {
     enum Arming { kLeave, kArm };
     Status FindFlag(std::string_view key, Node** node, Arming arming = kLeave);
     Status FindStream(std::string_view key, Node** node, Arming arming = kLeave);
+    // AGX_NONE if there is no such group.
+    Status FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
+                     Arming arming = kLeave);
     TimePoint After(int64_t ms) const { return DeadlineAfter(ms, now); }
 
     std::unique_lock<std::mutex> lock;
@@ -214,6 +229,8 @@ class MemoryStore final : public Store {
 
   Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
                 EntryId* ids);
+  static Status AppendTo(Access& access, std::string_view key, std::span<StoredEntry::Ptr> entries,
+                         uint64_t max_length, EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
@@ -226,6 +243,9 @@ class MemoryStore final : public Store {
                         Access::Arming arming = Access::kLeave);
   static void LeaveEnd(Access& access, const DeleteRequest& request, StoredEntry::Ptr end);
   static Status RenewOne(Access& access, Lease* lease);
+  // Calls `use` with what can be done with the group.
+  template <class Function>
+  Status WithGroup(const GroupOf& of, Function use, Access::Arming arming = Access::kLeave);
   static Status ReadOne(Access& access, ReadRequest* request);
 
   const std::shared_ptr<Shared> shared_;
@@ -288,7 +308,12 @@ Status MemoryStore::Append(std::string_view key, std::span<StoredEntry::Ptr> ent
                            uint64_t max_length, EntryId* ids) {
   Access access(this);
   if (access.closed) return Closed();
-  if (entries.empty()) return {};
+  return entries.empty() ? Status() : AppendTo(access, key, entries, max_length, ids);
+}
+
+Status MemoryStore::AppendTo(Access& access, std::string_view key,
+                             std::span<StoredEntry::Ptr> entries, uint64_t max_length,
+                             EntryId* ids) {
   KeySpace::Obtained node = access.keys.Obtain(key, access.now);
   if (node->is_flag) return NotAStream(key);
   std::unique_ptr<Stream> fresh;
@@ -346,6 +371,7 @@ void MemoryStore::StartAfresh(Access& access, const StartRequest& request,
   if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
   stream->Append({&begin, 1}, nullptr);
   keys.SetFlag(&*flag, std::move(token));
+  if (node->stream != nullptr) stream->groups.swap(node->stream->groups);
   keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   keys.SetStream(&*node, std::move(stream));
   keys.SetExpiry(&*node, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
@@ -523,10 +549,11 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
     return {};
   }
   const Stream& stream = *node->stream;
-  request->exists = true;
+  // As on Redis, where an empty stream is found only by whoever looks for a gap.
+  request->exists = resumes || !stream.entries.empty();
   request->gap = resumes && request->after < stream.dropped;
-  const StoredEntries& entries = stream.entries;
-  request->batch = EntriesOf(NewerThan(entries, request->after), entries.end(), request->count);
+  auto [first, end] = stream.After(request->after);
+  request->batch = EntriesOf(first, end, request->count);
   return {};
 }
 
@@ -547,9 +574,8 @@ Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
   Node* node;
   if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
   if (node == nullptr) return {};
-  const StoredEntries& entries = node->stream->entries;
-  auto first = NewerThan(entries, request.after);
-  auto end = request.before ? NotOlderThan(entries, *request.before) : entries.end();
+  auto [first, end] = node->stream->After(request.after);
+  if (request.before) end = node->stream->NotOlderThan(*request.before);
   *batch = request.reverse ? EntriesOf(std::make_reverse_iterator(end),
                                        std::make_reverse_iterator(first), request.count)
                            : EntriesOf(first, end, request.count);
@@ -575,6 +601,7 @@ Status MemoryStore::Facts(std::string_view key, std::string_view live_key, Strea
     facts->last = stream.entries.back()->id;
   }
   facts->last_generated = stream.last;
+  facts->groups = static_cast<int64_t>(stream.groups.size());
   facts->ttl_ms = FlagOf(node, access.now).ttl_ms;
   return {};
 }
@@ -591,7 +618,7 @@ Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
   if (request.max_length) {
     count -= static_cast<size_t>(std::min<uint64_t>(count, *request.max_length));
   } else {
-    count = static_cast<size_t>(NotOlderThan(entries, request.before) - entries.begin());
+    count = static_cast<size_t>(node->stream->NotOlderThan(request.before) - entries.begin());
   }
   *removed = node->stream->DropFirst(count);
   if (count > 0) access.keys.Ring(node);
@@ -626,6 +653,7 @@ void MemoryStore::LeaveEnd(Access& access, const DeleteRequest& request, StoredE
   std::unique_ptr<Stream> stream = access.keys.NewStream();
   if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
   stream->Append({&end, 1}, nullptr);
+  if (node->stream != nullptr) stream->groups.swap(node->stream->groups);
   access.keys.SetStream(&*node, std::move(stream));
   access.keys.SetExpiry(&*node, access.After(kForeignGraceMs));
   access.keys.Ring(&*node);
@@ -695,6 +723,190 @@ void MemoryStore::Unwatch(std::string_view key, Watcher* watcher) noexcept {
   Access access(this);
   Node* node = access.keys.Find(key, access.now);
   if (node != nullptr && access.keys.Unwatch(node, watcher, this)) --watches_;
+}
+
+// --- Consumer groups
+
+Status MemoryStore::Access::FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
+                                      Arming arming) {
+  if (Status status = FindStream(of.key, node, arming); !status.ok()) return status;
+  if (*node != nullptr) {
+    *group = (*node)->stream->groups.find(of.group);
+    if (*group != (*node)->stream->groups.end()) return {};
+  }
+  return {AGX_NONE, Cat("there is no group ", of.group, " of the stream ", of.key)};
+}
+
+template <class Function>
+Status MemoryStore::WithGroup(const GroupOf& of, Function use, Access::Arming arming) {
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  GroupMap::iterator group;
+  if (Status status = access.FindGroup(of, &node, &group, arming); !status.ok()) return status;
+  GroupUse with(node->stream.get(), &group->second, access.now);
+  use(with);
+  return {};
+}
+
+Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) {
+  *created = false;
+  Access access(this);
+  if (access.closed) return Closed();
+  KeySpace::Obtained node = access.keys.Obtain(of.key, access.now);
+  if (node->is_flag) return NotAStream(of.key);
+  std::unique_ptr<Stream> fresh;
+  Stream* stream = node->stream.get();
+  if (stream == nullptr) {
+    fresh = access.keys.NewStream();
+    stream = fresh.get();
+  }
+  auto [group, inserted] = stream->groups.try_emplace(std::string(of.group));
+  if (inserted) group->second.last_delivered = start.value_or(stream->last);
+  *created = inserted;
+  if (fresh == nullptr) return {};
+  access.keys.SetStream(&*node, std::move(fresh));
+  access.keys.Ring(&*node);
+  return {};
+}
+
+Status MemoryStore::DeleteGroup(const GroupOf& of) {
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  GroupMap::iterator group;
+  if (Status status = access.FindGroup(of, &node, &group); !status.ok()) return status;
+  node->stream->groups.erase(group);
+  access.keys.Ring(node);
+  return {};
+}
+
+Status MemoryStore::ReadNew(const NewRequest& request, BatchPtr* batch) {
+  batch->reset();
+  return WithGroup(
+      request.of, [&](GroupUse& group) { *batch = group.ReadNew(request.consumer, request.count); },
+      request.arm ? Access::kArm : Access::kLeave);
+}
+
+Status MemoryStore::Take(const TakeRequest& request, Takings* taken) {
+  *taken = {};
+  return WithGroup(request.of, [&](GroupUse& group) { group.Take(request, taken); });
+}
+
+Status MemoryStore::Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
+                          std::span<const EntryId> ids, Takings* taken) {
+  *taken = {};
+  return WithGroup(of, [&](GroupUse& group) { group.Claim(consumer, min_idle_ms, ids, taken); });
+}
+
+Status MemoryStore::Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
+                         std::span<Held> held) {
+  return WithGroup(of, [&](GroupUse& group) { group.Hold(consumer, idle_ms, held); });
+}
+
+Status MemoryStore::Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) {
+  *count = 0;
+  Status status = WithGroup(of, [&](GroupUse& group) { *count = group.Acknowledge(ids); });
+  return status.code() == AGX_NONE ? Status() : status;
+}
+
+Status MemoryStore::Pending(const GroupOf& of, PendingFacts* facts) {
+  *facts = {};
+  return WithGroup(of, [&](GroupUse& group) { *facts = group.Facts(); });
+}
+
+Status MemoryStore::PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) {
+  entries->clear();
+  return WithGroup(range.of, [&](GroupUse& group) { group.PendingEntries(range, entries); });
+}
+
+Status MemoryStore::ListGroups(std::string_view key, std::vector<GroupFacts>* groups) {
+  groups->clear();
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  Status status = access.FindStream(key, &node);
+  if (!status.ok() || node == nullptr) return status;
+  for (auto& [name, group] : node->stream->groups) {
+    groups->push_back(GroupUse(node->stream.get(), &group, access.now).Describe(name));
+  }
+  return {};
+}
+
+Status MemoryStore::ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) {
+  consumers->clear();
+  return WithGroup(of, [&](GroupUse& group) { group.ListConsumers(consumers); });
+}
+
+Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+                                   uint64_t* pending) {
+  *pending = 0;
+  return WithGroup(of,
+                   [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, only_idle); });
+}
+
+Status MemoryStore::Bury(const Burial& burial, bool* done) {
+  *done = false;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  GroupMap::iterator group;
+  if (Status status = access.FindGroup(burial.of, &node, &group); !status.ok()) return status;
+  GroupUse with(node->stream.get(), &group->second, access.now);
+  if (!with.IsPendingFor(burial.consumer, burial.id)) return {};
+  if (const StoredEntry* entry = node->stream->FindEntry(burial.id)) {
+    StoredEntry::Ptr copy = CopyOf(*entry, nullptr, burial.fields);
+    Status status = AppendTo(access, burial.to, {&copy, 1}, 0, nullptr);
+    if (!status.ok()) return status;
+  }
+  with.Acknowledge({&burial.id, 1});
+  *done = true;
+  return {};
+}
+
+// Of each name that is to go the last field goes: that is the one which was added.
+Status MemoryStore::Revive(const Revival& revival, EntryId* id, RevivalOutcome* outcome) {
+  *outcome = RevivalOutcome::kAbsent;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindStream(revival.from, &node); !status.ok()) return status;
+  const StoredEntry* entry = node != nullptr ? node->stream->FindEntry(revival.id) : nullptr;
+  if (entry == nullptr) return {};
+  BatchPtr batch(Batch::Create());
+  entry->AppendTo(batch.get());
+  const Entry& letter = *batch->first();
+  std::vector<bool> going(letter.field_count);
+  auto last_of = [&](std::string_view name) {
+    size_t at = letter.field_count;
+    while (at > 0 && letter.fields[at - 1].name != name) --at;
+    return at;
+  };
+  for (std::string_view name : revival.without) {
+    if (size_t at = last_of(name); at > 0) going[at - 1] = true;
+  }
+  size_t proof = last_of(revival.proof.name);
+  *outcome = RevivalOutcome::kForeign;
+  if (proof == 0 || letter.fields[proof - 1].value != revival.proof.value) return {};
+  StoredEntry::Ptr copy = CopyOf(*entry, &going, revival.fields);
+  if (Status status = AppendTo(access, revival.key, {&copy, 1}, 0, id); !status.ok()) return status;
+  node->stream->Delete({&revival.id, 1});
+  access.keys.Ring(node);
+  *outcome = RevivalOutcome::kDone;
+  return {};
+}
+
+Status MemoryStore::DeleteEntries(std::string_view key, std::span<const EntryId> ids,
+                                  uint64_t* count) {
+  *count = 0;
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  Status status = access.FindStream(key, &node);
+  if (!status.ok() || node == nullptr) return status;
+  *count = node->stream->Delete(ids);
+  if (*count > 0) access.keys.Ring(node);
+  return {};
 }
 
 }  // namespace

@@ -11,7 +11,9 @@
 #include "store/redis/connection.h"
 #include "store/redis/doorbell.h"
 #include "store/redis/pipe.h"
+#include "store/redis/redis_groups.h"
 #include "store/redis/resp.h"
+#include "store/redis/runner.h"
 #include "store/redis/scripts.h"
 #include "store/redis/sinks.h"
 #include "store/redis/tail.h"
@@ -32,12 +34,6 @@ size_t SizeOf(const NewEntry& entry) {
     size += entry.fields[i].name.size() + entry.fields[i].value.size() + 32;
   }
   return size;
-}
-
-void AppendFields(Commands* commands, const NewEntry& entry) {
-  for (size_t i = 0; i < entry.count; ++i) {
-    commands->Arg(entry.fields[i].name).Arg(entry.fields[i].value);
-  }
 }
 
 void AppendXadd(Commands* commands, std::string_view key, const NewEntry& entry,
@@ -67,11 +63,6 @@ std::string Escaped(std::string_view text) {
 bool IsPassing(const Status& status) {
   return status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT ||
          status.code() == AGX_ELOADING;
-}
-
-// What the server sent is a reply, but not to this.
-Status Unfit(std::string_view what) {
-  return {AGX_EPROTOCOL, Cat(what, ": the server's reply is none to this; is it Redis?")};
 }
 
 // The id of an entry as XRANGE and XINFO give it.
@@ -136,6 +127,7 @@ class RedisStore final : public Store {
         reads_(dialer_, log_, [this](Connection& connection) { return bell_.Track(connection); }) {}
 
   Status Open() { return commands_.Open(); }
+  Groups& groups() override { return groups_; }
 
   Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
   Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
@@ -171,11 +163,11 @@ class RedisStore final : public Store {
   void Close() noexcept override;
 
  private:
-  // Runs them, again while the server is loading, within the limits of a reconnect. `what` names
-  // them in errors.
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
-             bool* repeated = nullptr);
+             bool* repeated = nullptr) {
+    return runner_.Run(pipe, commands, effect, what, sink, repeated);
+  }
   Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
                    EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
@@ -191,27 +183,9 @@ class RedisStore final : public Store {
   std::array<RedisTail*, kTails> tails_{};
   std::atomic<bool> closed_{false};
   Bell closing_;
+  const Runner runner_{config_, closed_, closing_};
+  RedisGroups groups_{runner_, commands_, reads_};
 };
-
-template <class S>
-Status RedisStore::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
-                       S* sink, bool* repeated) {
-  if (commands.count() == 0) return {};
-  std::optional<Backoff> backoff;
-  for (;;) {
-    if (Status status = pipe.Execute(commands, effect, sink, repeated); !status.ok()) {
-      return status;
-    }
-    if (sink->error().empty()) return {};
-    Status status = ServerError(sink->error(), what);
-    if (status.code() != AGX_ELOADING) return status;
-    if (!backoff) backoff.emplace(config_);
-    TimePoint until;
-    uint32_t ticket = closing_.ticket();
-    if (closed_ || !backoff->Next(&until)) return status;
-    closing_.Wait(ticket, until);
-  }
-}
 
 Status RedisStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
   Commands commands;

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of agx(1) for bash.
 
-_agx_commands='demo start add stop cancel live listen history info chat run messages ls version'
+_agx_commands='demo start add stop cancel live listen history info group chat run messages ls version'
 _agx_globals='--url --prefix --color --verbose --help'
 
 _agx_options() {
@@ -12,6 +12,8 @@ _agx_options() {
         stop) echo "--grace" ;;
         listen) echo "--after --wait --timeout --limit --where --end --pretty --json" ;;
         history) echo "--after --before --count --reverse --where --pretty --json" ;;
+        group) echo "--group --consumer --from --count --block --pending --idle --retries --limit" \
+            "--timeout --dead-letters --replay --delete --pretty --json" ;;
         chat) echo "--model --system --timeout --pretty --json" ;;
         run) echo "--feed --save --quiet" ;;
         messages) echo "--nodes --title" ;;
@@ -23,7 +25,8 @@ _agx_values() {
     case $1 in
         --color) echo "auto always never" ;;
         --after) [[ $2 == history ]] || echo "new" ;;
-        --wait | --timeout) echo "never" ;;
+        --from) echo "new" ;;
+        --wait | --timeout | --block) echo "never" ;;
         --feed) echo "openai-chat openai-responses anthropic" ;;
         --type) echo "event info error" ;;
         --url) echo "redis:// rediss:// unix:///" ;;
@@ -34,14 +37,15 @@ _agx_takes_value() {
     case $1 in
         --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
             --before | --wait | --timeout | --limit | --count | --where | --model | --system | \
-            --feed) return 0 ;;
+            --feed | --group | --consumer | --from | --block | --idle | --retries | \
+            --dead-letters) return 0 ;;
     esac
     return 1
 }
 
 _agx() {
     local -a words store candidates=()
-    local cur word command='' value_of='' i
+    local cur word command='' action='' value_of='' i
     # Bash also splits at "=" and ":", which are part of URLs and sessions: take the line itself.
     read -ra words <<<"${COMP_LINE:0:COMP_POINT}"
     if [[ ${COMP_LINE:0:COMP_POINT} == *[[:space:]] ]]; then words+=(""); fi
@@ -57,6 +61,8 @@ _agx() {
             store+=("$word")
         elif [[ $word != -* && -z $command ]]; then
             command=$word
+        elif [[ $word != -* && -z $action ]]; then
+            action=$word
         fi
     done
 
@@ -68,7 +74,9 @@ _agx() {
         read -ra candidates <<<"$(_agx_options "$command") $_agx_globals"
     elif [[ -z $command ]]; then
         read -ra candidates <<<"$_agx_commands"
-    elif [[ $command == @(start|add|stop|cancel|live|listen|history|info|chat|run|messages) ]]; then
+    elif [[ $command == group && -z $action ]]; then
+        read -ra candidates <<<"read ack claim pending info process dlq"
+    elif [[ $command == @(start|add|stop|cancel|live|listen|history|info|group|chat|run|messages) ]]; then
         # A store that does not answer must not hold up the shell.
         mapfile -t candidates < <(timeout 2 "${words[0]}" "${store[@]}" ls 2>/dev/null </dev/null)
     fi

@@ -1,7 +1,7 @@
 # Completion of agx(1) for fish.
 
-set -l commands demo start add stop cancel live listen history info chat run messages ls version
-set -l of_session start add stop cancel live listen history info chat run messages
+set -l commands demo start add stop cancel live listen history info group chat run messages ls version
+set -l of_session start add stop cancel live listen history info group chat run messages
 
 # A store that does not answer must not hold up the shell.
 function __agx_sessions
@@ -35,6 +35,7 @@ complete -c agx -n "not __fish_seen_subcommand_from $commands" -a live -d 'Is a 
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a listen -d 'Follow its events'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a history -d 'Show what is in it'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a info -d 'How much is in it'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a group -d 'Share its events'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a chat -d 'Let a model answer'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a run -d 'Run from a model\'s stream'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a messages -d 'Its conversation'
@@ -54,16 +55,27 @@ complete -c agx -n '__fish_seen_subcommand_from add run' -l quiet -d 'Do not pri
 complete -c agx -n '__fish_seen_subcommand_from stop' -l grace -x -d 'Seconds until its events are gone'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l after -x -a new -d 'Where to begin'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l wait -x -a never -d 'For it to appear'
-complete -c agx -n '__fish_seen_subcommand_from listen chat' -l timeout -x -a never -d 'Of silence'
+complete -c agx -n '__fish_seen_subcommand_from listen group chat' -l timeout -x -a never -d 'Of silence'
 complete -c agx -n '__fish_seen_subcommand_from history' -l after -x -d 'What came after it'
 complete -c agx -n '__fish_seen_subcommand_from history' -l before -x -d 'What came before it'
-complete -c agx -n '__fish_seen_subcommand_from history' -l count -x -d 'At most so many events'
+complete -c agx -n '__fish_seen_subcommand_from history group' -l count -x -d 'At most so many events'
 complete -c agx -n '__fish_seen_subcommand_from history' -l reverse -d 'The newest first'
 complete -c agx -n '__fish_seen_subcommand_from listen history' -l where -x -d 'Only events that this condition selects'
-complete -c agx -n '__fish_seen_subcommand_from listen' -l limit -x -d 'End after so many events'
+complete -c agx -n '__fish_seen_subcommand_from listen group' -l limit -x -d 'End after so many events'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l end -d 'Show the end event'
-complete -c agx -n '__fish_seen_subcommand_from listen history chat' -l pretty -d 'For people'
-complete -c agx -n '__fish_seen_subcommand_from listen history chat ls' -l json -d 'JSON lines'
+complete -c agx -n '__fish_seen_subcommand_from listen history group chat' -l pretty -d 'For people'
+complete -c agx -n '__fish_seen_subcommand_from listen history group chat ls' -l json -d 'JSON lines'
+complete -c agx -n '__fish_seen_subcommand_from group' -a 'read ack claim pending info process dlq' -d 'What to do'
+complete -c agx -n '__fish_seen_subcommand_from group' -l group -x -d 'The group'
+complete -c agx -n '__fish_seen_subcommand_from group' -l consumer -x -d 'Whose turn it is'
+complete -c agx -n '__fish_seen_subcommand_from group' -l from -x -a new -d 'Where a new group begins'
+complete -c agx -n '__fish_seen_subcommand_from group' -l block -x -a never -d 'Wait for an event'
+complete -c agx -n '__fish_seen_subcommand_from group' -l pending -d 'What is pending for it'
+complete -c agx -n '__fish_seen_subcommand_from group' -l idle -x -d 'Idle for so long'
+complete -c agx -n '__fish_seen_subcommand_from group' -l retries -x -d 'Attempts'
+complete -c agx -n '__fish_seen_subcommand_from group' -l dead-letters -x -d 'Where events go that were given up'
+complete -c agx -n '__fish_seen_subcommand_from group' -l replay -d 'Put these back'
+complete -c agx -n '__fish_seen_subcommand_from group' -l delete -d 'Delete these'
 complete -c agx -n '__fish_seen_subcommand_from chat' -l model -x -d 'Which model answers'
 complete -c agx -n '__fish_seen_subcommand_from chat' -l system -x -d 'What it is told first'
 complete -c agx -n '__fish_seen_subcommand_from run' -l feed -x -a 'openai-chat openai-responses anthropic' -d 'What stream'

@@ -1,0 +1,67 @@
+// Runs commands on a pipe, again while the server is loading its data; and what redis_store.cpp and
+// redis_groups.cpp have in common besides.
+#pragma once
+
+#include <atomic>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/config.h"
+#include "base/futex.h"
+#include "base/status.h"
+#include "store/redis/connection.h"
+#include "store/redis/pipe.h"
+#include "store/redis/resp.h"
+#include "store/store.h"
+
+namespace agx::redis {
+
+class Runner {
+ public:
+  Runner(const Config& config, const std::atomic<bool>& closed, Bell& closing)
+      : config_(config), closed_(closed), closing_(closing) {}
+
+  // Within the limits of a reconnect. `what` names the commands in errors.
+  template <class S>
+  Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
+             bool* repeated = nullptr) const;
+
+ private:
+  const Config& config_;
+  const std::atomic<bool>& closed_;
+  Bell& closing_;
+};
+
+template <class S>
+Status Runner::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
+                   S* sink, bool* repeated) const {
+  if (commands.count() == 0) return {};
+  std::optional<Backoff> backoff;
+  for (;;) {
+    if (Status status = pipe.Execute(commands, effect, sink, repeated); !status.ok()) {
+      return status;
+    }
+    if (sink->error().empty()) return {};
+    Status status = ServerError(sink->error(), what);
+    if (status.code() != AGX_ELOADING) return status;
+    if (!backoff) backoff.emplace(config_);
+    TimePoint until;
+    uint32_t ticket = closing_.ticket();
+    if (closed_ || !backoff->Next(&until)) return status;
+    closing_.Wait(ticket, until);
+  }
+}
+
+// What the server sent is a reply, but not to this.
+inline Status Unfit(std::string_view what) {
+  return {AGX_EPROTOCOL, Cat(what, ": the server's reply is none to this; is it Redis?")};
+}
+
+inline void AppendFields(Commands* commands, const NewEntry& entry) {
+  for (size_t i = 0; i < entry.count; ++i) {
+    commands->Arg(entry.fields[i].name).Arg(entry.fields[i].value);
+  }
+}
+
+}  // namespace agx::redis

@@ -1,0 +1,441 @@
+// agx group: what consumers of a group do.
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "child.h"
+#include "commands.h"
+#include "connect.h"
+#include "json.h"
+#include "signals.h"
+#include "terminal.h"
+#include "writer.h"
+
+namespace cli {
+namespace {
+
+constexpr size_t kPage = 256;
+constexpr const char* kDefaultGroup = "agents";
+
+using Group = std::unique_ptr<agx_group, Closer<agx_group, agx_group_close>>;
+
+// What the words ask for.
+struct Plan {
+  std::string action;
+  std::vector<std::string> rest;  // ids, or a command
+  std::string group;
+  agx_group_options options = AGX_GROUP_OPTIONS_INIT;
+  agx_group_process_options process = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  int64_t count = std::numeric_limits<int64_t>::max();
+  int64_t block_ms = 0;
+  int64_t idle_ms = 0;
+  Form form;
+};
+
+// A whole number from 1 on, or `otherwise` if it was not given.
+Result<int64_t> Count(const Arguments& arguments, std::string_view name, int64_t otherwise) {
+  const std::string* text = arguments.Get(name);
+  if (text == nullptr) return otherwise;
+  const int64_t count = ParseInt(*text).value_or(0);
+  if (count > 0) return count;
+  return Result<int64_t>::Error("--" + std::string(name) + " is to be a number from 1 on, not \"" +
+                                *text + "\"");
+}
+
+const char* TextOrNull(const Arguments& arguments, std::string_view name) {
+  const std::string* text = arguments.Get(name);
+  return text != nullptr ? text->c_str() : nullptr;
+}
+
+Result<Plan> MakePlan(const Arguments& arguments) {
+  Plan plan;
+  plan.action = arguments.operands()[0];
+  plan.rest.assign(arguments.operands().begin() + 2, arguments.operands().end());
+  const std::string* group = arguments.Get("group");
+  plan.group = group != nullptr ? *group : kDefaultGroup;
+  plan.options.consumer = TextOrNull(arguments, "consumer");
+  plan.options.start = TextOrNull(arguments, "from");
+  plan.options.dead_letters = TextOrNull(arguments, "dead-letters");
+  const Result<Form> form = ChooseForm(arguments);
+  if (!form.ok()) return Result<Plan>::Error(form.error());
+  plan.form = *form;
+  const auto count = Count(arguments, "count", plan.count);
+  const auto retries = Count(arguments, "retries", 0);
+  const auto limit = Count(arguments, "limit", 0);
+  const auto block = arguments.Seconds("block", 0, true);
+  const auto idle = arguments.Seconds("idle", 0, false);
+  const auto timeout = arguments.Seconds("timeout", -1, true);
+  for (const auto* value : {&count, &retries, &limit, &block, &idle, &timeout}) {
+    if (!value->ok()) return Result<Plan>::Error(value->error());
+  }
+  plan.count = *count;
+  plan.block_ms = *block;
+  plan.idle_ms = *idle;
+  plan.process.max_retries = *retries;
+  plan.process.limit = *limit;
+  plan.process.timeout_ms = *timeout;
+  plan.process.claim_idle_ms = *idle;
+  // What it holds when it is told to stop it finishes first.
+  plan.process.count = 1;
+  return plan;
+}
+
+std::string Member(const char* name, const std::string& json) { return Quoted(name) + ":" + json; }
+std::string Number(int64_t number) { return number >= 0 ? std::to_string(number) : "null"; }
+std::string Number(uint64_t number) { return std::to_string(number); }
+std::string TextOrNone(const char* text) { return *text != '\0' ? Quoted(text) : "null"; }
+
+std::string Object(const std::vector<std::string>& members) {
+  std::string json = "{";
+  for (const std::string& member : members) json += (json.size() > 1 ? "," : "") + member;
+  return json + "}";
+}
+
+// Lines of JSON, which a terminal cannot take for anything else.
+class Lines {
+ public:
+  explicit Lines(const Form& form) : terminal_(form.terminal.is_terminal) {}
+
+  void Add(const std::string& json) {
+    out_.buffer() += (terminal_ ? EscapedForTerminal(json) : json) + "\n";
+    any_ = true;
+  }
+  // `none`: what to say, and to fail with, if there was none.
+  int End(std::string_view none) {
+    out_.Flush();
+    if (out_.closed()) return out_.ExitForClosed();
+    if (any_) return kDone;
+    Complain(none);
+    return kNo;
+  }
+
+ private:
+  bool terminal_;
+  Output out_;
+  bool any_ = false;
+};
+
+// One command, with its group.
+class GroupCommand {
+ public:
+  GroupCommand(const Plan& plan, const Watcher& watcher, agx_session* session, std::string name)
+      : plan_(plan), watcher_(watcher), session_(session), name_(std::move(name)) {}
+
+  int Run();
+  // From a thread of its own.
+  void Interrupt() { agx_group_interrupt(group_.get()); }
+  int Open(bool must_exist);
+
+  bool pending_only = false;
+  bool replay = false;
+  bool remove = false;
+
+ private:
+  int Read(agx_group_source source);
+  int Claim();
+  int Pending();
+  int Info();
+  int Process();
+  int DeadLetters();
+  int Change(agx_status (*change)(agx_group*, const char* const*, size_t, uint64_t*));
+  int FailOf(agx_status status);
+  std::vector<const char*> Ids() const;
+
+  const Plan& plan_;
+  const Watcher& watcher_;
+  agx_session* session_;
+  const std::string name_;
+  Group group_;
+};
+
+int GroupCommand::FailOf(agx_status status) {
+  if (status != AGX_NONE) return Fail(status);
+  Fail(status);
+  return kNo;
+}
+
+std::vector<const char*> GroupCommand::Ids() const {
+  std::vector<const char*> ids;
+  for (const std::string& id : plan_.rest) ids.push_back(id.c_str());
+  return ids;
+}
+
+// Only what reads makes a group that is not there.
+int GroupCommand::Open(bool must_exist) {
+  agx_group_options options = plan_.options;
+  options.must_exist = must_exist ? 1 : 0;
+  agx_group* opened = nullptr;
+  const agx_status status = agx_group_open(session_, plan_.group.c_str(), &options, &opened);
+  group_.reset(opened);
+  return status == AGX_OK ? kDone : FailOf(status);
+}
+
+int GroupCommand::Run() {
+  const std::string& action = plan_.action;
+  if (action == "read") return Read(pending_only ? AGX_GROUP_PENDING_ONLY : AGX_GROUP_NEW);
+  if (action == "claim") return Claim();
+  if (action == "ack") return Change(agx_group_ack);
+  if (action == "pending") return Pending();
+  if (action == "info") return Info();
+  if (action == "process") return Process();
+  return DeadLetters();
+}
+
+int GroupCommand::Read(agx_group_source source) {
+  EventWriter writer(plan_.form);
+  std::array<agx_event*, kPage> page = {};
+  int64_t left = plan_.count;
+  agx_status status = AGX_OK;
+  bool any = false;
+  while (status == AGX_OK && left > 0 && !writer.output().closed()) {
+    size_t count = 0;
+    const auto wanted = static_cast<size_t>(std::min<int64_t>(left, kPage));
+    status =
+        agx_group_read(group_.get(), source, any ? 0 : plan_.block_ms, page.data(), wanted, &count);
+    for (size_t i = 0; i < count; ++i) {
+      const Event event(page[i]);
+      const agx_status written = writer.Write(event.get());
+      if (written != AGX_OK) status = written;
+    }
+    writer.Flush();
+    any = any || count > 0;
+    left -= static_cast<int64_t>(count);
+  }
+  const std::string reason = agx_last_error();
+  writer.Finish(AGX_OK);
+  if (writer.output().closed()) return writer.output().ExitForClosed();
+  if (status == AGX_INTERRUPTED)
+    return watcher_.signal() != 0 ? kSignal + watcher_.signal() : kDone;
+  if (any && (status == AGX_OK || status == AGX_TIMEOUT || status == AGX_ENDED)) return kDone;
+  if (status == AGX_TIMEOUT || status == AGX_ENDED) {
+    Complain(name_ + " has no such events for " + plan_.group);
+    return plan_.block_ms != 0 && status == AGX_TIMEOUT ? kSilent : kNo;
+  }
+  Complain(reason.empty() ? agx_status_string(status) : reason);
+  return status == AGX_NONE ? static_cast<int>(kNo) : ExitFor(status);
+}
+
+int GroupCommand::Claim() {
+  EventWriter writer(plan_.form);
+  std::vector<agx_event*> page(std::max(plan_.rest.size(), kPage));
+  char cursor[AGX_ID_SIZE] = "";
+  int64_t left = plan_.count;
+  bool any = false;
+  agx_status status = AGX_OK;
+  do {
+    size_t count = 0;
+    if (plan_.rest.empty()) {
+      const auto wanted = static_cast<size_t>(std::min<int64_t>(left, kPage));
+      status =
+          agx_group_autoclaim(group_.get(), plan_.idle_ms, cursor, page.data(), wanted, &count);
+    } else {
+      const std::vector<const char*> ids = Ids();
+      status =
+          agx_group_claim(group_.get(), plan_.idle_ms, ids.data(), ids.size(), page.data(), &count);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const Event event(page[i]);
+      const agx_status written = writer.Write(event.get());
+      if (written != AGX_OK) status = written;
+    }
+    any = any || count > 0;
+    left -= static_cast<int64_t>(count);
+  } while (status == AGX_OK && plan_.rest.empty() && left > 0 && std::string(cursor) != "0-0");
+  const std::string reason = agx_last_error();
+  writer.Finish(AGX_OK);
+  writer.Flush();
+  if (writer.output().closed()) return writer.output().ExitForClosed();
+  if (status != AGX_OK) {
+    Complain(reason.empty() ? agx_status_string(status) : reason);
+    return status == AGX_NONE ? static_cast<int>(kNo) : ExitFor(status);
+  }
+  if (any) return kDone;
+  Complain("nothing is pending in " + plan_.group + " that could be claimed");
+  return kNo;
+}
+
+int GroupCommand::Change(agx_status (*change)(agx_group*, const char* const*, size_t, uint64_t*)) {
+  const std::vector<const char*> ids = Ids();
+  uint64_t count = 0;
+  const agx_status status = change(group_.get(), ids.data(), ids.size(), &count);
+  if (status != AGX_OK) return Fail(status);
+  Output out;
+  out.buffer() = std::to_string(count) + "\n";
+  out.Flush();
+  if (out.closed()) return out.ExitForClosed();
+  return count > 0 ? kDone : kNo;
+}
+
+int GroupCommand::Pending() {
+  Lines lines(plan_.form);
+  std::vector<agx_pending_event> page(kPage);
+  std::string after = "0-0";
+  int64_t left = plan_.count;
+  size_t count = kPage;
+  while (left > 0 && count == kPage) {
+    const agx_status status =
+        agx_group_pending_events(group_.get(), plan_.options.consumer, plan_.idle_ms, after.c_str(),
+                                 page.data(), page.size(), &count);
+    if (status != AGX_OK) return FailOf(status);
+    for (size_t i = 0; i < count && left > 0; ++i, --left) {
+      lines.Add(
+          Object({Member("id", Quoted(page[i].id)), Member("consumer", Quoted(page[i].consumer)),
+                  Member("idle_ms", Number(page[i].idle_ms)),
+                  Member("attempts", Number(page[i].attempts))}));
+    }
+    if (count > 0) after = page[count - 1].id;
+  }
+  return lines.End("nothing is pending in " + plan_.group);
+}
+
+int GroupCommand::Info() {
+  agx_health health = AGX_HEALTH_INIT;
+  agx_status status = agx_group_health(group_.get(), &health);
+  if (status != AGX_OK) return FailOf(status);
+  std::vector<agx_consumer_info> consumers(health.consumers + 16);
+  size_t count = 0;
+  status = agx_group_consumers(group_.get(), consumers.data(), consumers.size(), &count);
+  if (status != AGX_OK) return FailOf(status);
+  std::string list;
+  for (size_t i = 0; i < std::min(count, consumers.size()); ++i) {
+    list += (i > 0 ? "," : "") + Object({Member("name", Quoted(consumers[i].name)),
+                                         Member("pending", Number(consumers[i].pending)),
+                                         Member("idle_ms", Number(consumers[i].idle_ms))});
+  }
+  Lines lines(plan_.form);
+  lines.Add(Object({Member("group", Quoted(plan_.group)), Member("length", Number(health.length)),
+                    Member("pending", Number(health.pending)), Member("lag", Number(health.lag)),
+                    Member("dead_letters", Number(health.dead_letters)),
+                    Member("oldest_pending_ms", Number(health.oldest_pending_ms)),
+                    Member("last_delivered_id", Quoted(health.last_delivered_id)),
+                    Member("consumers", "[" + list + "]")}));
+  return lines.End({});
+}
+
+// What the handler of agx_group_process needs.
+struct Handling {
+  agx_group* group;
+  const std::vector<std::string>* command;
+
+  static agx_status Handle(const agx_event* event, int64_t attempt, void* user_data) {
+    const auto* self = static_cast<const Handling*>(user_data);
+    const char* json = nullptr;
+    size_t length = 0;
+    const agx_status status = agx_event_json(event, AGX_JSON_FULL, &json, &length);
+    if (status != AGX_OK) return status;
+    const std::string input = std::string(json, length) + "\n";
+    const std::string failure = RunChild(*self->command, input, attempt);
+    if (failure.empty()) return AGX_OK;
+    Complain(std::string(agx_event_id(event, nullptr)) + ", attempt " + std::to_string(attempt) +
+             ": " + failure);
+    agx_group_fail_reason(self->group, failure.c_str());
+    return AGX_EFAILED;
+  }
+};
+
+int GroupCommand::Process() {
+  Handling handling{group_.get(), &plan_.rest};
+  const agx_status status =
+      agx_group_process(group_.get(), &plan_.process, Handling::Handle, &handling);
+  if (status == AGX_INTERRUPTED)
+    return watcher_.signal() != 0 ? kSignal + watcher_.signal() : kDone;
+  if (status == AGX_LIMIT) return kDone;
+  if (status == AGX_TIMEOUT && plan_.process.timeout_ms == 0) return kSilent;
+  return FailOf(status);
+}
+
+int GroupCommand::DeadLetters() {
+  if (!plan_.rest.empty() && replay) return Change(agx_group_replay);
+  if (!plan_.rest.empty() && remove) return Change(agx_group_delete_dead_letters);
+  if (!plan_.rest.empty() || replay || remove) {
+    Complain("ids of dead letters go with --replay or --delete");
+    return kUsage;
+  }
+  Lines lines(plan_.form);
+  std::vector<agx_dead_letter> page(kPage);
+  std::string after = "0-0";
+  for (int64_t left = plan_.count; left > 0;) {
+    size_t count = 0;
+    const auto wanted = static_cast<size_t>(std::min<int64_t>(left, kPage));
+    const agx_status status =
+        agx_group_dead_letters(group_.get(), after.c_str(), page.data(), wanted, &count);
+    if (status == AGX_ENDED) break;
+    if (status != AGX_OK) return FailOf(status);
+    for (size_t i = 0; i < count; ++i) {
+      const Event event(page[i].event);
+      const char* json = nullptr;
+      const agx_status made = agx_event_json(event.get(), AGX_JSON_BARE, &json, nullptr);
+      after = agx_event_id(event.get(), nullptr);
+      if (made != AGX_OK) return Fail(made);
+      lines.Add(Object({Member("id", Quoted(after)),
+                        Member("original_stream", TextOrNone(page[i].original_stream)),
+                        Member("original_id", TextOrNone(page[i].original_id)),
+                        Member("reason", Quoted(page[i].reason)),
+                        Member("attempts", Number(page[i].attempts)), Member("event", json)}));
+    }
+    left -= static_cast<int64_t>(count);
+  }
+  return lines.End("there are no dead letters");
+}
+
+constexpr std::array<std::string_view, 7> kActions = {"read", "ack",     "claim", "pending",
+                                                      "info", "process", "dlq"};
+
+int Check(const Plan& plan) {
+  if (std::find(kActions.begin(), kActions.end(), plan.action) == kActions.end()) {
+    Complain("agx group does not know \"" + plan.action +
+             "\"; it is read, ack, claim, pending, info, process or dlq");
+    return kUsage;
+  }
+  const bool takes_words = plan.action == "ack" || plan.action == "claim" || plan.action == "dlq" ||
+                           plan.action == "process";
+  if (!takes_words && !plan.rest.empty()) {
+    Complain("\"" + plan.rest[0] + "\" is too much");
+    return kUsage;
+  }
+  if (plan.action == "ack" && plan.rest.empty()) {
+    Complain("which events? give their ids");
+    return kUsage;
+  }
+  if (plan.action != "process") return kDone;
+  if (plan.rest.empty()) {
+    Complain("which command is to handle the events? agx group process STREAM -- COMMAND");
+    return kUsage;
+  }
+  if (IsProgram(plan.rest[0])) return kDone;
+  Complain("there is no command \"" + plan.rest[0] + "\" to handle the events");
+  return kUsage;
+}
+
+}  // namespace
+
+int RunGroup(const Arguments& arguments) {
+  const Result<Plan> plan = MakePlan(arguments);
+  if (!plan.ok()) {
+    Complain(plan.error());
+    return kUsage;
+  }
+  if (const int exit = Check(*plan); exit != kDone) return exit;
+  Watcher watcher;
+  // A handler that is under way is waited for.
+  if (plan->action == "process") watcher.WaitForever();
+  Connection to;
+  if (const int exit = Connect(arguments, 0, &to, 1); exit != kDone) return exit;
+  GroupCommand session(*plan, watcher, to.session.get(), to.name.text);
+  session.pending_only = arguments.Has("pending");
+  session.replay = arguments.Has("replay");
+  session.remove = arguments.Has("delete");
+  const bool makes = plan->action == "read" || plan->action == "process";
+  if (const int exit = session.Open(!makes); exit != kDone) return exit;
+  watcher.OnWake([&session] { session.Interrupt(); });
+  const int exit = session.Run();
+  watcher.OnWake({});
+  return exit;
+}
+
+}  // namespace cli
