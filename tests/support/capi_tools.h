@@ -42,6 +42,8 @@ struct Closer {
   void operator()(agx_mux* handle) const { agx_mux_close(handle); }
   void operator()(agx_query* handle) const { agx_query_close(handle); }
   void operator()(agx_messages* handle) const { agx_messages_close(handle); }
+  void operator()(agx_subscription* handle) const { agx_subscription_close(handle); }
+  void operator()(agx_interceptor* handle) const { agx_interceptor_close(handle); }
   void operator()(agx_event* event) const { agx_event_free(event); }
 };
 template <class Handle>
@@ -52,6 +54,8 @@ using ListenerPtr = Owned<agx_listener>;
 using MuxPtr = Owned<agx_mux>;
 using QueryPtr = Owned<agx_query>;
 using MessagesPtr = Owned<agx_messages>;
+using SubscriptionPtr = Owned<agx_subscription>;
+using InterceptorPtr = Owned<agx_interceptor>;
 using EventPtr = Owned<agx_event>;
 
 class Stopwatch {
