@@ -422,25 +422,6 @@ TEST_P(CapiInterceptRun, TheClientMayBeClosedFromTheThreadOfTheWindow) {
   agx_run_close(run);
 }
 
-TEST_P(CapiInterceptRun, AnOutageDoesNotMakeThemComeByAgain) {
-  if (!is_redis()) return;
-  ClientPtr client = Open("reconnect_timeout=-1");
-  session_ = OpenSession(client);
-  Interceptor interceptor(
-      session_, [](agx_intercepted* event) { return agx_intercepted_set_origin(event, "seen"); });
-  agx_run* run = Begin();
-  EXPECT_EQ(agx_run_node_begin(run), AGX_OK);
-  server().Pause();
-  server().Continue();
-  EXPECT_EQ(server().Command({"CLIENT", "KILL", "TYPE", "normal"}).empty(), false);
-  agx_status status = agx_run_node_end(run, nullptr, nullptr);
-  EXPECT_TRUE(status == AGX_OK || status < 0) << status;
-  EXPECT_TRUE(WaitUntil([&] { return agx_run_finish(run) == AGX_OK; }));
-  agx_run_close(run);
-  EXPECT_EQ(interceptor.calls(), 2);
-  EXPECT_THAT(Written(session_), ElementsAre(HasSubstr("llm-begin"), HasSubstr("llm-end")));
-}
-
 // --- Bad input
 
 TEST_P(CapiIntercept, WhatIsWrongIsRefused) {
