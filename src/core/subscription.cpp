@@ -144,6 +144,7 @@ Status Dispatcher::Add(const std::shared_ptr<Subscription>& subscription) {
     ended = TakeEnded();
     try {
       subscriptions_.emplace(subscription->listener_.get(), subscription);
+      subscription->joining_ = true;
       if (caller_ == nullptr) caller_ = Start(&Dispatcher::Work).get();
       if (reader_ == nullptr) reader_ = Start(&Dispatcher::Read).get();
     } catch (const std::bad_alloc&) {
@@ -153,7 +154,13 @@ Status Dispatcher::Add(const std::shared_ptr<Subscription>& subscription) {
     }
   }
   for (std::thread& thread : ended) thread.join();
+  // Its function may be called, and close it, before this returns.
   if (status.ok()) status = subscription->listener_->Join(pump_);
+  {
+    Lock lock(mutex_);
+    subscription->joining_ = false;
+    left_.Ring();
+  }
   if (!status.ok()) Remove(subscription.get());
   return status;
 }
@@ -171,7 +178,11 @@ void Dispatcher::Remove(Subscription* subscription) noexcept {
     subscription->closed_ = true;
     UnlinkReady(subscription);
     if (subscription->own_ != nullptr) subscription->own_->bell.Ring();
-    while (subscription->caller_ != nullptr && subscription->caller_ != this_worker) {
+    auto busy = [&] {
+      bool called = subscription->caller_ != nullptr && subscription->caller_ != this_worker;
+      return called || subscription->joining_;
+    };
+    while (busy()) {
       uint32_t ticket = left_.ticket();
       lock.unlock();
       left_.Wait(ticket, kNever);
@@ -182,7 +193,11 @@ void Dispatcher::Remove(Subscription* subscription) noexcept {
     ended = TakeEnded();
   }
   Release(left);
-  (void)subscription->listener_->Leave(pump_.get());
+  try {
+    (void)subscription->listener_->Leave(pump_.get());
+  } catch (const std::bad_alloc&) {
+    // It was not in the pump, and has no memory to say so.
+  }
   subscription->listener_->Close();
   for (std::thread& thread : ended) thread.join();
 }

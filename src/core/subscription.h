@@ -132,6 +132,7 @@ class Subscription final : public std::enable_shared_from_this<Subscription> {
   bool caught_up_ = false;  // and may fall behind from now on
   bool parked_ = false;     // not read before there is room
   bool over_ = false;       // has told its last
+  bool joining_ = false;    // the pump
   bool closed_ = false;
   bool in_ready_ = false;
   Subscription* next_ready_ = nullptr;
