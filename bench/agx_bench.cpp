@@ -21,6 +21,7 @@ const std::vector<Row>& Rows() {
       {"add16", "agx_add, 16 threads", AddThreads},
       {"addmany", "agx_add_many beside redis-benchmark", AddBatches},
       {"replay", "agx_listen_next, replay", Replay},
+      {"select", "agx_listen_next with a condition, replay", Select},
       {"latency", "from agx_add to agx_listen_next", Latency},
       {"mux10k", "10,000 listeners", Mux10k},
       {"mux100k", "100,000 listeners", Mux100k},

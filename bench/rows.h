@@ -9,6 +9,7 @@ std::vector<Measure> AddOneThread(const Options& options);
 std::vector<Measure> AddThreads(const Options& options);
 std::vector<Measure> AddBatches(const Options& options);
 std::vector<Measure> Replay(const Options& options);
+std::vector<Measure> Select(const Options& options);
 std::vector<Measure> Latency(const Options& options);
 std::vector<Measure> Cancel(const Options& options);
 std::vector<Measure> FeedMemory(const Options& options);

@@ -85,7 +85,9 @@ typedef enum agx_status {
   AGX_CANCELED = 9,    /**< the session was cancelled; the run has ended */
   AGX_TAKEN_OVER = 10, /**< another producer took the session over; nothing was written */
   AGX_NOT_LIVE = 11,   /**< the session is not live */
-  AGX_NONE = 12,       /**< there is no such message, part or field; or no such session, group */
+  AGX_NONE = 12,       /**< there is no such message, part or field; or no such session or group */
+  AGX_BEHIND = 13,     /**< a subscription's function is too slow; nothing is lost */
+  AGX_SWALLOWED = 14,  /**< an interceptor swallowed the event; it was not written */
 
   /* Errors. */
   AGX_EINVAL = -1,        /**< an argument is not valid */
@@ -110,7 +112,7 @@ typedef enum agx_status {
   AGX_ESTATE = -20,    /**< the call does not fit what the run is in the middle of */
   AGX_ECONFLICT = -21, /**< somebody else saved the conversation in between */
   AGX_EMODEL = -22,    /**< the model reported an error, or its stream broke off or is not one */
-  AGX_EFAILED = -23    /**< the agent's function failed */
+  AGX_EFAILED = -23    /**< the agent's function failed; or a function threw */
 } agx_status;
 
 /** A status's name, such as "AGX_EBUSY"; "AGX_UNKNOWN" for other values. Static; never fails. */
@@ -143,6 +145,10 @@ typedef struct agx_run agx_run;
 typedef struct agx_messages agx_messages;
 /** A consumer of a group: consumers of a group share a session's events. */
 typedef struct agx_group agx_group;
+/** A function that is called with a session's events. */
+typedef struct agx_subscription agx_subscription;
+/** A function that is called before an event is written. */
+typedef struct agx_interceptor agx_interceptor;
 
 typedef enum agx_log_level {
   AGX_LOG_ERROR = 0,
@@ -298,9 +304,11 @@ AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
  *
  * Works on any session handle, started or not: the store decides who may write. A handle that knows
  * that it was taken over writes nothing (AGX_TAKEN_OVER); what it added before it knew is stored.
+ * Interceptors (agx_intercept) may change the event, or keep it from being written.
  * On a lost connection it is sent again only if it cannot have been written; otherwise
  * AGX_EUNCERTAIN. Blocks: one command. Threads that add at once share round trips. Outcomes:
- * AGX_TAKEN_OVER. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors. */
+ * AGX_TAKEN_OVER, AGX_SWALLOWED. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors, what
+ * an interceptor refuses with. */
 AGX_API agx_status agx_add(agx_session* session, const char* type, const char* origin,
                            const char* body, char* id);
 
@@ -315,8 +323,10 @@ typedef struct agx_new_event {
  * atomic. The arguments of all are checked before any is written. ids: room for count * AGX_ID_SIZE
  * bytes, one id every AGX_ID_SIZE bytes, or NULL. added, or NULL: how many, from the first on, are
  * known to be stored. On an error each of those after the first *added may be stored or not;
- * AGX_ECONNECT and AGX_ETIMEOUT mean that none of them is. Blocks: one command. Outcomes and errors
- * as for agx_add. */
+ * AGX_ECONNECT and AGX_ETIMEOUT mean that none of them is. Interceptors see all before any is
+ * written, and if one is refused none is. One that was swallowed counts as added, with "" for its
+ * id; AGX_SWALLOWED: one was, and the others are stored. Blocks: one command. Outcomes and errors as
+ * for agx_add. */
 AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count,
                                 char* ids, size_t* added);
 
@@ -456,6 +466,117 @@ AGX_API void agx_listener_close(agx_listener* listener);
  * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_ETOOBIG, store errors. */
 AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
                                 agx_event** event);
+
+/** @} */
+/** @defgroup subscription Subscription
+ * Functions that the library calls: with a session's events as they come, and before events are
+ * written.
+ * @{ */
+
+/** Called with an event, which is valid during the call; or with event NULL and an outcome, as the
+ * table of agx_listen_next has them. AGX_ENDED and AGX_LIMIT are the last call. After AGX_ABSENT,
+ * AGX_SILENT, AGX_GONE, AGX_GAP and store errors it goes on as a listener does; each of them but
+ * AGX_GAP is told once until an event has come. agx_last_error has the outcome's words. AGX_BEHIND:
+ * see agx_subscribe_options.queue. AGX_EFAILED, the last call: the function threw a C++ exception.
+ *
+ * It may call every function of this library, and close its subscription, the session and the
+ * client. `subscription` is the handle that agx_subscribe gives, which may not have returned yet. */
+typedef void (*agx_subscriber)(agx_subscription* subscription, agx_status status,
+                               const agx_event* event, void* user_data);
+
+typedef struct agx_subscribe_options {
+  size_t size;
+  const char*
+      after;       /**< as agx_listen_options.after; default NULL: everything from the beginning */
+  int64_t wait_ms; /**< as agx_listen_options.wait_ms, but default -1: never AGX_ABSENT */
+  int64_t timeout_ms; /**< as agx_listen_options.timeout_ms, but default -1: never AGX_SILENT */
+  int hand_on_end;    /**< as agx_listen_options.hand_on_end */
+  int64_t limit;      /**< as agx_listen_options.limit */
+  /** How many events may wait in memory for the function; default 0: 10000. When so many do, what
+   * follows waits in the store, from which nothing is lost but what the store drops (AGX_GAP). If
+   * everything that there was had been read before, so that it is the function that is too slow, it
+   * is told AGX_BEHIND, before what waits, and once until everything has been read again */
+  int64_t queue;
+  int64_t queue_bytes; /**< and how many bytes their texts may have; default 0: 16 MiB */
+} agx_subscribe_options;
+
+#define AGX_SUBSCRIBE_OPTIONS_INIT \
+  { sizeof(agx_subscribe_options), NULL, -1, -1, 0, 0, 0, 0 }
+
+/** Calls the function with the session's events that the condition selects (where NULL: all), in
+ * their order, one call at a time. The session handle may be closed afterwards.
+ *
+ * All functions of a client are called on one thread of it, which is none of the caller's, in turns.
+ * One whose call keeps others waiting for more than about 20 ms keeps that thread for itself until
+ * it is unsubscribed, and the others go on on a new one: so calls of two subscriptions may run at
+ * the same time. A slow function delays but itself.
+ *
+ * Blocks: one command, or two with `after` "new". Free with agx_subscription_close. Errors:
+ * AGX_EINVAL (the condition, an option, function NULL), AGX_ETOOBIG (the condition), AGX_ESYSTEM,
+ * store errors. */
+AGX_API agx_status agx_subscribe(agx_session* session, const char* where,
+                                 const agx_subscribe_options* options, agx_subscriber function,
+                                 void* user_data, agx_subscription** subscription);
+
+/** Unsubscribes and frees the handle. When it returns no call of the function is running and none
+ * will come, so that user_data may go; called from within the function, that very call goes on, and
+ * is the last. agx_close does the same for all subscriptions of its client. Neither is told to the
+ * function. Two functions that close each other's subscriptions at the same time wait for ever. */
+AGX_API void agx_subscription_close(agx_subscription* subscription);
+
+/** An event on its way. Valid during the interceptor's call. */
+typedef struct agx_intercepted agx_intercepted;
+
+/** Called before an event is written, in the thread that adds it. What it returns:
+ *   AGX_OK         the event is written, as it is by then
+ *   AGX_SWALLOWED  it is not written, and what was to add it returns AGX_SWALLOWED
+ *   anything else  it is refused: it is not written, and what was to add it returns this status; see
+ *                  agx_intercepted_refuse
+ * A C++ exception refuses it with AGX_EFAILED. Several threads that add call it at the same time. It
+ * may call every function of this library, close the interceptor, the session (the event is then
+ * refused with AGX_ECLOSED) and the client, and add to the same session: its own events come by the
+ * other interceptors, not by itself. Of the run whose event it has it may call nothing: AGX_ESTATE,
+ * and agx_run_close does nothing. */
+typedef agx_status (*agx_interceptor_function)(agx_intercepted* event, void* user_data);
+
+/** Calls the function before each event that the condition selects (where NULL: all) is written by
+ * this session handle: by agx_add, agx_add_many, agx_add_error, agx_add_info and its runs. Those
+ * that were registered earlier are called first; each is asked for what the ones before it made of
+ * the event.
+ *
+ * What agx_start, agx_stop and the end of a run write by themselves (`begin`, `end`, a run's closing
+ * `error`) does not come by. A run's event that is refused is left out, and the run goes on: the
+ * call that made it returns the status. One that is swallowed is left out without a word. What a
+ * run writes while the agent is in no call, at the end of a coalescing window and after a cancel,
+ * comes by in a thread of the client, which a slow function would keep from renewing leases.
+ *
+ * Does not block. Free with agx_interceptor_close. Errors: AGX_EINVAL (the condition, function
+ * NULL), AGX_ETOOBIG (the condition). */
+AGX_API agx_status agx_intercept(agx_session* session, const char* where,
+                                 agx_interceptor_function function, void* user_data,
+                                 agx_interceptor** interceptor);
+
+/** Takes the interceptor out and frees the handle. When it returns no call of its function is
+ * running and none will come; called from within the function, only that very call goes on. */
+AGX_API void agx_interceptor_close(agx_interceptor* interceptor);
+
+/** The event as it is by now. The strings are the event's, until they are set or the call returns;
+ * "{}" for a body that is none. `length`, or NULL, gets the length without the NUL. */
+AGX_API const char* agx_intercepted_type(const agx_intercepted* event, size_t* length);
+AGX_API const char* agx_intercepted_origin(const agx_intercepted* event, size_t* length);
+AGX_API const char* agx_intercepted_body(const agx_intercepted* event, size_t* length);
+
+/** Changes the event. The text is copied, and checked as agx_add does; if it is not valid the event
+ * stays as it is. Do not block. Errors: AGX_ETOOBIG, AGX_EJSON (a body; NULL is none). */
+AGX_API agx_status agx_intercepted_set_type(agx_intercepted* event, const char* type);
+AGX_API agx_status agx_intercepted_set_origin(agx_intercepted* event, const char* origin);
+AGX_API agx_status agx_intercepted_set_body(agx_intercepted* event, const char* body);
+
+/** For an interceptor to return: `return agx_intercepted_refuse(event, AGX_EDENIED, "why");`. Gives
+ * the status back, and keeps the message (copied; NULL: none) as what agx_last_error will say.
+ * Errors: AGX_EINVAL (AGX_OK and AGX_SWALLOWED refuse nothing). */
+AGX_API agx_status agx_intercepted_refuse(agx_intercepted* event, agx_status status,
+                                          const char* message);
 
 /** @} */
 /** @defgroup history History

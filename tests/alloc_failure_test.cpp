@@ -14,6 +14,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -341,6 +342,85 @@ TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
       return AGX_OK;
     });
   }
+  RecordProperty("failures", run.failures());
+}
+
+// What a subscription's function was told.
+struct Heard {
+  std::atomic<int> events{0};
+};
+
+void Hear(agx_subscription* /*subscription*/, agx_status status, const agx_event* /*event*/,
+          void* user_data) {
+  auto* heard = static_cast<Heard*>(user_data);
+  if (status == AGX_OK) heard->events.fetch_add(1);
+}
+
+TEST_P(OutOfMemory, FunctionsAreCalledOrNotAtAll) {
+  Owned<agx_client> client = OpenClient(url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Exhaustion run(GetParam().mode);
+  Heard heard;
+  agx_subscription* subscription = nullptr;
+  auto subscribe = [&] {
+    agx_status status = agx_subscribe(session.get(), "type = \"t\" or body.a.b = 1", nullptr, Hear,
+                                      &heard, &subscription);
+    EXPECT_EQ(subscription != nullptr, status == AGX_OK);
+    return status;
+  };
+  ASSERT_EQ(run.Run("agx_subscribe", subscribe, {AGX_ESYSTEM}), AGX_OK);
+
+  int asked = 0;
+  agx_interceptor* interceptor = nullptr;
+  auto intercept = [&] {
+    agx_status status = agx_intercept(
+        session.get(), "type = \"t\"",
+        [](agx_intercepted* event, void* user_data) {
+          ++*static_cast<int*>(user_data);
+          // Long enough to need memory, all of them.
+          std::string_view body = "{\"text\":\"changed, and longer than what it takes to fit in\"}";
+          agx_status said = agx_intercepted_set_type(event, "t");
+          if (said == AGX_OK) said = agx_intercepted_set_origin(event, "from somewhere far away");
+          return said == AGX_OK ? agx_intercepted_set_body(event, body.data()) : said;
+        },
+        &asked, &interceptor);
+    EXPECT_EQ(interceptor != nullptr, status == AGX_OK);
+    return status;
+  };
+  ASSERT_EQ(run.Run("agx_intercept", intercept), AGX_OK);
+  int added = 0;
+  int uncertain = 0;
+  auto add = [&] {
+    agx_status status = agx_add(session.get(), "t", "o", "{}", nullptr);
+    if (status == AGX_OK) ++added;
+    if (status == AGX_EUNCERTAIN) ++uncertain;
+    return status;
+  };
+  EXPECT_EQ(run.Run("agx_add, intercepted", add, {AGX_EUNCERTAIN}), AGX_OK);
+  agx_new_event events[] = {{"t", "o", "1"}, {"u", "o", "2"}, {"t", "o", nullptr}};
+  auto add_many = [&] {
+    size_t count = 0;
+    agx_status status = agx_add_many(session.get(), events, 3, nullptr, &count);
+    if (status == AGX_OK) added += 2;
+    if (status != AGX_OK) uncertain += 2;
+    return status;
+  };
+  EXPECT_EQ(run.Run("agx_add_many, intercepted", add_many, {AGX_EUNCERTAIN}), AGX_OK);
+  EXPECT_TRUE(WaitUntil([&] { return heard.events >= added; }));
+  EXPECT_LE(heard.events, added + uncertain);
+
+  // Closing cannot fail.
+  run.Try(0, [&] {
+    agx_interceptor_close(interceptor);
+    return AGX_OK;
+  });
+  int before = asked;
+  Require(agx_add(session.get(), "t", "o", "{}", nullptr));
+  EXPECT_EQ(asked, before);
+  run.Try(0, [&] {
+    agx_subscription_close(subscription);
+    return AGX_OK;
+  });
   RecordProperty("failures", run.failures());
 }
 

@@ -80,5 +80,30 @@ TEST_F(FaultRun, WhatItsEndMayHaveWrittenIsNotWrittenAgain) {
   EXPECT_EQ(Raw({"XLEN", "agx:1:2:s"}), "4") << "and nothing behind it";
 }
 
+// What an interceptor has made of an event is what is looked for, and it is not asked again.
+TEST_F(FaultRun, WhatAnInterceptorChangedIsFoundAgain) {
+  int calls = 0;
+  agx_interceptor* interceptor = nullptr;
+  auto change = [](agx_intercepted* event, void* count) {
+    ++*static_cast<int*>(count);
+    EXPECT_EQ(agx_intercepted_set_type(event, "changed"), AGX_OK);
+    return agx_intercepted_set_body(event, "{\"changed\":true}");
+  };
+  ASSERT_EQ(agx_intercept(session_.get(), nullptr, change, &calls, &interceptor), AGX_OK);
+  InterceptorPtr owned(interceptor);
+  proxy_.DelayReplies(std::chrono::milliseconds(kPatienceMs));
+  Background<agx_status> begin(
+      [&] { return agx_run_part_begin(run_, AGX_PART_TEXT, "a", nullptr); });
+  EXPECT_TRUE(WaitUntil([&] { return Stored(seen_).back() == "changed"; }));
+  GoAway();
+  EXPECT_EQ(begin.Get(), AGX_EUNCERTAIN);
+  proxy_.DelayReplies(std::chrono::milliseconds(0));
+  ComeBack();
+  EXPECT_EQ(agx_run_part_delta(run_, AGX_LAST_PART, "b"), AGX_OK);
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(agx_run_finish(run_), AGX_OK);
+  EXPECT_THAT(Stored(seen_), ElementsAre("begin", "event", "changed", "changed", "changed", "end"));
+}
+
 }  // namespace
 }  // namespace agx::test

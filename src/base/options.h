@@ -31,6 +31,12 @@ struct OptionsName<agx_listen_options> {
 };
 
 template <>
+struct OptionsName<agx_subscribe_options> {
+  static constexpr const char* kType = "agx_subscribe_options";
+  static constexpr const char* kInit = "AGX_SUBSCRIBE_OPTIONS_INIT";
+};
+
+template <>
 struct OptionsName<agx_run_options> {
   static constexpr const char* kType = "agx_run_options";
   static constexpr const char* kInit = "AGX_RUN_OPTIONS_INIT";

@@ -36,12 +36,23 @@ Status CheckContent(const char* content, std::string_view* out) {
   return {AGX_EJSON, Cat("content is not valid JSON at byte ", error.offset, ": ", error.reason)};
 }
 
+// An interceptor of the run's own event is in the middle of a call already.
+template <class Function>
+agx_status CallRun(agx_run* run, Function function) {
+  return Call(run, [&](Run& object) -> Status {
+    if (object.InTurn()) {
+      return {AGX_ESTATE, "an interceptor may not use the run whose event it was given"};
+    }
+    return function(object);
+  });
+}
+
 // Gives a response with its length, either of which may not be wanted.
 template <class Function>
 agx_status Respond(agx_run* run, const char** response, size_t* length, Function function) {
   const char* text = nullptr;
   size_t size = 0;
-  agx_status status = Call(run, [&](Run& object) { return function(object, &text, &size); });
+  agx_status status = CallRun(run, [&](Run& object) { return function(object, &text, &size); });
   if (response != nullptr) *response = text;
   if (length != nullptr) *length = size;
   return status;
@@ -72,12 +83,12 @@ agx_status agx_run_begin(agx_session* session, const agx_run_options* options, a
 }
 
 agx_status agx_run_node_begin(agx_run* run) {
-  return Call(run, [](Run& object) { return object.NodeBegin(); });
+  return CallRun(run, [](Run& object) { return object.NodeBegin(); });
 }
 
 agx_status agx_run_tool_return(agx_run* run, const char* tool_name, const char* tool_call_id,
                                const char* content) {
-  return Call(run, [&](Run& object) {
+  return CallRun(run, [&](Run& object) {
     std::string_view name;
     std::string_view id;
     std::string_view json;
@@ -91,7 +102,7 @@ agx_status agx_run_tool_return(agx_run* run, const char* tool_name, const char* 
 agx_status agx_run_part_begin(agx_run* run, agx_part_kind kind, const char* content, int* part) {
   int number = 0;
   if (part != nullptr) *part = -1;
-  agx_status status = Call(run, [&](Run& object) -> Status {
+  agx_status status = CallRun(run, [&](Run& object) -> Status {
     if (kind != AGX_PART_TEXT && kind != AGX_PART_THINKING) {
       return {AGX_EINVAL,
               "kind is to be AGX_PART_TEXT or AGX_PART_THINKING; tool calls begin "
@@ -108,7 +119,7 @@ agx_status agx_run_tool_call_begin(agx_run* run, const char* tool_name, const ch
                                    const char* args, int* part) {
   int number = 0;
   if (part != nullptr) *part = -1;
-  return Call(run, [&](Run& object) {
+  return CallRun(run, [&](Run& object) {
     std::string_view name;
     std::string_view id;
     std::string_view text;
@@ -120,7 +131,7 @@ agx_status agx_run_tool_call_begin(agx_run* run, const char* tool_name, const ch
 }
 
 agx_status agx_run_part_delta(agx_run* run, int part, const char* delta) {
-  return Call(run, [&](Run& object) {
+  return CallRun(run, [&](Run& object) {
     std::string_view text;
     if (Status status = CheckText("delta", delta, &text); !status.ok()) return status;
     return object.PartDelta(part, text);
@@ -128,11 +139,11 @@ agx_status agx_run_part_delta(agx_run* run, int part, const char* delta) {
 }
 
 agx_status agx_run_part_end(agx_run* run, int part) {
-  return Call(run, [&](Run& object) { return object.PartEnd(part); });
+  return CallRun(run, [&](Run& object) { return object.PartEnd(part); });
 }
 
 agx_status agx_run_answer(agx_run* run) {
-  return Call(run, [](Run& object) { return object.Answer(); });
+  return CallRun(run, [](Run& object) { return object.Answer(); });
 }
 
 agx_status agx_run_node_end(agx_run* run, const char** response, size_t* length) {
@@ -142,15 +153,15 @@ agx_status agx_run_node_end(agx_run* run, const char** response, size_t* length)
 }
 
 agx_status agx_run_flush(agx_run* run) {
-  return Call(run, [](Run& object) { return object.Flush(); });
+  return CallRun(run, [](Run& object) { return object.Flush(); });
 }
 
 agx_status agx_run_finish(agx_run* run) {
-  return Call(run, [](Run& object) { return object.Finish(); });
+  return CallRun(run, [](Run& object) { return object.Finish(); });
 }
 
 agx_status agx_run_fail(agx_run* run, const char* message) {
-  return Call(run, [&](Run& object) {
+  return CallRun(run, [&](Run& object) {
     std::string_view text;
     if (Status status = CheckText("message", message, &text); !status.ok()) return status;
     return object.Fail(message != nullptr ? text : "unknown");
@@ -158,7 +169,7 @@ agx_status agx_run_fail(agx_run* run, const char* message) {
 }
 
 agx_status agx_run_feed(agx_run* run, agx_model_api api, const char* bytes, size_t length) {
-  return Call(run, [&](Run& object) -> Status {
+  return CallRun(run, [&](Run& object) -> Status {
     if (api != AGX_OPENAI_CHAT && api != AGX_OPENAI_RESPONSES && api != AGX_ANTHROPIC) {
       return {AGX_EINVAL, Cat("there is no model API ", static_cast<int>(api))};
     }
@@ -173,7 +184,10 @@ agx_status agx_run_feed_end(agx_run* run, const char** response, size_t* length)
   });
 }
 
-void agx_run_close(agx_run* run) { Close(run); }
+void agx_run_close(agx_run* run) {
+  if (Using<agx_run> object(run); object && object->InTurn()) return;
+  Close(run);
+}
 
 agx_status agx_run_execute(agx_session* session, agx_messages* messages, agx_agent agent,
                            void* user_data) {

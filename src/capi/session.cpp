@@ -10,10 +10,23 @@ namespace {
 
 constexpr const char* kDefaultOrigin = "opale";
 
+// An interceptor may close the handle: then it is not held meanwhile.
+template <class Function>
+agx_status CallAdding(agx_session* session, Function function) noexcept {
+  std::shared_ptr<Session> kept;
+  {
+    Using<agx_session> object(session);
+    if (!object) return object.Invalid();
+    if (!object->intercepted()) return Guarded([&] { return function(*object); });
+    kept = object->shared_from_this();
+  }
+  return Guarded([&] { return function(*kept); });
+}
+
 agx_status AddOne(agx_session* session, const char* type, const char* origin, const char* body,
                   char* id) {
   if (id != nullptr) *id = '\0';
-  return Call(session, [&](Session& object) {
+  return CallAdding(session, [&](Session& object) {
     EntryId entry;
     Status status = object.Add(type, origin, body, &entry);
     if (status.ok() && id != nullptr) PrintEntryId(entry, id);
@@ -60,7 +73,7 @@ agx_status agx_add(agx_session* session, const char* type, const char* origin, c
 agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count, char* ids,
                         size_t* added) {
   if (added != nullptr) *added = 0;
-  return Call(session, [&](Session& object) -> Status {
+  return CallAdding(session, [&](Session& object) -> Status {
     if (count == 0) return {};
     if (events == nullptr) return {AGX_EINVAL, "agx_add_many: events is NULL"};
     std::vector<EntryId> entries(ids != nullptr ? count : 0);
@@ -71,7 +84,7 @@ agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_
     for (size_t i = 0; ids != nullptr && i < count; ++i) {
       char* id = ids + i * AGX_ID_SIZE;
       *id = '\0';
-      if (i < stored) PrintEntryId(entries[i], id);
+      if (i < stored && entries[i] != EntryId()) PrintEntryId(entries[i], id);
     }
     return status;
   });

@@ -77,6 +77,10 @@ const char* agx_status_string(agx_status status) {
       return "AGX_NOT_LIVE";
     case AGX_NONE:
       return "AGX_NONE";
+    case AGX_BEHIND:
+      return "AGX_BEHIND";
+    case AGX_SWALLOWED:
+      return "AGX_SWALLOWED";
     case AGX_EINVAL:
       return "AGX_EINVAL";
     case AGX_ENOMEM:

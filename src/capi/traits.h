@@ -4,12 +4,14 @@
 #include "capi/handles.h"
 #include "core/client.h"
 #include "core/group.h"
+#include "core/interceptor.h"
 #include "core/listener.h"
 #include "core/messages.h"
 #include "core/mux.h"
 #include "core/query.h"
 #include "core/run.h"
 #include "core/session.h"
+#include "core/subscription.h"
 
 namespace agx::capi {
 
@@ -75,6 +77,22 @@ struct Traits<agx_group> {
   static constexpr Kind kKind = Kind::kGroup;
   static constexpr const char* kNull = "the group is NULL";
   static constexpr const char* kStale = "the group is closed, or no group";
+};
+
+template <>
+struct Traits<agx_subscription> {
+  using Object = Subscription;
+  static constexpr Kind kKind = Kind::kSubscription;
+  static constexpr const char* kNull = "the subscription is NULL";
+  static constexpr const char* kStale = "the subscription is closed, or no subscription";
+};
+
+template <>
+struct Traits<agx_interceptor> {
+  using Object = Interceptor;
+  static constexpr Kind kKind = Kind::kInterceptor;
+  static constexpr const char* kNull = "the interceptor is NULL";
+  static constexpr const char* kStale = "the interceptor is closed, or no interceptor";
 };
 
 // Null out-pointers: `name` is the parameter's.

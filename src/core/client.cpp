@@ -8,7 +8,7 @@
 
 namespace agx {
 
-Client::Client(Config config) : config_(std::move(config)), keeper_(this) {}
+Client::Client(Config config) : config_(std::move(config)), keeper_(this), dispatcher_(this) {}
 
 Result<std::shared_ptr<Client>> Client::Open(const char* url, const agx_options* options) {
   Result<Config> config = ResolveConfig(url, options);
@@ -39,13 +39,14 @@ void Client::Close() noexcept {
       sleeper->ClientClosed();
     }
   }
+  dispatcher_.Stop();
   keeper_.Stop();
 }
 
 Result<std::shared_ptr<Pump>> Client::DescriptorPump() {
   std::lock_guard lock(pump_mutex_);
   if (pump_ != nullptr) return pump_;
-  auto pump = std::make_shared<Pump>(this, keeper_.bell(), false);
+  auto pump = std::make_shared<Pump>(this, keeper_.bell(), false, true);
   if (Status status = keeper_.AddPump(pump); !status.ok()) return status;
   pump_ = pump;
   return pump;

@@ -8,6 +8,7 @@
 #include "base/config.h"
 #include "base/status.h"
 #include "core/keeper.h"
+#include "core/subscription.h"
 #include "store/store.h"
 
 namespace agx {
@@ -27,6 +28,7 @@ class Client : public std::enable_shared_from_this<Client> {
   const Config& config() const { return config_; }
   Store& store() { return *store_; }
   Keeper& keeper() { return keeper_; }
+  Dispatcher& dispatcher() { return dispatcher_; }
   // The pump of the listeners that have a descriptor.
   Result<std::shared_ptr<Pump>> DescriptorPump();
   void LogLine(agx_log_level level, const std::string& message);
@@ -56,6 +58,7 @@ class Client : public std::enable_shared_from_this<Client> {
   std::atomic<bool> closed_{false};
   std::shared_ptr<Store> store_;
   Keeper keeper_;
+  Dispatcher dispatcher_;
   std::mutex pump_mutex_;
   std::shared_ptr<Pump> pump_;
   std::mutex sleepers_mutex_;

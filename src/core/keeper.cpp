@@ -39,7 +39,8 @@ Status Keeper::EnsureRunning() {
   if (stop_) return Client::ClosedStatus();
   if (thread_.joinable()) return {};
   try {
-    thread_ = std::thread([this] { Run(); });
+    // What it calls may close the client, which has to be there until it has left.
+    thread_ = std::thread([this, client = client_->shared_from_this()] { Run(); });
   } catch (const std::system_error&) {
     return {AGX_ESYSTEM, "the system refuses a thread"};
   }
@@ -54,7 +55,11 @@ void Keeper::Stop() noexcept {
     std::lock_guard lock(thread_mutex_);
     thread.swap(thread_);
   }
-  if (thread.joinable()) thread.join();
+  if (thread.get_id() == std::this_thread::get_id()) {
+    thread.detach();
+  } else if (thread.joinable()) {
+    thread.join();
+  }
   // Sessions and runs hold the client, and so this: let go of them outside the lock.
   decltype(renewals_) renewals;
   decltype(tasks_) tasks;

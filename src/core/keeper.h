@@ -26,7 +26,7 @@ class Keeper {
   ~Keeper();
 
   Status EnsureRunning();
-  // Ends the thread; from any thread but its own.
+  // Ends the thread. From within it, by what it calls: it ends when that has returned.
   void Stop() noexcept;
 
   struct Renewal {

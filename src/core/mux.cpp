@@ -10,7 +10,8 @@ Result<std::shared_ptr<Mux>> Mux::Open(std::shared_ptr<Client> client) {
 }
 
 Mux::Mux(std::shared_ptr<Client> client)
-    : client_(std::move(client)), pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true)) {
+    : client_(std::move(client)),
+      pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true, false)) {
   client_->AddSleeper(this);
 }
 

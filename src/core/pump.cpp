@@ -55,7 +55,7 @@ void Pump::Poke(Listener* listener) noexcept {
   {
     std::lock_guard lock(mutex_);
     Link& link = listener->link;
-    if (!link.attached || link.poked) return;
+    if (!link.attached || link.poked || link.parked) return;
     link.poked = true;
     link.next_poked = nullptr;
     (poked_last_ != nullptr ? poked_last_->link.next_poked : poked_) = listener;
@@ -118,7 +118,7 @@ Status Pump::Read(const Round& round) {
       ReadRequest none;
       if (status.ok()) {
         ready = round[i]->Absorb(&requests[i], requests[i].status, &due);
-      } else if (!collects_) {
+      } else if (tells_each_) {
         ready = round[i]->Absorb(&none, status, &due);
       }
     } catch (const std::bad_alloc&) {
@@ -126,7 +126,7 @@ Status Pump::Read(const Round& round) {
     }
     Settle(round[i], due, ready);
   }
-  return collects_ ? status : Status();
+  return tells_each_ ? Status() : status;
 }
 
 void Pump::Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept {
@@ -171,7 +171,15 @@ std::shared_ptr<Listener> Pump::NextReady() {
 
 void Pump::StillReady(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
+  listener->link.parked = false;
   if (listener->link.attached) PushReady(listener);
+}
+
+void Pump::Park(Listener* listener) noexcept {
+  std::lock_guard lock(mutex_);
+  if (!listener->link.attached) return;
+  listener->link.parked = true;
+  SetDue(listener, kNever);
 }
 
 void Pump::ReadAgain(Listener* listener, TimePoint due) noexcept {

@@ -1,6 +1,7 @@
 // Drives any number of listeners with one thread: reads those whose streams have changed, many in
 // one round trip, and knows which of them have something to hand on. A mux is driven by the threads
-// that wait in it; what is watched through a descriptor, by the keeper.
+// that wait in it; what is watched through a descriptor, by the keeper; subscriptions, by a thread of
+// theirs.
 #pragma once
 
 #include <atomic>
@@ -31,14 +32,16 @@ class Pump {
     bool poked = false;
     bool ready = false;
     bool finished = false;
+    bool parked = false;
     Listener* next_poked = nullptr;
     Listener* next_ready = nullptr;
     Timers::iterator timer;
   };
 
   // `bell` is rung when there is work to do, or something to be had. collects: NextReady is used.
-  Pump(Client* client, Bell* bell, bool collects)
-      : client_(client), bell_(bell), collects_(collects) {}
+  // tells_each: a failure of the store is each listener's, not TakeFailure's.
+  Pump(Client* client, Bell* bell, bool collects, bool tells_each)
+      : client_(client), bell_(bell), collects_(collects), tells_each_(tells_each) {}
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
 
@@ -60,6 +63,8 @@ class Pump {
   std::shared_ptr<Listener> NextReady();
   // It has more.
   void StillReady(Listener* listener) noexcept;
+  // It has more, but is not to be read, whatever changes, before StillReady.
+  void Park(Listener* listener) noexcept;
   // It is to be read again then.
   void ReadAgain(Listener* listener, TimePoint due) noexcept;
   // It has told its last: nothing further comes from it.
@@ -96,6 +101,7 @@ class Pump {
   Bell* const bell_;
   std::atomic<Bell*> second_bell_{nullptr};
   const bool collects_;
+  const bool tells_each_;
   std::mutex work_mutex_;  // one thread at a time in Work
 
   mutable std::mutex mutex_;

@@ -11,6 +11,7 @@
 namespace agx {
 namespace {
 
+constexpr std::string_view kType = "event";
 constexpr std::string_view kOrigin = "pydantic-ai";
 constexpr std::string_view kBeginOrigin = "opale";
 constexpr int64_t kWindowBytes = 16384;
@@ -45,8 +46,12 @@ Result<std::shared_ptr<Run>> BeginRun(Session& session, const agx_run_options* o
 // A call's time with the run. What the keeper wanted meanwhile is done when it leaves.
 class Run::Turn {
  public:
-  explicit Turn(Run* run) : run_(run) { run_->mutex_.lock(); }
+  explicit Turn(Run* run) : run_(run) {
+    run_->mutex_.lock();
+    run_->owner_ = std::this_thread::get_id();
+  }
   ~Turn() {
+    run_->owner_ = std::thread::id();
     run_->mutex_.unlock();
     if (run_->attention_) run_->Attend();
   }
@@ -129,17 +134,17 @@ Status Run::EndAs(State state, std::string_view error) {
     // Only if it is known what is written can the rest be.
     if (Status status = FindUncertain(); !status.ok()) return status;
   }
-  if (ends_.size() > kMostWithEnd) {
+  if (events_.size() > kMostWithEnd) {
     if (Status status = SendPending(); !status.ok()) return status;
   }
   Settle();
-  if (ends_.size() > kMostWithEnd) {
+  if (events_.size() > kMostWithEnd) {
     if (Status status = SendPending(); !status.ok()) return status;
   }
   MakeEntries(error);
-  uncertain_ = !ends_.empty();  // also if this throws
+  uncertain_ = !events_.empty();  // also if this throws
   Status status = session_->StopAfter(entries_, grace_ms_, state == State::kCanceled);
-  uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
+  uncertain_ = status.code() == AGX_EUNCERTAIN && !events_.empty();
   if (status.code() == AGX_TAKEN_OVER) {
     state = State::kTakenOver;
   } else if (status.code() == AGX_NOT_LIVE) {
@@ -148,7 +153,8 @@ Status Run::EndAs(State state, std::string_view error) {
     return status;
   }
   state_ = state;
-  Forget(ends_.size());
+  refused_ = {};
+  Forget(events_.size());
   return status;
 }
 
@@ -156,7 +162,7 @@ Status Run::EndAs(State state, std::string_view error) {
 Status Run::EndInterrupted() {
   if (session_->taken_over()) {
     state_ = State::kTakenOver;
-    Forget(ends_.size());
+    Forget(events_.size());
     return {};
   }
   Status status = EndAs(State::kCanceled, CanceledBody());
@@ -276,9 +282,12 @@ void Run::Due() noexcept {
 // The keeper's wishes, once nobody is in a call; whoever is does it in leaving.
 void Run::Attend() noexcept {
   attention_ = true;
+  if (InTurn()) return;  // from within an interceptor
   while (attention_ && mutex_.try_lock()) {
+    owner_ = std::this_thread::get_id();
     attention_ = false;
     AttendLocked();
+    owner_ = std::thread::id();
     mutex_.unlock();
   }
 }
@@ -292,7 +301,7 @@ void Run::AttendLocked() noexcept try {
     (void)EndInterrupted();
   } else if (growing_ >= 0 && WindowIsOver()) {
     FlushGrowth();
-    (void)SendPending();  // the next call tells, if it fails as well
+    (void)SendPending();  // the next call tells, if it fails as well; and what was refused
   } else if (growing_ >= 0) {
     WakeAt(growth_due_);
   }
@@ -450,7 +459,7 @@ Status Run::Flush() {
   Turn turn(this);
   if (Status status = CheckOpen(); !status.ok()) return status;
   FlushGrowth();
-  return SendPending();
+  return WithRefusal(SendPending());
 }
 
 void Run::PartBegan(int part, agx_part_kind kind, std::string_view content) {
@@ -495,7 +504,30 @@ std::string* Run::NewEvent() {
   return &pending_;
 }
 
-void Run::EventDone() { ends_.push_back(pending_.size()); }
+void Run::EventDone() {
+  if (session_->intercepted()) return InterceptLast();
+  events_.push_back({pending_.size()});
+}
+
+// The event at the end of pending_ comes by the interceptors, once; what they make of it is what
+// waits.
+void Run::InterceptLast() {
+  size_t begin = events_.empty() ? 0 : events_.back().end;
+  Intercepted event(kType, origin_, pending_.c_str() + begin, pending_.size() - begin);
+  Status status = session_->Intercept(&event);
+  if (!status.ok()) {
+    pending_.resize(begin);
+    if (status.code() != AGX_SWALLOWED && refused_.ok()) refused_ = std::move(status);
+    return;
+  }
+  if (!event.changed()) {
+    events_.push_back({pending_.size()});
+    return;
+  }
+  std::string text = Cat(event.type(), event.origin(), event.body());
+  pending_.replace(begin, std::string::npos, text);
+  events_.push_back({pending_.size(), event.type().size(), event.origin().size()});
+}
 
 void Run::FlushGrowth() {
   if (growing_ >= 0 && !growth_.empty()) {
@@ -508,21 +540,27 @@ void Run::FlushGrowth() {
 }
 
 // Of an event in the middle of which memory ran out.
-void Run::DropHalf() { pending_.resize(ends_.empty() ? 0 : ends_.back()); }
+void Run::DropHalf() { pending_.resize(events_.empty() ? 0 : events_.back().end); }
 
 bool Run::WindowIsOver() const { return Clock::now() >= growth_due_; }
 
 Status Run::Write() {
   if (growing_ >= 0 && WindowIsOver()) FlushGrowth();
-  return SendPending();
+  return WithRefusal(SendPending());
+}
+
+// A store's error says more.
+Status Run::WithRefusal(Status status) {
+  Status refused = std::exchange(refused_, Status());
+  return status.ok() ? refused : status;
 }
 
 Status Run::SendPending() {
-  if (ends_.empty()) return {};
+  if (events_.empty()) return {};
   if (Status status = FindStart(); !status.ok()) return status;
   if (uncertain_) {
     if (Status status = FindUncertain(); !status.ok()) return status;
-    if (ends_.empty()) return {};
+    if (events_.empty()) return {};
   }
   MakeEntries({});
   ids_.resize(entries_.size());
@@ -531,7 +569,7 @@ Status Run::SendPending() {
   Status status = session_->AddEntries(entries_, ids_.data(), &added);
   if (added > 0) last_id_ = ids_[added - 1];
   Forget(added);
-  uncertain_ = status.code() == AGX_EUNCERTAIN && !ends_.empty();
+  uncertain_ = status.code() == AGX_EUNCERTAIN && !events_.empty();
   return status;
 }
 
@@ -539,29 +577,34 @@ Status Run::SendPending() {
 void Run::MakeEntries(std::string_view error) {
   fields_.clear();
   entries_.clear();
-  fields_.reserve(ends_.size() + 1);  // entries point at them
-  entries_.reserve(ends_.size() + 1);
-  size_t begin = 0;
-  std::string_view bodies = pending_;
-  for (size_t end : ends_) {
-    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
-    begin = end;
-  }
+  fields_.reserve(events_.size() + 1);  // entries point at them
+  entries_.reserve(events_.size() + 1);
+  for (size_t i = 0; i < events_.size(); ++i) fields_.push_back(EventOf(i));
   if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
   for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
 }
 
+EventFields Run::EventOf(size_t index) const {
+  const Pending& event = events_[index];
+  size_t begin = index == 0 ? 0 : events_[index - 1].end;
+  std::string_view text = std::string_view(pending_).substr(begin, event.end - begin);
+  if (event.type_size == 0) return MakeEvent(kType, origin_, text);
+  size_t names = event.type_size + event.origin_size;
+  return MakeEvent(text.substr(0, event.type_size), text.substr(event.type_size, event.origin_size),
+                   text.substr(names));
+}
+
 void Run::Forget(size_t count) {
-  if (count == ends_.size()) {
+  if (count == events_.size()) {
     pending_.clear();
-    ends_.clear();
+    events_.clear();
     return;
   }
   if (count == 0) return;
-  size_t bytes = ends_[count - 1];
+  size_t bytes = events_[count - 1].end;
   pending_.erase(0, bytes);
-  ends_.erase(ends_.begin(), ends_.begin() + static_cast<ptrdiff_t>(count));
-  for (size_t& end : ends_) end -= bytes;
+  events_.erase(events_.begin(), events_.begin() + static_cast<ptrdiff_t>(count));
+  for (Pending& event : events_) event.end -= bytes;
 }
 
 // After what the run's own entries come.
@@ -587,11 +630,11 @@ Status Run::FindUncertain() {
     if (read.batch == nullptr || read.batch->empty()) break;
     for (Entry* entry = read.batch->first(); entry != nullptr; entry = entry->next) {
       after = entry->id;
-      if (found == ends_.size()) continue;
+      if (found == events_.size()) continue;
       ReadEvent(entry);
-      size_t begin = found == 0 ? 0 : ends_[found - 1];
-      std::string_view body = std::string_view(pending_).substr(begin, ends_[found] - begin);
-      if (entry->body != body || entry->origin != origin_) continue;
+      EventFields wanted = EventOf(found);
+      if (entry->body != wanted.fields[2].value || entry->origin != wanted.fields[1].value)
+        continue;
       ++found;
       last_id_ = entry->id;
     }

@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "agx.h"
@@ -60,6 +61,8 @@ class Run final : public SessionObserver,
   // The keeper's thread: the session was cancelled or taken over; a coalescing window is over.
   void Interrupted() noexcept override { Attend(); }
   void Due() noexcept override;
+  // This thread is in a call of the run: an interceptor is being called.
+  bool InTurn() const { return owner_ == std::this_thread::get_id(); }
 
  private:
   enum class State : uint8_t {
@@ -93,10 +96,12 @@ class Run final : public SessionObserver,
   // Events wait in pending_ until they are sent; the growth of a part, before that, in growth_.
   std::string* NewEvent();
   void EventDone();
+  void InterceptLast();
   void FlushGrowth();
   void DropHalf();
   bool WindowIsOver() const;
   Status Write();
+  Status WithRefusal(Status status);
   Status SendPending();
   void MakeEntries(std::string_view error);
   Status FindStart();
@@ -118,6 +123,7 @@ class Run final : public SessionObserver,
 
   // One call at a time. What the keeper wants, and finds busy, the call does when it leaves.
   std::mutex mutex_;
+  std::atomic<std::thread::id> owner_{};
   std::atomic<bool> attention_{false};
   std::atomic<bool> woken_{false};  // by the keeper, at the time that it was asked for
 
@@ -133,11 +139,20 @@ class Run final : public SessionObserver,
   std::string response_json_;
   std::optional<agx::Feed> feed_;
 
-  std::string pending_;       // bodies, one after the other
-  std::vector<size_t> ends_;  // where each ends
-  EntryId last_id_;           // of the last that is known to be stored
-  bool start_known_ = true;   // else last_id_ is to be looked up before anything is written
-  bool uncertain_ = false;    // the first of the pending may be stored
+  // An event that waits. If an interceptor has changed it, its type and origin come before its body.
+  struct Pending {
+    size_t end;  // in pending_
+    size_t type_size = 0;
+    size_t origin_size = 0;
+  };
+  EventFields EventOf(size_t index) const;
+
+  std::string pending_;          // bodies, one after the other
+  std::vector<Pending> events_;  // of which they are
+  Status refused_;               // what an interceptor said of an event that was left out
+  EntryId last_id_;              // of the last that is known to be stored
+  bool start_known_ = true;      // else last_id_ is to be looked up before anything is written
+  bool uncertain_ = false;       // the first of the pending may be stored
   std::vector<NewEntry> entries_;
   std::vector<EventFields> fields_;
   std::vector<EntryId> ids_;

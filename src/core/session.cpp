@@ -1,12 +1,12 @@
 #include "core/session.h"
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 #include <vector>
 
 #include "base/token.h"
 #include "core/listener.h"
-#include "format/agx_format.h"
 
 namespace agx {
 namespace {
@@ -261,6 +261,7 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
   size_t length = 0;
   if (Status status = CheckEvent(event, &length); !status.ok()) return status;
   if (state() == State::kTakenOver) return TakenOver();
+  if (intercepted()) return AddIntercepted(event, length, id);
   EventFields fields = FieldsOf(event, length);
   return client_->store().Add(key_, fields.entry(),
                               static_cast<uint64_t>(client_->config().max_length), id);
@@ -279,6 +280,7 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
     }
     entries.push_back(fields.emplace_back(FieldsOf(event, length)).entry());
   }
+  if (intercepted()) return AddManyIntercepted(events, fields, ids, added);
   return AddEntries(entries, ids, added);
 }
 
@@ -287,6 +289,90 @@ Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size
   if (state() == State::kTakenOver) return TakenOver();
   return client_->store().AddMany(key_, entries,
                                   static_cast<uint64_t>(client_->config().max_length), ids, added);
+}
+
+Status Session::AddIntercepted(const agx_new_event& event, size_t body_length, EntryId* id) {
+  Intercepted passing(event.type, event.origin, event.body, body_length);
+  if (Status status = InterceptOpen(&passing); !status.ok()) return status;
+  EventFields fields = passing.fields();
+  NewEntry entry = fields.entry();
+  size_t added = 0;
+  return AddEntries({&entry, 1}, id, &added);
+}
+
+// All come by before any is written.
+Status Session::AddManyIntercepted(std::span<const agx_new_event> events,
+                                   std::span<const EventFields> given, EntryId* ids,
+                                   size_t* added) {
+  std::deque<Intercepted> passing;  // stay where they are
+  std::vector<size_t> places;       // of those that are to be written
+  std::vector<EventFields> fields;
+  std::vector<NewEntry> entries;
+  fields.reserve(events.size());
+  for (size_t i = 0; i < events.size(); ++i) {
+    const agx_new_event& event = events[i];
+    size_t length = event.body != nullptr ? given[i].fields[2].value.size() : 0;
+    Intercepted& one = passing.emplace_back(event.type, event.origin, event.body, length);
+    Status status = InterceptOpen(&one);
+    if (status.code() == AGX_SWALLOWED) continue;
+    if (!status.ok()) return {status.code(), Cat("event ", i, ": ", status.message())};
+    places.push_back(i);
+    entries.push_back(fields.emplace_back(one.fields()).entry());
+  }
+  std::vector<EntryId> kept(ids != nullptr ? places.size() : 0);
+  size_t stored = 0;
+  Status status;
+  if (!entries.empty()) {
+    status = AddEntries(entries, ids != nullptr ? kept.data() : nullptr, &stored);
+  }
+  *added = stored < places.size() ? places[stored] : events.size();
+  for (size_t i = 0; ids != nullptr && i < stored; ++i) ids[places[i]] = kept[i];
+  return status.ok() && places.size() < events.size() ? Swallowed() : status;
+}
+
+Status Session::InterceptOpen(Intercepted* event) {
+  if (Status status = Intercept(event); !status.ok()) return status;
+  if (closed_) return {AGX_ECLOSED, "the session handle was closed"};
+  return {};
+}
+
+// --- Intercepting
+
+void Session::AddInterceptor(std::shared_ptr<Interceptor> interceptor) {
+  std::lock_guard lock(interceptor_mutex_);
+  auto list = std::make_shared<Interceptors>();
+  if (interceptors_ != nullptr) *list = *interceptors_;
+  list->push_back(std::move(interceptor));
+  interceptors_ = std::move(list);
+  intercepted_ = true;
+}
+
+void Session::RemoveInterceptor(const Interceptor* interceptor) noexcept {
+  std::shared_ptr<const Interceptors> last;  // goes after the lock
+  std::lock_guard lock(interceptor_mutex_);
+  if (interceptors_ == nullptr) return;
+  try {
+    auto list = std::make_shared<Interceptors>(*interceptors_);
+    std::erase_if(*list, [&](const auto& other) { return other.get() == interceptor; });
+    last = std::move(interceptors_);
+    intercepted_ = !list->empty();
+    interceptors_ = std::move(list);
+  } catch (const std::bad_alloc&) {
+    // It stays, and is not called any more.
+  }
+}
+
+Status Session::Intercept(Intercepted* event) {
+  std::shared_ptr<const Interceptors> list;
+  {
+    std::lock_guard lock(interceptor_mutex_);
+    list = interceptors_;
+  }
+  if (list == nullptr) return {};
+  for (const std::shared_ptr<Interceptor>& interceptor : *list) {
+    if (Status status = interceptor->Call(event); !status.ok()) return status;
+  }
+  return {};
 }
 
 // --- The live flag

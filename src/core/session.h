@@ -14,6 +14,8 @@
 #include "base/futex.h"
 #include "base/status.h"
 #include "core/client.h"
+#include "core/interceptor.h"
+#include "format/agx_format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -50,6 +52,14 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status Cancel(bool* was_live);
   // Stream, live flag and conversation. AGX_NONE if nothing was there.
   Status Delete();
+
+  // From now on it is called before an event is written.
+  void AddInterceptor(std::shared_ptr<Interceptor> interceptor);
+  void RemoveInterceptor(const Interceptor* interceptor) noexcept;
+  // There are any. One load: it is asked for each event.
+  bool intercepted() const { return intercepted_.load(std::memory_order_relaxed); }
+  // AGX_OK: the event is to be written.
+  Status Intercept(Intercepted* event);
 
   // No I/O. Cancelled or taken over.
   bool IsCanceled() const;
@@ -112,6 +122,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     Session* session;
   };
 
+  Status AddIntercepted(const agx_new_event& event, size_t body_length, EntryId* id);
+  Status AddManyIntercepted(std::span<const agx_new_event> events,
+                            std::span<const EventFields> given, EntryId* ids, size_t* added);
+  Status InterceptOpen(Intercepted* event);
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
   void TellObservers() noexcept;
@@ -159,6 +173,11 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   };
   std::vector<Observer> observers_;
   std::optional<EntryId> waited_to_;  // the last event that WaitFor gave, or where it began
+
+  using Interceptors = std::vector<std::shared_ptr<Interceptor>>;
+  std::atomic<bool> intercepted_{false};
+  std::mutex interceptor_mutex_;
+  std::shared_ptr<const Interceptors> interceptors_;  // in their order; replaced, never changed
 
   // The keeper's.
   Session* keeper_next_ = nullptr;

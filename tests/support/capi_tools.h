@@ -43,6 +43,8 @@ struct Closer {
   void operator()(agx_query* handle) const { agx_query_close(handle); }
   void operator()(agx_messages* handle) const { agx_messages_close(handle); }
   void operator()(agx_group* handle) const { agx_group_close(handle); }
+  void operator()(agx_subscription* handle) const { agx_subscription_close(handle); }
+  void operator()(agx_interceptor* handle) const { agx_interceptor_close(handle); }
   void operator()(agx_event* event) const { agx_event_free(event); }
 };
 template <class Handle>
@@ -54,6 +56,8 @@ using MuxPtr = Owned<agx_mux>;
 using QueryPtr = Owned<agx_query>;
 using MessagesPtr = Owned<agx_messages>;
 using GroupPtr = Owned<agx_group>;
+using SubscriptionPtr = Owned<agx_subscription>;
+using InterceptorPtr = Owned<agx_interceptor>;
 using EventPtr = Owned<agx_event>;
 
 class Stopwatch {

@@ -1,0 +1,602 @@
+// ctest-labels: redis threads
+// ctest-timeout: 120
+// Functions that are called with a session's events.
+#include <condition_variable>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+
+#include "support/capi_tools.h"
+
+namespace agx::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+// A door that is closed at first.
+class Gate {
+ public:
+  void Open() {
+    std::lock_guard lock(mutex_);
+    open_ = true;
+    opened_.notify_all();
+  }
+  void Pass() {
+    std::unique_lock lock(mutex_);
+    opened_.wait(lock, [this] { return open_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool open_ = false;
+};
+
+// A function, what it was called with, and what it is to do meanwhile.
+class Subscriber {
+ public:
+  struct Call {
+    std::string text;  // the event's type, or the outcome
+    std::string body;  // or agx_last_error
+    std::thread::id thread;
+  };
+  using Then = std::function<void(agx_subscription*, const Call&)>;
+
+  explicit Subscriber(Then then = nullptr) : then_(std::move(then)) {}
+
+  agx_status Open(const SessionPtr& session, const char* where = nullptr,
+                  const agx_subscribe_options* options = nullptr) {
+    agx_subscription* opened = nullptr;
+    agx_status status =
+        agx_subscribe(session.get(), where, options, &Subscriber::Called, this, &opened);
+    EXPECT_EQ(opened != nullptr, status == AGX_OK);
+    subscription_ = opened;
+    return status;
+  }
+  void Close() { agx_subscription_close(subscription_.exchange(nullptr)); }
+  ~Subscriber() { Close(); }
+  agx_subscription* get() const { return subscription_; }
+
+  std::vector<Call> calls() const {
+    std::lock_guard lock(mutex_);
+    return calls_;
+  }
+  std::vector<std::string> texts() const {
+    std::vector<std::string> texts;
+    for (const Call& call : calls()) texts.push_back(call.text);
+    return texts;
+  }
+  size_t count() const { return calls().size(); }
+  bool Await(size_t count) const {
+    return WaitUntil([&] { return this->count() >= count; });
+  }
+  bool Await(const std::string& text) const {
+    return WaitUntil([&] {
+      std::vector<std::string> texts = this->texts();
+      return !texts.empty() && texts.back() == text;
+    });
+  }
+  bool inside() const { return inside_ != 0; }
+  bool overlapped() const { return overlapped_; }
+
+ private:
+  static void Called(agx_subscription* subscription, agx_status status, const agx_event* event,
+                     void* user_data) {
+    auto* self = static_cast<Subscriber*>(user_data);
+    struct Inside {
+      explicit Inside(Subscriber* s) : self(s) {
+        if (self->inside_.fetch_add(1) != 0) self->overlapped_ = true;
+      }
+      ~Inside() { self->inside_.fetch_sub(1); }
+      Subscriber* self;
+    } inside(self);
+    EXPECT_EQ(event != nullptr, status == AGX_OK);
+    Call call{status == AGX_OK ? agx_event_type(event, nullptr) : agx_status_string(status),
+              status == AGX_OK ? agx_event_body(event, nullptr) : agx_last_error(),
+              std::this_thread::get_id()};
+    {
+      std::lock_guard lock(self->mutex_);
+      self->calls_.push_back(call);
+    }
+    if (self->then_ != nullptr) self->then_(subscription, call);
+  }
+
+  const Then then_;
+  std::atomic<agx_subscription*> subscription_{nullptr};
+  std::atomic<int> inside_{0};
+  std::atomic<bool> overlapped_{false};
+  mutable std::mutex mutex_;
+  std::vector<Call> calls_;
+};
+
+// So many threads this process has.
+size_t Threads() {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind("Threads:", 0) == 0) return std::stoul(line.substr(8));
+  }
+  return 0;
+}
+
+class CapiSubscribe : public OnEachStore {
+ protected:
+  SessionPtr session_ = Started(client_);
+};
+AGX_ON_EACH_STORE(CapiSubscribe);
+
+TEST_P(CapiSubscribe, EventsComeInTheirOrderAndThenTheEnd) {
+  for (int i = 0; i < 500; ++i) Add(session_, "old", std::to_string(i).c_str());
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(OpenSession(other_)), AGX_OK);
+  for (int i = 500; i < 1000; ++i) Add(session_, "new", std::to_string(i).c_str());
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ENDED"));
+  std::vector<Subscriber::Call> calls = subscriber.calls();
+  ASSERT_EQ(calls.size(), 1002U);
+  EXPECT_EQ(calls.front().text, "begin");
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(calls[i + 1].body, std::to_string(i));
+  EXPECT_THAT(calls.back().body, HasSubstr("ended"));
+  for (const Subscriber::Call& call : calls) {
+    ASSERT_EQ(call.thread, calls[0].thread);
+    ASSERT_NE(call.thread, std::this_thread::get_id());
+  }
+}
+
+TEST_P(CapiSubscribe, OnlyWhatTheConditionSelects) {
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(OpenSession(other_), "body.n >= 2"), AGX_OK);
+  for (int i = 0; i < 4; ++i) Add(session_, "t", ("{\"n\":" + std::to_string(i) + "}").c_str());
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ENDED"));
+  EXPECT_THAT(subscriber.texts(), ElementsAre("t", "t", "AGX_ENDED"));
+}
+
+TEST_P(CapiSubscribe, OptionsAreThoseOfAListener) {
+  std::string a = Add(session_, "a");
+  Add(session_, "b");
+  Add(session_, "c");
+  Add(session_, "d");
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.after = a.c_str();
+  options.limit = 2;
+  Subscriber limited;
+  ASSERT_EQ(limited.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(limited.Await("AGX_LIMIT"));
+  EXPECT_THAT(limited.texts(), ElementsAre("b", "c", "AGX_LIMIT"));
+  options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.after = "new";
+  options.hand_on_end = 1;
+  Subscriber latest;
+  ASSERT_EQ(latest.Open(session_, nullptr, &options), AGX_OK);
+  Add(session_, "e");
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  ASSERT_TRUE(latest.Await("AGX_ENDED"));
+  EXPECT_THAT(latest.texts(), ElementsAre("e", "end", "AGX_ENDED"));
+}
+
+TEST_P(CapiSubscribe, OutcomesThatAreNotFinalAreToldOnceAndItGoesOn) {
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.wait_ms = 30;
+  options.timeout_ms = 200;
+  SessionPtr late = OpenSession(client_, "late");
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(late, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ABSENT"));
+  ASSERT_EQ(agx_start(late.get(), nullptr), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_SILENT"));
+  Add(late, "a");
+  ASSERT_TRUE(subscriber.Await(5));
+  EXPECT_THAT(subscriber.texts(),
+              ElementsAre("AGX_ABSENT", "begin", "AGX_SILENT", "a", "AGX_SILENT"));
+}
+
+TEST_P(CapiSubscribe, AProducerThatIsGoneIsTold) {
+  ClientPtr dying = Open();
+  agx_start_options leased = Leased(300);
+  SessionPtr session = Started(dying, "dying", &leased);
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(OpenSession(client_, "dying")), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("begin"));
+  dying.reset();
+  ASSERT_TRUE(subscriber.Await("AGX_GONE"));
+}
+
+TEST_P(CapiSubscribe, AGapIsToldAndItGoesOn) {
+  Gate gate;
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "a0") gate.Pass();
+  });
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue = 1;
+  ASSERT_EQ(subscriber.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("begin"));
+  Add(session_, "a0");
+  ASSERT_TRUE(subscriber.Await("a0"));
+  // One waits in memory, and at most one batch has been read; the store drops the rest.
+  for (int i = 1; i < 3000; ++i) Add(session_, "a" + std::to_string(i));
+  ASSERT_EQ(agx_history_trim(session_.get(), 1, nullptr, nullptr), AGX_OK);
+  gate.Open();
+  ASSERT_TRUE(subscriber.Await("a2999"));
+  EXPECT_THAT(subscriber.texts(), testing::Contains("AGX_GAP"));
+}
+
+TEST_P(CapiSubscribe, OneThreadCallsAllThatAreQuick) {
+  constexpr int kSubscribers = 20;
+  std::vector<std::unique_ptr<Subscriber>> subscribers;
+  for (int i = 0; i < kSubscribers; ++i) {
+    subscribers.push_back(std::make_unique<Subscriber>());
+    ASSERT_EQ(subscribers[i]->Open(session_), AGX_OK);
+  }
+  size_t threads = Threads();
+  for (int i = 0; i < 50; ++i) Add(session_, "t");
+  for (auto& subscriber : subscribers) ASSERT_TRUE(subscriber->Await(51));
+  // A machine that is busy may have made one look slow; but there is no thread for each.
+  EXPECT_LT(Threads(), threads + kSubscribers / 2);
+}
+
+TEST_P(CapiSubscribe, ASlowFunctionDelaysOnlyItself) {
+  Gate gate;
+  Subscriber slow([&](agx_subscription*, const Subscriber::Call&) { gate.Pass(); });
+  Subscriber slow_too([&](agx_subscription*, const Subscriber::Call&) { gate.Pass(); });
+  Subscriber quick;
+  Subscriber elsewhere;
+  ASSERT_EQ(slow.Open(session_), AGX_OK);
+  ASSERT_TRUE(slow.Await(1));
+  ASSERT_EQ(slow_too.Open(session_), AGX_OK);
+  ASSERT_EQ(quick.Open(session_), AGX_OK);
+  SessionPtr other = Started(client_, "other");
+  ASSERT_EQ(elsewhere.Open(other), AGX_OK);
+  for (int i = 0; i < 200; ++i) {
+    Add(session_, "t");
+    Add(other, "t");
+  }
+  ASSERT_TRUE(quick.Await(201));
+  ASSERT_TRUE(elsewhere.Await(201));
+  EXPECT_EQ(slow.count(), 1U);
+  EXPECT_EQ(slow_too.count(), 1U);
+  gate.Open();
+  ASSERT_TRUE(slow.Await(201));
+  ASSERT_TRUE(slow_too.Await(201));
+  for (Subscriber* subscriber : {&slow, &slow_too, &quick, &elsewhere}) {
+    EXPECT_FALSE(subscriber->overlapped());
+  }
+  // It keeps the thread that it is on.
+  std::vector<Subscriber::Call> calls = slow.calls();
+  for (const Subscriber::Call& call : calls) EXPECT_EQ(call.thread, calls[0].thread);
+}
+
+TEST_P(CapiSubscribe, HowFarItMayFallBehindHasABoundThatIsTold) {
+  Gate gate;
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "first") gate.Pass();
+  });
+  Subscriber quick;
+  ASSERT_EQ(quick.Open(session_), AGX_OK);
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue = 10;
+  ASSERT_EQ(subscriber.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await(1));
+  Add(session_, "first");
+  ASSERT_TRUE(subscriber.Await(2));
+  for (int i = 0; i < 1000; ++i) Add(session_, "t", std::to_string(i).c_str());
+  ASSERT_TRUE(quick.Await(1002)) << "so that all was read that will be";
+  gate.Open();
+  Add(session_, "last");
+  ASSERT_TRUE(subscriber.Await("last"));
+  std::vector<Subscriber::Call> calls = subscriber.calls();
+  int next = 0;
+  int behind = 0;
+  for (const Subscriber::Call& call : calls) {
+    if (call.text == "t") {
+      EXPECT_EQ(call.body, std::to_string(next++));
+    } else if (call.text == "AGX_BEHIND") {
+      ++behind;
+      EXPECT_THAT(call.body, HasSubstr("too slow"));
+    }
+  }
+  EXPECT_EQ(next, 1000) << "nothing is lost";
+  EXPECT_GE(behind, 1);
+  EXPECT_EQ(calls[2].text, "AGX_BEHIND") << "before what waits";
+}
+
+TEST_P(CapiSubscribe, ALongHistoryIsNotBeingBehind) {
+  for (int i = 0; i < 3000; ++i) Add(session_, "t");
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue = 2;
+  Subscriber subscriber;
+  ASSERT_EQ(agx_stop(session_.get(), -1), AGX_OK);
+  ASSERT_EQ(subscriber.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ENDED"));
+  EXPECT_EQ(subscriber.count(), 3002U);
+  EXPECT_THAT(subscriber.texts(), Not(testing::Contains("AGX_BEHIND")));
+}
+
+TEST_P(CapiSubscribe, TheBoundCountsBytesAsWell) {
+  Gate gate;
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "first") gate.Pass();
+  });
+  Subscriber quick;
+  ASSERT_EQ(quick.Open(session_), AGX_OK);
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue_bytes = 10000;
+  ASSERT_EQ(subscriber.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await(1));
+  Add(session_, "first");
+  ASSERT_TRUE(subscriber.Await(2));
+  std::string body = "\"" + std::string(6000, 'x') + "\"";
+  for (int i = 0; i < 100; ++i) Add(session_, "t", body.c_str());
+  ASSERT_TRUE(quick.Await(102));
+  gate.Open();
+  Add(session_, "last");
+  ASSERT_TRUE(subscriber.Await("last"));
+  EXPECT_THAT(subscriber.texts(), testing::Contains("AGX_BEHIND"));
+}
+
+// --- Unsubscribing
+
+TEST_P(CapiSubscribe, ClosingWaitsForTheCallThatIsRunning) {
+  Gate gate;
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call&) { gate.Pass(); });
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  ASSERT_TRUE(subscriber.Await(1));
+  Background<bool> closing([&] {
+    subscriber.Close();
+    return subscriber.inside();
+  });
+  closing.AwaitBlocked();
+  gate.Open();
+  EXPECT_FALSE(closing.Get());
+  Add(session_, "t");
+  EXPECT_EQ(subscriber.count(), 1U);
+}
+
+TEST_P(CapiSubscribe, NoCallComesAfterClosing) {
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    while (!stop) Add(session_, "t");
+  });
+  for (int i = 0; i < 50; ++i) {
+    auto subscriber = std::make_unique<Subscriber>();
+    EXPECT_EQ(subscriber->Open(session_), AGX_OK);
+    EXPECT_TRUE(subscriber->Await(1 + i % 5));
+    subscriber->Close();
+    EXPECT_FALSE(subscriber->inside());
+    size_t count = subscriber->count();
+    std::this_thread::yield();
+    EXPECT_EQ(subscriber->count(), count);
+  }
+  stop = true;
+  writer.join();
+}
+
+TEST_P(CapiSubscribe, AFunctionUnsubscribesItself) {
+  Subscriber keeps;
+  ASSERT_EQ(keeps.Open(session_), AGX_OK);
+  Subscriber subscriber([](agx_subscription* subscription, const Subscriber::Call& call) {
+    if (call.text != "b") return;
+    agx_subscription_close(subscription);
+    agx_subscription_close(subscription);  // and is not one any more
+  });
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  for (const char* type : {"a", "b", "c", "d"}) Add(session_, type);
+  ASSERT_TRUE(keeps.Await(5));
+  ASSERT_TRUE(WaitUntil([&] { return subscriber.count() == 3 && !subscriber.inside(); }));
+  Add(session_, "e");
+  ASSERT_TRUE(keeps.Await(6));
+  EXPECT_THAT(subscriber.texts(), ElementsAre("begin", "a", "b"));
+}
+
+TEST_P(CapiSubscribe, TheLastUnsubscribesItselfAndSubscribesAnew) {
+  Subscriber second;
+  Subscriber first([&](agx_subscription* subscription, const Subscriber::Call&) {
+    agx_subscription_close(subscription);
+    EXPECT_EQ(second.Open(session_), AGX_OK);
+  });
+  ASSERT_EQ(first.Open(session_), AGX_OK);
+  Add(session_, "a");
+  ASSERT_TRUE(second.Await("a"));
+  EXPECT_EQ(first.count(), 1U);
+}
+
+TEST_P(CapiSubscribe, AFunctionUnsubscribesAnother) {
+  Subscriber other;
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "close") other.Close();
+  });
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  ASSERT_EQ(other.Open(session_), AGX_OK);
+  ASSERT_TRUE(other.Await(1));
+  ASSERT_TRUE(subscriber.Await(1));
+  Add(session_, "close");
+  ASSERT_TRUE(WaitUntil([&] { return other.get() == nullptr && !subscriber.inside(); }));
+  size_t count = other.count();
+  Add(session_, "more");
+  ASSERT_TRUE(subscriber.Await("more"));
+  EXPECT_EQ(other.count(), count);
+}
+
+TEST_P(CapiSubscribe, AFunctionClosesTheSessionAndTheClient) {
+  ClientPtr client = Open();
+  SessionPtr session = OpenSession(client);
+  std::atomic<bool> closed{false};
+  Subscriber other;
+  Subscriber subscriber([&](agx_subscription* subscription, const Subscriber::Call&) {
+    session.reset();
+    client.reset();
+    agx_subscription_close(subscription);
+    closed = true;
+  });
+  ASSERT_EQ(other.Open(session), AGX_OK);
+  ASSERT_TRUE(other.Await(1));
+  ASSERT_EQ(subscriber.Open(session), AGX_OK);
+  ASSERT_TRUE(WaitUntil([&] { return closed && !subscriber.inside(); }));
+  Add(session_, "t");
+  EXPECT_EQ(subscriber.count(), 1U);
+  EXPECT_EQ(other.count(), 1U);
+}
+
+TEST_P(CapiSubscribe, ClosingTheClientEndsTheCallsAndTheThreads) {
+  size_t before = Threads();
+  ClientPtr client = Open();
+  SessionPtr session = OpenSession(client);
+  Gate gate;
+  Subscriber slow([&](agx_subscription*, const Subscriber::Call&) { gate.Pass(); });
+  Subscriber quick;
+  ASSERT_EQ(slow.Open(session), AGX_OK);
+  ASSERT_TRUE(slow.Await(1));
+  ASSERT_EQ(quick.Open(session), AGX_OK);
+  ASSERT_TRUE(quick.Await(1));
+  Background<bool> closing([&] {
+    client.reset();
+    return slow.inside() || quick.inside();
+  });
+  closing.AwaitBlocked();
+  gate.Open();
+  EXPECT_FALSE(closing.Get());
+  EXPECT_TRUE(WaitUntil([&] { return Threads() <= before; })) << Threads();
+  size_t count = quick.count();
+  Add(session_, "t");
+  EXPECT_EQ(quick.count(), count) << "and it is told nothing";
+  slow.Close();
+  quick.Close();
+}
+
+TEST_P(CapiSubscribe, ThreadsEndWhenNothingIsSubscribed) {
+  agx_session* session = session_.get();
+  size_t before = 0;
+  for (int i = 0; i < 5; ++i) {
+    Subscriber subscriber;
+    ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+    ASSERT_TRUE(subscriber.Await(1));
+    size_t with = Threads();
+    subscriber.Close();
+    EXPECT_EQ(Threads() + 2, with) << "the one that reads and the one that calls";
+    if (i == 0) before = Threads();
+    EXPECT_EQ(Threads(), before);
+  }
+  EXPECT_NE(session, nullptr);
+}
+
+TEST_P(CapiSubscribe, TheSessionHandleMayBeClosed) {
+  SessionPtr session = OpenSession(client_);
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(session), AGX_OK);
+  session.reset();
+  Add(session_, "t");
+  EXPECT_TRUE(subscriber.Await("t"));
+}
+
+// --- What functions may do
+
+TEST_P(CapiSubscribe, AFunctionMayCallEverything) {
+  SessionPtr session = OpenSession(client_);
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text != "question") return;
+    EXPECT_EQ(agx_add(session.get(), "answer", "test", call.body.c_str(), nullptr), AGX_OK);
+    agx_history info = AGX_HISTORY_INIT;
+    EXPECT_EQ(agx_history_info(session.get(), &info), AGX_OK);
+    Subscriber within;
+    EXPECT_EQ(within.Open(session), AGX_OK);
+    EXPECT_TRUE(within.Await(3)) << "another thread calls it, since this one is taken";
+  });
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  for (int i = 0; i < 3; ++i) {
+    Add(session_, "question", std::to_string(i).c_str());
+    agx_event* event = nullptr;
+    ASSERT_EQ(agx_wait_for(session_.get(), "type = \"answer\"", kPatienceMs, &event), AGX_OK);
+    EXPECT_EQ(agx_event_body(event, nullptr), std::to_string(i));
+    agx_event_free(event);
+  }
+}
+
+TEST_P(CapiSubscribe, AnExceptionIsStoppedAndReported) {
+  Subscriber keeps;
+  ASSERT_EQ(keeps.Open(session_), AGX_OK);
+  Subscriber subscriber([](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "a") throw std::runtime_error("it does not like a");
+  });
+  Subscriber stubborn([](agx_subscription*, const Subscriber::Call&) { throw 7; });
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  ASSERT_EQ(stubborn.Open(session_), AGX_OK);
+  Add(session_, "a");
+  Add(session_, "b");
+  ASSERT_TRUE(subscriber.Await("AGX_EFAILED"));
+  ASSERT_TRUE(stubborn.Await("AGX_EFAILED"));
+  ASSERT_TRUE(keeps.Await("b"));
+  EXPECT_THAT(subscriber.texts(), ElementsAre("begin", "a", "AGX_EFAILED"));
+  EXPECT_THAT(subscriber.calls().back().body, HasSubstr("it does not like a"));
+  EXPECT_THAT(stubborn.texts(), ElementsAre("begin", "AGX_EFAILED"));
+}
+
+TEST_P(CapiSubscribe, ManyThreadsSubscribeAndUnsubscribe) {
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    while (!stop) Add(session_, "t");
+  });
+  InThreads(4, [&](int) {
+    for (int i = 0; i < 25; ++i) {
+      Subscriber subscriber;
+      EXPECT_EQ(subscriber.Open(session_), AGX_OK);
+      EXPECT_TRUE(subscriber.Await(1 + i % 3));
+    }
+  });
+  stop = true;
+  writer.join();
+}
+
+TEST_P(CapiSubscribe, WhatIsWrongIsRefused) {
+  agx_subscription* subscription = nullptr;
+  agx_subscriber function = [](agx_subscription*, agx_status, const agx_event*, void*) {};
+  auto subscribe = [&](const char* where, const agx_subscribe_options* options) {
+    agx_status status =
+        agx_subscribe(session_.get(), where, options, function, nullptr, &subscription);
+    EXPECT_EQ(subscription, nullptr);
+    return status;
+  };
+  EXPECT_EQ(subscribe("type = ", nullptr), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("byte 7"));
+  EXPECT_EQ(subscribe(std::string(1 << 20, '(').c_str(), nullptr), AGX_ETOOBIG);
+  EXPECT_EQ(subscribe((std::string(10000, '(') + "type").c_str(), nullptr), AGX_EINVAL);
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue = -1;
+  EXPECT_EQ(subscribe(nullptr, &options), AGX_EINVAL);
+  options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.after = "x";
+  EXPECT_EQ(subscribe(nullptr, &options), AGX_EINVAL);
+  options.size = 4;
+  EXPECT_EQ(subscribe(nullptr, &options), AGX_EINVAL);
+  EXPECT_EQ(agx_subscribe(session_.get(), nullptr, nullptr, nullptr, nullptr, &subscription),
+            AGX_EINVAL);
+  EXPECT_EQ(agx_subscribe(session_.get(), nullptr, nullptr, function, nullptr, nullptr),
+            AGX_EINVAL);
+  EXPECT_EQ(agx_subscribe(nullptr, nullptr, nullptr, function, nullptr, &subscription), AGX_EINVAL);
+  ClientPtr client = Open();
+  SessionPtr session = OpenSession(client);
+  client.reset();
+  EXPECT_EQ(agx_subscribe(session.get(), nullptr, nullptr, function, nullptr, &subscription),
+            AGX_ECLOSED);
+  agx_subscription_close(nullptr);
+}
+
+// --- A server that goes away
+
+TEST(SubscribeOnRedis, AnOutageIsToldOnceAndNothingIsLost) {
+  RedisServer server;
+  ClientPtr client = OpenClient(server.url() + "?reconnect_timeout=-1");
+  SessionPtr session = OpenSession(client);
+  ASSERT_EQ(server.Command({"SET", "agx:1:2:s", "no stream"}), "OK");
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(session), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ETYPE"));
+  ASSERT_EQ(server.Command({"DEL", "agx:1:2:s"}), "1");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("begin"));
+  EXPECT_THAT(subscriber.texts(), ElementsAre("AGX_ETYPE", "begin"));
+}
+
+}  // namespace
+}  // namespace agx::test
