@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "format/agx_format.h"
-
 namespace agx {
 namespace {
 
@@ -46,6 +44,7 @@ Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
   cursor.timeout_ms = options.timeout_ms;
   cursor.hand_on_end = options.hand_on_end != 0;
   cursor.limit = options.limit;
+  cursor.format = &session.format();
   cursor.lease_ms = session.client()->config().lease_ms;
   return std::shared_ptr<Listener>(
       new Listener(session.client(), std::string(session.live_key()), cursor, *after));

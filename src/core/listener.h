@@ -18,6 +18,7 @@
 #include "core/pump.h"
 #include "core/session.h"
 #include "format/condition.h"
+#include "format/format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -32,6 +33,7 @@ class Cursor {
     int64_t limit = 0;
     int64_t lease_ms = 15000;
     std::shared_ptr<const Condition> where = nullptr;  // null: every event
+    const Format* format = &AgxFormat();
   };
 
   Cursor(const Options& options, EntryId after, TimePoint now);
@@ -69,6 +71,7 @@ class Cursor {
   bool limited() const { return limit_left_ == 0; }
   bool WantsEntries() const;
   void Select(Batch* batch) const;
+  bool Refuse(Status* status);
   agx_status Outcome(TimePoint now) const;
   TimePoint SilentAt() const;
   TimePoint GoneAt() const;

@@ -77,6 +77,10 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   if (start.detached != 0) {
     return Status(AGX_EINVAL, "a run cannot be detached: nobody would notice a cancel");
   }
+  if (!session->format().traits().holds_runs) {
+    return Status(AGX_EUNSUPPORTED, Cat("the format ", session->format().name(),
+                                        " cannot hold a run's events: add them with agx_add"));
+  }
   if (options.origin != nullptr) {
     if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
   }
@@ -90,7 +94,7 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   std::shared_ptr<Run> run(new Run(std::move(session), options));
   Session& object = *run->session_;
   // What another has written is not to be taken for this run's own.
-  run->start_known_ = start.take_over == 0;
+  run->start_known_ = start.take_over == 0 && object.format().traits().starts_afresh;
   Turn turn(run.get());  // what the keeper still has to say is of an earlier start
   if (Status status = object.Observe(run, true); !status.ok()) return status;
   if (Status status = object.Start(start); !status.ok()) {
@@ -544,10 +548,13 @@ void Run::MakeEntries(std::string_view error) {
   size_t begin = 0;
   std::string_view bodies = pending_;
   for (size_t end : ends_) {
-    fields_.push_back(MakeEvent("event", origin_, bodies.substr(begin, end - begin)));
+    std::string_view body = bodies.substr(begin, end - begin);
+    session_->MakeFields({"event", origin_, body}, &fields_.emplace_back());
     begin = end;
   }
-  if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
+  if (!error.empty()) {
+    session_->MakeFields({"error", error_origin_, error}, &fields_.emplace_back());
+  }
   for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
 }
 
@@ -588,7 +595,7 @@ Status Run::FindUncertain() {
     for (Entry* entry = read.batch->first(); entry != nullptr; entry = entry->next) {
       after = entry->id;
       if (found == ends_.size()) continue;
-      ReadEvent(entry);
+      session_->format().Read(entry);
       size_t begin = found == 0 ? 0 : ends_[found - 1];
       std::string_view body = std::string_view(pending_).substr(begin, ends_[found] - begin);
       if (entry->body != body || entry->origin != origin_) continue;

@@ -43,11 +43,13 @@ Status CheckEvent(const agx_new_event& event, size_t* body_length) {
   return CheckBody(event.body, body_length);
 }
 
-EventFields FieldsOf(const agx_new_event& event, size_t body_length) {
+NewEvent EventOf(const agx_new_event& event, size_t body_length) {
   std::string_view body;
   if (event.body != nullptr) body = {event.body, body_length};
-  return MakeEvent(event.type, event.origin, body);
+  return {event.type, event.origin, body};
 }
+
+Stamp Now() { return {.now_ms = WallMillis()}; }
 
 }  // namespace
 
@@ -56,15 +58,63 @@ Result<std::shared_ptr<Session>> Session::Open(std::shared_ptr<Client> client, i
   if (scope == AGX_ANY || user == AGX_ANY) {
     return Status(AGX_EINVAL, "AGX_ANY is no scope or user; it is for agx_query_open");
   }
+  if (client->format().traits().named) {
+    return Status(AGX_EINVAL, Cat("streams of the format ", client->format().name(),
+                                  " have names: open them with agx_stream_open"));
+  }
   if (Status status = CheckSessionId(session_id); !status.ok()) return status;
-  return std::shared_ptr<Session>(new Session(std::move(client), scope, user, session_id));
+  const Config& config = client->config();
+  Place place;
+  place.format = &client->format();
+  place.key = StreamKey(config.prefix, scope, user, session_id);
+  place.id = session_id;
+  place.max_length = config.max_length;
+  return std::shared_ptr<Session>(new Session(std::move(client), std::move(place)));
 }
 
-Session::Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id)
+Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> client,
+                                                     const char* name,
+                                                     const agx_stream_options& options) {
+  const Format* format = &client->format();
+  if (options.format != nullptr) {
+    Result<const Format*> found = FindFormat("agx_stream_options.format", options.format);
+    if (!found.ok()) return found.status();
+    format = *found;
+  }
+  const Format::Traits& traits = format->traits();
+  if (!traits.named) {
+    return Status(AGX_EINVAL, Cat("streams of the format ", traits.name,
+                                  " have no names: open them with agx_session_open, or choose a "
+                                  "format (agx_options.format or agx_stream_options.format)"));
+  }
+  if (Status status = CheckStreamName(name); !status.ok()) return status;
+  if (options.max_length < 0 || options.expire_ms < 0) {
+    return Status(AGX_EINVAL, "agx_stream_options: max_length and expire_ms are to be 0 or more");
+  }
+  Place place;
+  place.format = format;
+  place.id = name;
+  std::string_view prefix = options.prefix != nullptr ? options.prefix : "";
+  Result<std::string> key = format->Key(prefix, name);
+  if (!key.ok()) return key.status();
+  place.key = std::move(*key);
+  int64_t given = options.max_length > 0 ? options.max_length : client->config().max_length;
+  place.max_length = given > 0 ? given : traits.max_length;
+  place.entry_expire_ms = traits.entry_expire_ms;
+  if (traits.entry_expire_ms > 0 && options.expire_ms > 0) {
+    place.entry_expire_ms = std::min(options.expire_ms, kLongestWaitMs);
+  }
+  return std::shared_ptr<Session>(new Session(std::move(client), std::move(place)));
+}
+
+Session::Session(std::shared_ptr<Client> client, Place place)
     : client_(std::move(client)),
-      live_key_(LiveKey(StreamKey(client_->config().prefix, scope, user, id))),
+      format_(place.format),
+      live_key_(LiveKey(place.key)),
       key_(live_key_.data(), live_key_.size() - kLiveSuffix.size()),
-      session_id_(key_.substr(key_.size() - id.size())) {}
+      session_id_(std::move(place.id)),
+      max_length_(place.max_length),
+      entry_expire_ms_(place.entry_expire_ms) {}
 
 Session::~Session() { EndKeeping(); }
 
@@ -116,6 +166,7 @@ Status Session::StartLive(const RunPtr& run, StartMode mode) {
     return {AGX_EBUSY, Cat("the session ", key_,
                            " is live already; wait for its end, cancel it, or take it over")};
   }
+  wrote_ = outcome == StartOutcome::kTakenOver;
   std::lock_guard run_lock(run_mutex_);
   run_ = run;
   SetState(State::kLive);
@@ -138,16 +189,17 @@ Result<Session::RunPtr> Session::MakeRun(const agx_start_options& options, const
 }
 
 Status Session::StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome) {
-  std::string body = BeginBody(session_id_);
-  EventFields begin = MakeEvent("begin", run->origin, body);
+  EventFields begin;
+  format_->WriteBegin(session_id_, run->origin, Now(), &begin);
   StartRequest request;
   request.key = key_;
   request.live_key = live_key_;
   request.token = run->token;
   request.lease_ms = run->lease_ms;
-  request.expire_ms = client_->config().expire_ms;
+  request.expire_ms = expire_ms();
   request.mode = mode;
   request.begin = begin.entry();
+  request.keep = !format_->traits().starts_afresh;
   TimePoint asked = Clock::now();
   Status status = client_->store().Start(request, outcome);
   if (status.ok() && *outcome != StartOutcome::kBusy) {
@@ -182,7 +234,8 @@ Status Session::Stop(int64_t grace_ms) {
   if (before == State::kTakenOver) return TakenOver();
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
-  EventFields end = MakeEvent("end", ours ? std::string_view(run->origin) : kDefaultOrigin, {});
+  EventFields end;
+  format_->WriteEnd(ours ? std::string_view(run->origin) : kDefaultOrigin, Now(), &end);
   StopRequest request;
   if (ours) request.token = run->token;
   request.end = end.entry();
@@ -199,7 +252,8 @@ Status Session::StopAfter(std::span<const NewEntry> entries, int64_t grace_ms,
     return {AGX_NOT_LIVE, Cat("the session ", key_, " was stopped already")};
   }
   RunPtr run = this->run();
-  EventFields end = MakeEvent("end", run->origin, {});
+  EventFields end;
+  format_->WriteEnd(run->origin, Now(), &end);
   StopRequest request;
   request.token = run->token;
   request.before = entries;
@@ -216,8 +270,9 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
   StopRequest request = given;
   request.key = key_;
   request.live_key = live_key_;
-  request.grace_ms =
-      given.grace_ms < 0 ? kDefaultGraceMs : std::min(given.grace_ms, kLongestWaitMs);
+  request.grace_ms = GraceFor(given.grace_ms);
+  request.end_marks = format_->end_marks();
+  request.keep = !format_->traits().starts_afresh;
   StopOutcome outcome = StopOutcome::kAbsent;
   Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
@@ -250,7 +305,8 @@ Status Session::Delete() {
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
   std::string text_key = MessagesKey(key_);
-  EventFields end = MakeEvent("end", kDefaultOrigin, {});
+  EventFields end;
+  format_->WriteEnd(kDefaultOrigin, Now(), &end);
   DeleteRequest request;
   request.key = key_;
   request.live_key = live_key_;
@@ -277,9 +333,13 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
   size_t length = 0;
   if (Status status = CheckEvent(event, &length); !status.ok()) return status;
   if (state() == State::kTakenOver) return TakenOver();
-  EventFields fields = FieldsOf(event, length);
-  return client_->store().Add(key_, fields.entry(),
-                              static_cast<uint64_t>(client_->config().max_length), id);
+  EventFields fields;
+  if (Status status = format_->Write(EventOf(event, length), Now(), &fields); !status.ok()) {
+    return status;
+  }
+  Status status = client_->store().Add(target(), fields.entry(), id);
+  if (status.ok()) wrote_.store(true, std::memory_order_relaxed);
+  return status;
 }
 
 Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
@@ -290,10 +350,12 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
   entries.reserve(events.size());
   for (const agx_new_event& event : events) {
     size_t length = 0;
-    if (Status status = CheckEvent(event, &length); !status.ok()) {
-      return {status.code(), Cat("event ", fields.size(), ": ", status.message())};
+    Status status = CheckEvent(event, &length);
+    if (status.ok()) status = format_->Write(EventOf(event, length), Now(), &fields.emplace_back());
+    if (!status.ok()) {
+      return {status.code(), Cat("event ", entries.size(), ": ", status.message())};
     }
-    entries.push_back(fields.emplace_back(FieldsOf(event, length)).entry());
+    entries.push_back(fields.back().entry());
   }
   return AddEntries(entries, ids, added);
 }
@@ -301,8 +363,28 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
   *added = 0;
   if (state() == State::kTakenOver) return TakenOver();
-  return client_->store().AddMany(key_, entries,
-                                  static_cast<uint64_t>(client_->config().max_length), ids, added);
+  Status status = client_->store().AddMany(target(), entries, ids, added);
+  if (*added > 0) wrote_.store(true, std::memory_order_relaxed);
+  return status;
+}
+
+void Session::MakeFields(const NewEvent& event, EventFields* fields) const {
+  // A format that cannot hold what the library writes has no runs.
+  (void)format_->Write(event, Now(), fields);
+}
+
+Target Session::target() const {
+  return {key_, static_cast<uint64_t>(max_length_), entry_expire_ms_};
+}
+
+// How long after a live producer's lease the stream expires.
+int64_t Session::expire_ms() const {
+  return entry_expire_ms_ > 0 ? entry_expire_ms_ : client_->config().expire_ms;
+}
+
+int64_t Session::GraceFor(int64_t given) const {
+  if (given >= 0) return std::min(given, kLongestWaitMs);
+  return entry_expire_ms_ > 0 ? entry_expire_ms_ : kDefaultGraceMs;
 }
 
 // --- The live flag
@@ -379,7 +461,7 @@ Lease Session::LeaseOf(const Run& run) const {
   lease.live_key = live_key_;
   lease.token = run.token;
   lease.lease_ms = run.lease_ms;
-  lease.expire_ms = client_->config().expire_ms;
+  lease.expire_ms = expire_ms();
   return lease;
 }
 
@@ -405,7 +487,10 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
     case LeaseState::kAbsent:
       return LearnAbsent(run, leased_until);
     case LeaseState::kLost:
-      return TakeBack(run);  // the store forgot everything, which is no cancel
+      // Where a run begins with an entry, or had one since, the store forgot everything, which is no
+      // cancel.
+      if (!format_->has_begin() && !wrote_) return LearnAbsent(run, leased_until);
+      return TakeBack(run);
     case LeaseState::kOwn:
     case LeaseState::kUnknown:
       return;

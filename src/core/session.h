@@ -14,6 +14,7 @@
 #include "base/futex.h"
 #include "base/status.h"
 #include "core/client.h"
+#include "format/format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -33,6 +34,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   // Null and a status if the id is not valid.
   static Result<std::shared_ptr<Session>> Open(std::shared_ptr<Client> client, int64_t scope,
                                                int64_t user, const char* session_id);
+  // By its name, in a format that has names. options is of this library's size.
+  static Result<std::shared_ptr<Session>> OpenStream(std::shared_ptr<Client> client,
+                                                     const char* name,
+                                                     const agx_stream_options& options);
   ~Session();
 
   Status Start(const agx_start_options& options);
@@ -43,6 +48,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status StopAfter(std::span<const NewEntry> entries, int64_t grace_ms, bool expect_canceled);
   Status Add(const char* type, const char* origin, const char* body, EntryId* id);
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
+  // The fields of an event that is of the library's own making.
+  void MakeFields(const NewEvent& event, EventFields* fields) const;
   // Of the library's own making, so not checked.
   Status AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
   Status IsLive(bool* live);
@@ -73,6 +80,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
+  const Format& format() const { return *format_; }
   bool closed() const { return closed_; }
 
  private:
@@ -87,7 +95,16 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     kCanceledAndStopped  // by a run: whoever waits for the cancel is still to hear of it
   };
 
-  Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id);
+  // What a session is on the wire.
+  struct Place {
+    const Format* format;
+    std::string key;
+    std::string id;
+    int64_t max_length = 0;
+    int64_t entry_expire_ms = 0;  // as Format::Traits has it
+  };
+
+  Session(std::shared_ptr<Client> client, Place place);
 
   // What one start made of this handle. Shared with whoever is asking the store about it, since the
   // next start replaces it.
@@ -114,6 +131,9 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
 
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
+  Target target() const;
+  int64_t expire_ms() const;
+  int64_t GraceFor(int64_t given) const;
   void TellObservers() noexcept;
   void InterruptObservers() noexcept;
   Status StartLive(const RunPtr& run, StartMode mode);
@@ -131,9 +151,12 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   State state() const { return state_.load(std::memory_order_acquire); }
 
   const std::shared_ptr<Client> client_;
+  const Format* const format_;
   const std::string live_key_;
   const std::string_view key_;  // the part of live_key_ that is the stream's
-  const std::string_view session_id_;
+  const std::string session_id_;
+  const int64_t max_length_;
+  const int64_t entry_expire_ms_;
 
   std::mutex start_mutex_;  // one Start, Stop, Delete or Close at a time
   bool watched_ = false;
@@ -144,6 +167,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   mutable std::mutex run_mutex_;  // held to change the state
   RunPtr run_;                    // null until the first start
 
+  std::atomic<bool> wrote_{false};     // so that a stream which is not there is lost
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};
   std::atomic<bool> changed_{false};  // the flag is to be looked at

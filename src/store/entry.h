@@ -36,6 +36,13 @@ struct Field {
 
 class Batch;
 
+// Whether a run ends with an entry.
+enum class Ending : uint8_t {
+  kNone,
+  kMark,  // it says that, and nothing else
+  kEvent  // it is an event as well
+};
+
 // One stored entry and, once a format has read it, the event that it stands for. Texts end with a
 // NUL.
 struct Entry {
@@ -50,6 +57,9 @@ struct Entry {
   std::string_view type;
   std::string_view origin;
   std::string_view body;
+  bool begins = false;  // a run begins with it, whatever came before
+  Ending ending = Ending::kNone;
+  const char* refusal = nullptr;  // static: why it cannot be read as an event
 
   // Kept for what it means to a cursor; not to be handed on.
   bool hidden = false;

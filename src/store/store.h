@@ -49,6 +49,13 @@ struct NewEntry {
   size_t count = 0;
 };
 
+// Where entries are added, and what becomes of it with each, in the same step.
+struct Target {
+  std::string_view key;
+  uint64_t max_length = 0;  // > 0: older entries beyond about so many may go
+  int64_t expire_ms = 0;    // > 0: it expires so long after
+};
+
 enum class StartMode {
   // Begin afresh, unless a flag with another token is there. With this token, it has been done:
   // kTakenOver.
@@ -64,11 +71,13 @@ struct StartRequest {
   int64_t lease_ms = 0;
   int64_t expire_ms = 0;  // > 0: the stream expires so long after the lease
   StartMode mode = StartMode::kIfNotLive;
-  NewEntry begin;
+  NewEntry begin;     // no fields: there is none
+  bool keep = false;  // to begin afresh drops nothing, and leaves the stream's expiry as it is
 };
 
 enum class StartOutcome {
-  // The flag is ours; the stream holds `begin` and nothing before it, and has no old expiry.
+  // The flag is ours; the stream holds `begin` and nothing before it, and has no old expiry, but for
+  // one that is kept.
   kStarted,
   kTakenOver,  // the flag is ours; the stream was left as it is, but for its old expiry
   kBusy        // another's flag is there; nothing was changed
@@ -81,12 +90,16 @@ struct StopRequest {
   std::string_view live_key;
   std::string_view token;            // empty: stop it whosever it is
   std::span<const NewEntry> before;  // added before `end`, if that is
-  // Its first field marks an ended stream: one whose last entry has it gets no second.
-  NewEntry end;
+  NewEntry end;                      // no fields: there is none
+  // One whose last entry has one of these has ended, and gets no second `end`. The value "" is any
+  // but an empty one.
+  std::span<const Field> end_marks;
   // Of a flag that is stopped without its token, kForeignGraceMs at least: its producer tells by
   // the stream that no data was lost.
   int64_t grace_ms = 0;
   bool unless_canceled = false;  // kCanceled, if that is what it is
+  // The stream's expiry stays as it is, and one that is not live is kAbsent.
+  bool keep = false;
 };
 
 enum class StopOutcome {
@@ -185,7 +198,8 @@ struct DeleteRequest {
   std::string_view text_key;
   std::string_view token;  // whose flag is the caller's own; empty: none is
   // Of a stream whose flag is another's this stays, alone, for kForeignGraceMs: its producer is to
-  // find a stream without a flag, which is a cancel, and not neither, which is lost data.
+  // find a stream without a flag, which is a cancel, and not neither, which is lost data. No fields:
+  // nothing stays.
   NewEntry end;
 };
 
@@ -200,13 +214,19 @@ class Store {
  public:
   virtual ~Store() = default;
 
-  // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond
-  // about so many may go.
-  virtual Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) = 0;
+  // Adds an entry with an id greater than every earlier one's.
+  virtual Status Add(const Target& target, NewEntry entry, EntryId* id) = 0;
+  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+    return Add({key, max_length}, entry, id);
+  }
   // In order. *added: how many, from the first on, are known to be stored; ids, or null, has room
   // for all.
-  virtual Status AddMany(std::string_view key, std::span<const NewEntry> entries,
-                         uint64_t max_length, EntryId* ids, size_t* added) = 0;
+  virtual Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                         size_t* added) = 0;
+  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
+                 EntryId* ids, size_t* added) {
+    return AddMany({key, max_length}, entries, ids, added);
+  }
 
   // Each is one atomic step.
   virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;

@@ -41,14 +41,17 @@ StoredEntry::Ptr StoredEntry::Copy(NewEntry entry) {
   return stored;
 }
 
-bool StoredEntry::HasFirstFieldOf(const NewEntry& other) const {
-  if (other.count == 0) return false;
+bool StoredEntry::HasOneOf(std::span<const Field> marks) const {
+  return std::any_of(marks.begin(), marks.end(), [this](const Field& mark) { return Has(mark); });
+}
+
+bool StoredEntry::Has(const Field& mark) const {
   const char* at = text();
   for (size_t i = 0; i < field_count_; ++i) {
     const Sizes& size = sizes()[i];
     std::string_view name(at, size.name);
     std::string_view value(at + size.name + 1, size.value);
-    if (name == other.fields[0].name) return value == other.fields[0].value;
+    if (name == mark.name) return mark.value.empty() ? !value.empty() : value == mark.value;
     at += size.name + size.value + 2;
   }
   return false;

@@ -28,8 +28,9 @@ class StoredEntry {
 
   static Ptr Copy(NewEntry entry);
 
-  // Whether a field of that name, the first if there are several, has that value.
-  bool HasFirstFieldOf(const NewEntry& other) const;
+  // Whether one of these is among its fields: the first of that name counts, and "" is any value but
+  // an empty one.
+  bool HasOneOf(std::span<const Field> marks) const;
   // About what AppendTo takes from an arena.
   size_t arena_bytes() const;
   void AppendTo(Batch* batch) const;
@@ -41,6 +42,8 @@ class StoredEntry {
     size_t name;
     size_t value;
   };
+
+  bool Has(const Field& mark) const;
 
   StoredEntry(size_t fields, size_t text_bytes) : field_count_(fields), text_bytes_(text_bytes) {}
 

@@ -159,9 +159,9 @@ class MemoryStore final : public Store {
   explicit MemoryStore(const std::string& name) : shared_(registry.Open(name)) {}
   ~MemoryStore() override;
 
-  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
-  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                 EntryId* ids, size_t* added) override;
+  Status Add(const Target& target, NewEntry entry, EntryId* id) override;
+  Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                 size_t* added) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -212,8 +212,7 @@ class MemoryStore final : public Store {
     const TimePoint now = Clock::now();
   };
 
-  Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
-                EntryId* ids);
+  Status Append(const Target& target, std::span<StoredEntry::Ptr> entries, EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
@@ -268,29 +267,29 @@ Status MemoryStore::Access::FindStream(std::string_view key, Node** node, Arming
   return {};
 }
 
-Status MemoryStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+Status MemoryStore::Add(const Target& target, NewEntry entry, EntryId* id) {
   StoredEntry::Ptr stored = StoredEntry::Copy(entry);
-  return Append(key, {&stored, 1}, max_length, id);
+  return Append(target, {&stored, 1}, id);
 }
 
-Status MemoryStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
-                            uint64_t max_length, EntryId* ids, size_t* added) {
+Status MemoryStore::AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                            size_t* added) {
   *added = 0;
   std::vector<StoredEntry::Ptr> stored;
   stored.reserve(entries.size());
   for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
-  Status status = Append(key, stored, max_length, ids);
+  Status status = Append(target, stored, ids);
   if (status.ok()) *added = entries.size();
   return status;
 }
 
-Status MemoryStore::Append(std::string_view key, std::span<StoredEntry::Ptr> entries,
-                           uint64_t max_length, EntryId* ids) {
+Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> entries,
+                           EntryId* ids) {
   Access access(this);
   if (access.closed) return Closed();
   if (entries.empty()) return {};
-  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
-  if (node->is_flag) return NotAStream(key);
+  KeySpace::Obtained node = access.keys.Obtain(target.key, access.now);
+  if (node->is_flag) return NotAStream(target.key);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
   if (stream == nullptr) {
@@ -298,14 +297,16 @@ Status MemoryStore::Append(std::string_view key, std::span<StoredEntry::Ptr> ent
     stream = fresh.get();
   }
   stream->Append(entries, ids);
-  stream->Trim(max_length);
+  stream->Trim(target.max_length);
   if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
+  if (target.expire_ms > 0) access.keys.SetExpiry(&*node, access.After(target.expire_ms));
   access.keys.Ring(&*node);
   return {};
 }
 
 Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
-  StoredEntry::Ptr begin = StoredEntry::Copy(request.begin);
+  StoredEntry::Ptr begin;
+  if (request.begin.count > 0) begin = StoredEntry::Copy(request.begin);
   std::string token(request.token);
   Access access(this);
   if (access.closed) return Closed();
@@ -317,6 +318,9 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
   if (others && request.mode != StartMode::kTakeOver) {
     *outcome = StartOutcome::kBusy;
+  } else if (afresh && (request.keep || (begin == nullptr && stream == nullptr))) {
+    TakeOver(access, request, stream, std::move(token));
+    *outcome = StartOutcome::kStarted;
   } else if (afresh) {
     StartAfresh(access, request, access.keys.NewStream(), std::move(begin), std::move(token));
     *outcome = StartOutcome::kStarted;
@@ -333,6 +337,7 @@ void MemoryStore::TakeOver(Access& access, const StartRequest& request, Node* st
   access.keys.SetFlag(&*flag, std::move(token));
   access.keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   access.keys.Ring(&*flag);
+  if (stream == nullptr || (request.keep && request.expire_ms <= 0)) return;
   access.keys.SetExpiry(stream, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
 }
 
@@ -344,7 +349,7 @@ void MemoryStore::StartAfresh(Access& access, const StartRequest& request,
   KeySpace::Obtained node = keys.Obtain(request.key, access.now);
   KeySpace::Obtained flag = keys.Obtain(request.live_key, access.now);
   if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
-  stream->Append({&begin, 1}, nullptr);
+  if (begin != nullptr) stream->Append({&begin, 1}, nullptr);
   keys.SetFlag(&*flag, std::move(token));
   keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   keys.SetStream(&*node, std::move(stream));
@@ -357,14 +362,15 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   std::vector<StoredEntry::Ptr> entries;
   entries.reserve(request.before.size() + 1);
   for (const NewEntry& entry : request.before) entries.push_back(StoredEntry::Copy(entry));
-  entries.push_back(StoredEntry::Copy(request.end));
+  if (request.end.count > 0) entries.push_back(StoredEntry::Copy(request.end));
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
   if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
-  if (flag == nullptr && node == nullptr) {
+  bool gone = node == nullptr || (request.keep && !request.unless_canceled);
+  if (flag == nullptr && gone) {
     *outcome = StopOutcome::kAbsent;
     return {};
   }
@@ -378,7 +384,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   }
   int64_t grace_ms = request.grace_ms;
   if (flag != nullptr && request.token.empty()) grace_ms = std::max(grace_ms, kForeignGraceMs);
-  if (grace_ms > 0) {
+  if (grace_ms > 0 || request.keep) {
     AddEnd(access, request, grace_ms, entries);
   } else if (node != nullptr) {
     access.keys.DropValue(node);
@@ -389,7 +395,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
 }
 
 bool MemoryStore::HasEnded(const Stream& stream, const StopRequest& request) {
-  return !stream.entries.empty() && stream.entries.back()->HasFirstFieldOf(request.end);
+  return !stream.entries.empty() && stream.entries.back()->HasOneOf(request.end_marks);
 }
 
 void MemoryStore::AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
@@ -398,15 +404,16 @@ void MemoryStore::AddEnd(Access& access, const StopRequest& request, int64_t gra
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
   if (stream == nullptr) {
+    if (entries.empty()) return;
     fresh = access.keys.NewStream();
     stream = fresh.get();
   }
-  if (!HasEnded(*stream, request)) {
+  if (!entries.empty() && !HasEnded(*stream, request)) {
     stream->Append(entries, nullptr);
     if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
     access.keys.Ring(&*node);
   }
-  access.keys.SetExpiry(&*node, access.After(grace_ms));
+  if (!request.keep) access.keys.SetExpiry(&*node, access.After(grace_ms));
 }
 
 Status MemoryStore::Cancel(std::string_view live_key, bool* was_live) {
@@ -600,7 +607,8 @@ Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
 
 Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   *was_there = false;
-  StoredEntry::Ptr end = StoredEntry::Copy(request.end);
+  StoredEntry::Ptr end;
+  if (request.end.count > 0) end = StoredEntry::Copy(request.end);
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
@@ -611,7 +619,7 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   if (text != nullptr && text->stream != nullptr) return NotAText(request.text_key);
   if (text != nullptr && !text->has_value()) text = nullptr;
   *was_there = flag != nullptr || node != nullptr || text != nullptr;
-  if (flag != nullptr && flag->token != request.token) {
+  if (end != nullptr && flag != nullptr && flag->token != request.token) {
     LeaveEnd(access, request, std::move(end));
   } else if (node != nullptr) {
     access.keys.DropValue(node);

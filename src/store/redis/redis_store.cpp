@@ -40,13 +40,22 @@ void AppendFields(Commands* commands, const NewEntry& entry) {
   }
 }
 
-void AppendXadd(Commands* commands, std::string_view key, const NewEntry& entry,
-                uint64_t max_length) {
-  commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2);
-  commands->Arg("XADD").Arg(key);
-  if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(static_cast<int64_t>(max_length));
-  commands->Arg("*");
+// Its reply is the entry's id.
+void AppendAdd(Commands* commands, const Target& target, const NewEntry& entry) {
+  auto max_length = static_cast<int64_t>(target.max_length);
+  if (target.expire_ms > 0) {
+    commands->Begin(6 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("1").Arg(target.key);
+    commands->Arg(target.expire_ms).Arg(max_length);
+  } else {
+    commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2).Arg("XADD").Arg(target.key);
+    if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(max_length);
+    commands->Arg("*");
+  }
   AppendFields(commands, entry);
+}
+
+size_t SizeOf(const Target& target, const NewEntry& entry) {
+  return SizeOf(entry) + target.key.size() + 96 + (target.expire_ms > 0 ? sizeof(kAddExpiring) : 0);
 }
 
 bool IsNumber(std::string_view text) {
@@ -137,9 +146,9 @@ class RedisStore final : public Store {
 
   Status Open() { return commands_.Open(); }
 
-  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
-  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                 EntryId* ids, size_t* added) override;
+  Status Add(const Target& target, NewEntry entry, EntryId* id) override;
+  Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                 size_t* added) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -176,8 +185,8 @@ class RedisStore final : public Store {
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
              bool* repeated = nullptr);
-  Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                   EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
+  Status AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                   size_t* added, bool* may_have_run, Backoff* backoff);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
   Status PlainFacts(std::string_view key, StreamFacts* facts);
 
@@ -213,27 +222,28 @@ Status RedisStore::Run(Pipe& pipe, const Commands& commands, Effect effect, std:
   }
 }
 
-Status RedisStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+Status RedisStore::Add(const Target& target, NewEntry entry, EntryId* id) {
   Commands commands;
-  commands.Reserve(SizeOf(entry) + key.size() + 96);
-  AppendXadd(&commands, key, entry, max_length);
+  commands.Reserve(SizeOf(target, entry));
+  AppendAdd(&commands, target, entry);
   IdsSink sink(id, 0);
   Status status = commands_.Execute(commands, Effect::kOnce, &sink);
   if (!status.ok() || sink.error().empty()) return status;
   // What was refused was not written, so it may be tried again.
-  status = ServerError(sink.error(), Cat("XADD to ", key));
+  std::string what = Cat("XADD to ", target.key);
+  status = ServerError(sink.error(), what);
   if (status.code() != AGX_ELOADING) return status;
-  return Run(commands_, commands, Effect::kOnce, Cat("XADD to ", key), &sink);
+  return Run(commands_, commands, Effect::kOnce, what, &sink);
 }
 
-Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
-                           uint64_t max_length, EntryId* ids, size_t* added) {
+Status RedisStore::AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                           size_t* added) {
   *added = 0;
   Backoff backoff(config_);
   for (;;) {
     bool may_have_run = false;
     size_t before = *added;
-    Status status = AddPieces(key, entries, max_length, ids, added, &may_have_run, &backoff);
+    Status status = AddPieces(target, entries, ids, added, &may_have_run, &backoff);
     if (status.ok()) return status;
     if (may_have_run) {
       return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
@@ -247,9 +257,8 @@ Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entri
 }
 
 // Adds those after the first *added, several pieces at a time.
-Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> entries,
-                             uint64_t max_length, EntryId* ids, size_t* added, bool* may_have_run,
-                             Backoff* backoff) {
+Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                             size_t* added, bool* may_have_run, Backoff* backoff) {
   constexpr size_t kPieces = 8;
   struct Piece {
     Pipe::Call call;
@@ -267,8 +276,8 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
   auto submit = [&] {
     size_t size = std::min(kAddsInPiece, entries.size() - next);
     Commands commands;
-    commands.Reserve((SizeOf(entries[next]) + key.size() + 96) * size);
-    for (size_t i = 0; i < size; ++i) AppendXadd(&commands, key, entries[next + i], max_length);
+    commands.Reserve(SizeOf(target, entries[next]) * size);
+    for (size_t i = 0; i < size; ++i) AppendAdd(&commands, target, entries[next + i]);
     Piece& piece = pieces[submitted % kPieces].emplace();
     piece.sink = IdsSink(ids, next);
     piece.size = size;
@@ -283,7 +292,7 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
     bool ran = false;
     Status status = commands_.Wait(&piece.call, &ran);
     if (status.ok() && !piece.sink.error().empty()) {
-      status = ServerError(piece.sink.error(), Cat("XADD to ", key));
+      status = ServerError(piece.sink.error(), Cat("XADD to ", target.key));
     } else if (!status.ok()) {
       *may_have_run |= ran;
     }
@@ -310,13 +319,14 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
 
 Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Commands commands;
-  commands.Begin(9 + request.begin.count * 2);
+  commands.Begin(10 + request.begin.count * 2);
   commands.Arg("EVAL").Arg(kStart).Arg("2").Arg(request.key).Arg(request.live_key);
   commands.Arg(request.token).Arg(request.lease_ms);
   commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
   commands.Arg(request.mode == StartMode::kTakeOver ? "take over"
                : request.mode == StartMode::kResume ? "resume"
                                                     : "begin");
+  commands.Arg(request.keep ? "keep" : "");
   AppendFields(&commands, request.begin);
   ValueSink sink;
   // With the same token it can be run again.
@@ -338,11 +348,19 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  size_t words = 8 + 1 + request.end.count * 2;
+  size_t words = 9 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
-  commands.Arg(request.token).Arg(request.grace_ms).Arg(request.unless_canceled ? "1" : "0");
+  commands.Arg(request.token);
+  if (request.keep) {
+    commands.Arg("keep");
+  } else {
+    commands.Arg(request.grace_ms);
+  }
+  commands.Arg(request.unless_canceled ? "1" : "0");
+  commands.Arg(static_cast<int64_t>(request.end_marks.size()));
+  for (const Field& mark : request.end_marks) commands.Arg(mark.name).Arg(mark.value);
   auto append = [&](const NewEntry& entry) {
     commands.Arg(static_cast<int64_t>(entry.count * 2));
     AppendFields(&commands, entry);
