@@ -151,6 +151,10 @@ Status Session::Start(const agx_start_options& options) {
     return status;
   }
   uncertain_token_.clear();
+  {
+    std::lock_guard numbering(numbering_mutex_);
+    next_number_.reset();
+  }
   if (run->detached) return {};
   client_->keeper().Renewed(this);
   // The look arms the watch; if it fails the keeper tries again.
@@ -234,8 +238,11 @@ Status Session::Stop(int64_t grace_ms) {
   if (before == State::kTakenOver) return TakenOver();
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
   EventFields end;
-  format_->WriteEnd(ours ? std::string_view(run->origin) : kDefaultOrigin, Now(), &end);
+  format_->WriteEnd(ours ? std::string_view(run->origin) : kDefaultOrigin, *stamp, &end);
   StopRequest request;
   if (ours) request.token = run->token;
   request.end = end.entry();
@@ -272,6 +279,8 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
   request.live_key = live_key_;
   request.grace_ms = GraceFor(given.grace_ms);
   request.end_marks = format_->end_marks();
+  // Where nothing is written to begin with, that nothing is there does not say that it was lost.
+  request.begun = ours && !format_->has_begin();
   request.keep = !format_->traits().starts_afresh;
   StopOutcome outcome = StopOutcome::kAbsent;
   Stopping stopping(this);
@@ -333,12 +342,14 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
   size_t length = 0;
   if (Status status = CheckEvent(event, &length); !status.ok()) return status;
   if (state() == State::kTakenOver) return TakenOver();
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
   EventFields fields;
-  if (Status status = format_->Write(EventOf(event, length), Now(), &fields); !status.ok()) {
-    return status;
-  }
-  Status status = client_->store().Add(target(), fields.entry(), id);
-  if (status.ok()) wrote_.store(true, std::memory_order_relaxed);
+  Status status = format_->Write(EventOf(event, length), *stamp, &fields);
+  if (!status.ok()) return status;
+  status = client_->store().Add(target(), fields.entry(), id);
+  Numbered(status, status.ok() ? 1 : 0);
   return status;
 }
 
@@ -348,16 +359,24 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
   fields.reserve(events.size());
   std::vector<NewEntry> entries;
   entries.reserve(events.size());
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
   for (const agx_new_event& event : events) {
     size_t length = 0;
     Status status = CheckEvent(event, &length);
-    if (status.ok()) status = format_->Write(EventOf(event, length), Now(), &fields.emplace_back());
+    if (status.ok()) {
+      status = format_->Write(EventOf(event, length), *stamp, &fields.emplace_back());
+      ++stamp->sequence;
+    }
     if (!status.ok()) {
       return {status.code(), Cat("event ", entries.size(), ": ", status.message())};
     }
     entries.push_back(fields.back().entry());
   }
-  return AddEntries(entries, ids, added);
+  Status status = AddEntries(entries, ids, added);
+  Numbered(status, *added);
+  return status;
 }
 
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
@@ -366,6 +385,41 @@ Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size
   Status status = client_->store().AddMany(target(), entries, ids, added);
   if (*added > 0) wrote_.store(true, std::memory_order_relaxed);
   return status;
+}
+
+// For what is about to be written. Where entries are numbered it holds the lock until that is done.
+Result<Stamp> Session::NextStamp(std::unique_lock<std::mutex>* numbering) {
+  Stamp stamp = Now();
+  if (!format_->traits().numbered) return stamp;
+  *numbering = std::unique_lock(numbering_mutex_);
+  if (!next_number_) {
+    RangeRequest last;
+    last.key = key_;
+    last.reverse = true;
+    last.count = 1;
+    BatchPtr batch;
+    Status status = client_->store().Range(last, &batch);
+    if (!status.ok()) return status;
+    uint64_t number = 0;
+    Entry* entry = batch != nullptr ? batch->first() : nullptr;
+    if (entry != nullptr) format_->Read(entry);
+    bool goes_on = entry != nullptr && entry->ending == Ending::kNone &&
+                   format_->ReadSequence(*entry, &number);
+    next_number_ = goes_on ? number + 1 : 0;
+  }
+  stamp.sequence = *next_number_;
+  return stamp;
+}
+
+// So many of what got a stamp were written.
+void Session::Numbered(const Status& status, size_t count) noexcept {
+  if (count > 0) wrote_.store(true, std::memory_order_relaxed);
+  if (!format_->traits().numbered) return;
+  if (status.ok() && state() == State::kLive) {
+    *next_number_ += count;
+  } else {
+    next_number_.reset();  // whatever was written tells, also by others
+  }
 }
 
 void Session::MakeFields(const NewEvent& event, EventFields* fields) const {

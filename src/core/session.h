@@ -132,6 +132,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
   Target target() const;
+  Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
+  void Numbered(const Status& status, size_t count) noexcept;
   int64_t expire_ms() const;
   int64_t GraceFor(int64_t given) const;
   void TellObservers() noexcept;
@@ -161,6 +163,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   std::mutex start_mutex_;  // one Start, Stop, Delete or Close at a time
   bool watched_ = false;
   std::string uncertain_token_;  // of a start of which it is not known whether it was carried out
+
+  // Held while entries are written in a format that numbers them, so that these come in order.
+  std::mutex numbering_mutex_;
+  std::optional<uint64_t> next_number_;  // none: the stream's last entry tells
 
   std::mutex flag_mutex_;  // one start, stop or taking back of a lease that ran out at a time
 

@@ -5,7 +5,7 @@
 namespace agx {
 namespace {
 
-constexpr const Format& (*kFormats[])() = {AgxFormat};
+constexpr const Format& (*kFormats[])() = {AgxFormat, OpenAiAgentsFormat, AgentFrameworkFormat};
 
 }  // namespace
 

@@ -102,6 +102,8 @@ class Format {
 const Field* FindField(const Entry& entry, std::string_view name);
 
 const Format& AgxFormat();
+const Format& OpenAiAgentsFormat();
+const Format& AgentFrameworkFormat();
 
 // The format of that name. AGX_EINVAL, with a message that lists those that there are and begins with
 // what was asked for, such as "agx_options.format".

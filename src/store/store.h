@@ -98,8 +98,8 @@ struct StopRequest {
   // the stream that no data was lost.
   int64_t grace_ms = 0;
   bool unless_canceled = false;  // kCanceled, if that is what it is
-  // The stream's expiry stays as it is, and one that is not live is kAbsent.
-  bool keep = false;
+  bool keep = false;   // the stream's expiry stays as it is, and one that is not live is kAbsent
+  bool begun = false;  // it was begun, and is never kAbsent
 };
 
 enum class StopOutcome {

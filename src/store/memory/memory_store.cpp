@@ -369,8 +369,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
   if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
-  bool gone = node == nullptr || (request.keep && !request.unless_canceled);
-  if (flag == nullptr && gone) {
+  if (flag == nullptr && !request.begun && (request.keep || node == nullptr)) {
     *outcome = StopOutcome::kAbsent;
     return {};
   }
@@ -378,7 +377,8 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
     *outcome = StopOutcome::kTakenOver;
     return {};
   }
-  if (flag == nullptr && request.unless_canceled && !HasEnded(*node->stream, request)) {
+  bool ended = node != nullptr && HasEnded(*node->stream, request);
+  if (flag == nullptr && request.unless_canceled && !ended) {
     *outcome = StopOutcome::kCanceled;
     return {};
   }

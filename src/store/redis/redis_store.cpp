@@ -348,7 +348,7 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  size_t words = 9 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
+  size_t words = 10 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
@@ -358,7 +358,7 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   } else {
     commands.Arg(request.grace_ms);
   }
-  commands.Arg(request.unless_canceled ? "1" : "0");
+  commands.Arg(request.unless_canceled ? "1" : "0").Arg(request.begun ? "1" : "0");
   commands.Arg(static_cast<int64_t>(request.end_marks.size()));
   for (const Field& mark : request.end_marks) commands.Arg(mark.name).Arg(mark.value);
   auto append = [&](const NewEntry& entry) {

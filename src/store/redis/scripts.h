@@ -39,7 +39,7 @@ return outcome
 )";
 
 // KEYS: stream, live flag. ARGV: token or '', grace ms or 'keep', 1 to leave a cancelled one alone,
-// the number of marks of an ended stream, their names and values; then for each entry to add, of
+// 1 if it cannot be absent, the number of marks of an ended stream, their names and values; then for each entry to add, of
 // which `end` is the last, the number of its names and values, and these.
 inline constexpr char kStop[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
@@ -49,12 +49,12 @@ local flag = redis.call('GET', KEYS[2])
 if flag and ARGV[1] ~= '' and flag ~= ARGV[1] then return 'taken over' end
 local kind = redis.call('TYPE', KEYS[1]).ok
 local kept = ARGV[2] == 'keep'
-if not flag and (kind == 'none' or (kept and ARGV[3] ~= '1')) then return 'absent' end
+if not flag and ARGV[4] == '0' and (kept or kind == 'none') then return 'absent' end
 if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
-local at = 5 + 2 * tonumber(ARGV[4])
+local at = 6 + 2 * tonumber(ARGV[5])
 local last = kind == 'stream' and redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local ended = false
-for mark = 5, at - 1, 2 do
+for mark = 6, at - 1, 2 do
   for i = 1, last and #last[2] or 0, 2 do
     if last[2][i] == ARGV[mark] then
       local value = last[2][i + 1]
