@@ -13,6 +13,9 @@ namespace cli {
 int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
                Client* client);
 int OpenSession(agx_client* client, const SessionName& name, Session* session);
+// format: as --format has it; prefix: null for the default.
+int OpenStream(agx_client* client, const std::string& format, const std::string& name,
+               const char* prefix, Session* session);
 
 // The client and the session that the first operand names.
 struct Connection {
@@ -21,6 +24,8 @@ struct Connection {
   Session session;
 };
 int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection);
+// The name alone.
+Result<SessionName> NameOf(const Arguments& arguments);
 
 // The session's conversation, not yet loaded.
 int OpenMessages(agx_session* session, Messages* messages);
