@@ -51,7 +51,7 @@ TEST_P(CapiStream, IsOpenedByNameInAFormatThatHasNames) {
   EXPECT_EQ(session, nullptr);
   options.format = "openai";
   EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session), AGX_EINVAL);
-  EXPECT_THAT(agx_last_error(), HasSubstr("one of agx, openai-agents, agent-framework"));
+  EXPECT_THAT(agx_last_error(), HasSubstr("one of agx, openai-agents, agent-framework, ag2"));
   options.format = "openai-agents";
   for (const char* name : {"", "a:live", "a:messages", "\xff"}) {
     EXPECT_EQ(agx_stream_open(client_.get(), name, &options, &session), AGX_EINVAL) << name;
@@ -90,7 +90,7 @@ TEST_P(CapiStream, NamesMayHaveAnyCharacter) {
 }
 
 TEST_P(CapiStream, HasStartStopCancelAndLeases) {
-  for (const char* format : {"openai-agents", "agent-framework"}) {
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
     SessionPtr session = OpenStream(client_, format, format);
     SessionPtr elsewhere = OpenStream(other_, format, format);
     EXPECT_FALSE(IsLive(elsewhere));
@@ -280,18 +280,143 @@ TEST_P(CapiStream, AMuxTakesListenersOfEachFormat) {
   ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);
   MuxPtr mux(opened);
   SessionPtr sessions[] = {OpenSession(client_), OpenStream(client_, "s", "openai-agents"),
-                           OpenStream(client_, "s", "agent-framework")};
+                           OpenStream(client_, "s", "agent-framework"),
+                           OpenStream(client_, "s", "ag2")};
   std::vector<ListenerPtr> listeners;
   for (const SessionPtr& session : sessions) {
     listeners.push_back(Listen(session));
     ASSERT_EQ(agx_mux_add(mux.get(), listeners.back().get()), AGX_OK);
-    EXPECT_EQ(AddText(session, "a"), AGX_OK);
+    if (listeners.size() < 4) {
+      EXPECT_EQ(AddText(session, "a"), AGX_OK);
+    } else {
+      Add(session, "my.Event");
+    }
   }
-  for (size_t i = 0; i < 3; ++i) {
+  for (size_t i = 0; i < 4; ++i) {
     agx_listener* listener = nullptr;
     agx_event* event = nullptr;
     ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &listener, &event), AGX_OK);
     agx_event_free(event);
+  }
+}
+
+// --- ag2
+
+TEST_P(CapiStream, ListsAreReadFollowedAndLookedBackAt) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  std::string first = Add(session, "my.A", R"({"n":1})");
+  std::string second = Add(session, "my.B", R"({"n":2})");
+  EXPECT_THAT(first, StartsWith("1-"));
+  EXPECT_THAT(second, StartsWith("2-"));
+  SessionPtr reader = OpenStream(other_, "s", "ag2");
+  ListenerPtr listener = Listen(reader);
+  Told told = Next(listener);
+  EXPECT_EQ(told.text(), "my.A");
+  EXPECT_EQ(told.id(), first);
+  EXPECT_EQ(told.origin(), "ag2");
+  EXPECT_EQ(told.body(), R"({"__type__": "my.A", "n":1})");
+  EXPECT_EQ(FieldOf(told, "element"), told.body());
+  EXPECT_EQ(agx_event_time(told.event.get()), 0);
+  EXPECT_EQ(Next(listener).text(), "my.B");
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Add(session, "my.C");
+  EXPECT_EQ(next.Get().text(), "my.C");
+  EXPECT_THAT(Position(listener), StartsWith("3-"));
+
+  EXPECT_THAT(Follow(ListenAfter(reader, first.c_str()), 0),
+              ElementsAre("my.B", "my.C", "AGX_TIMEOUT"));
+  EXPECT_THAT(Follow(ListenAfter(reader, "2"), 0), ElementsAre("my.C", "AGX_TIMEOUT"))
+      << "a place alone is taken as it is";
+  ListenerPtr later = ListenAfter(reader, "new");
+  Add(session, "my.D");
+  EXPECT_EQ(Next(later).text(), "my.D");
+
+  auto read = [&](const char* after, const char* before, int reverse, size_t capacity) {
+    agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+    options.after = after;
+    options.before = before;
+    options.reverse = reverse;
+    std::vector<agx_event*> events(capacity);
+    size_t count = 0;
+    agx_status status = agx_history_read(reader.get(), &options, events.data(), capacity, &count);
+    std::string text = status == AGX_OK ? "" : agx_status_string(status);
+    for (size_t i = 0; i < count; ++i) {
+      text += agx_event_type(events[i], nullptr) + 3;
+      agx_event_free(events[i]);
+    }
+    return text;
+  };
+  EXPECT_EQ(read(nullptr, nullptr, 0, 9), "ABCD");
+  EXPECT_EQ(read(nullptr, nullptr, 1, 9), "DCBA");
+  EXPECT_EQ(read(nullptr, nullptr, 1, 2), "DC");
+  EXPECT_EQ(read(nullptr, nullptr, 0, 2), "AB");
+  EXPECT_EQ(read(first.c_str(), nullptr, 0, 9), "BCD");
+  EXPECT_EQ(read("1", "4", 0, 9), "BC");
+  EXPECT_EQ(read(nullptr, second.c_str(), 1, 9), "A");
+  EXPECT_EQ(read("1", "4", 1, 1), "C");
+  EXPECT_EQ(read("4", nullptr, 0, 1), "AGX_ENDED");
+  EXPECT_EQ(read(nullptr, "1", 1, 1), "AGX_ENDED");
+  EXPECT_EQ(read(nullptr, "0", 1, 1), "AGX_ENDED");
+  EXPECT_EQ(read("18446744073709551615", nullptr, 0, 1), "AGX_ENDED");
+
+  agx_history info = AGX_HISTORY_INIT;
+  ASSERT_EQ(agx_history_info(reader.get(), &info), AGX_OK);
+  EXPECT_EQ(info.length, 4u);
+  EXPECT_EQ(info.first_id, first);
+  EXPECT_THAT(info.last_id, StartsWith("4-"));
+  EXPECT_EQ(info.expire_ms, -1);
+  uint64_t removed = 0;
+  EXPECT_EQ(agx_history_trim(reader.get(), 1, nullptr, &removed), AGX_EUNSUPPORTED);
+}
+
+TEST_P(CapiStream, AListThatWasReplacedIsAGap) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Add(session, "my.A");
+  Add(session, "my.B");
+  ListenerPtr listener = Listen(OpenStream(other_, "s", "ag2"));
+  EXPECT_EQ(Next(listener).text(), "my.A");
+  EXPECT_EQ(Next(listener).text(), "my.B");
+  ASSERT_EQ(agx_history_delete(session.get()), AGX_OK);
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP");
+  for (const char* type : {"my.C", "my.D", "my.E"}) Add(session, type);
+  for (const char* type : {"my.C", "my.D", "my.E"}) EXPECT_EQ(Next(listener).text(), type);
+  std::string position = Position(listener);
+  ASSERT_EQ(agx_history_delete(session.get()), AGX_OK);
+  for (const char* type : {"my.F", "my.G", "my.H"}) Add(session, type);
+  ListenerPtr resumed = ListenAfter(session, position.c_str());
+  EXPECT_EQ(Next(resumed).text(), "AGX_GAP");
+  EXPECT_THAT(Follow(resumed, 0), ElementsAre("my.F", "my.G", "my.H", "AGX_TIMEOUT"));
+}
+
+TEST_P(CapiStream, ListsTakeManyFromManyThreads) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  std::vector<agx_new_event> events(300, {"my.A", "o", R"({"n":1})"});
+  InThreads(3, [&](int) {
+    std::vector<char> ids(events.size() * AGX_ID_SIZE);
+    size_t added = 0;
+    EXPECT_EQ(agx_add_many(session.get(), events.data(), events.size(), ids.data(), &added),
+              AGX_OK);
+    EXPECT_EQ(added, events.size());
+    EXPECT_NE(std::string(&ids[0]).find('-'), std::string::npos);
+  });
+  EXPECT_EQ(Stored(session).size(), 900u);
+  EXPECT_EQ(agx_run_begin(session.get(), nullptr, nullptr), AGX_EINVAL);
+}
+
+TEST_P(CapiStream, AListIsNoStreamNorTheOtherWayRound) {
+  Add(OpenStream(client_, "s", "ag2"), "my.A");
+  Add(OpenStream(client_, "ag2:stream:t", "openai-agents"), "token");
+  agx_event* event = nullptr;
+  size_t count = 0;
+  SessionPtr as_stream = OpenStream(client_, "ag2:stream:s", "openai-agents");
+  SessionPtr as_list = OpenStream(client_, "t", "ag2");
+  for (const SessionPtr* session : {&as_stream, &as_list}) {
+    EXPECT_EQ(agx_add(session->get(), "my.A", "o", nullptr, nullptr), AGX_ETYPE);
+    EXPECT_EQ(agx_start(session->get(), nullptr), AGX_ETYPE);
+    EXPECT_EQ(agx_history_delete(session->get()), AGX_ETYPE);
+    EXPECT_EQ(agx_history_read(session->get(), nullptr, &event, 1, &count), AGX_ETYPE);
+    EXPECT_EQ(Next(Listen(*session), 0).status, AGX_ETYPE);
   }
 }
 
@@ -440,6 +565,157 @@ TEST_F(CapiStreamWire, AgentWritersAreFollowedToTheirEnd) {
   EXPECT_THAT(Follow(ListenAfter(session, cursor.c_str())), ElementsAre("AGX_ENDED"));
   Raw({"XADD", "agent-stream:conv", "*", "error", "it broke"});
   EXPECT_THAT(Follow(ListenAfter(session, cursor.c_str())), ElementsAre("AGX_ENDED"));
+}
+
+// A process of ag2: it writes the list, then publishes.
+class Ag2Process {
+ public:
+  Ag2Process(RespConnection connection, bool tagged)
+      : connection_(std::move(connection)), tagged_(tagged) {}
+
+  void Send(const std::string& element) {
+    connection_.Command({"RPUSH", "ag2:stream:s", element});
+    std::string payload = tagged_ ? "0f8fad5b-d9cb-469f-a165-70867728950e\x1e" + element : element;
+    connection_.Command({"PUBLISH", "ag2:stream:pubsub:s", payload});
+  }
+  void Send(int number) {
+    Send("{\"__type__\": \"my.Event\", \"n\": " + std::to_string(number) + "}");
+  }
+  void Replace(const std::vector<std::string>& elements) {
+    connection_.Command({"MULTI"});
+    connection_.Command({"DEL", "ag2:stream:s"});
+    for (const std::string& element : elements) {
+      connection_.Command({"RPUSH", "ag2:stream:s", element});
+    }
+    connection_.Command({"EXEC"});
+  }
+
+ private:
+  RespConnection connection_;
+  const bool tagged_;
+};
+
+TEST_F(CapiStreamWire, Ag2SendersAreJoinedWithoutAGapOrARepetition) {
+  constexpr int kEvents = 3000;
+  for (bool tagged : {false, true}) {
+    Raw({"DEL", "ag2:stream:s"});
+    std::thread sender([&] {
+      Ag2Process process(server_.Connect(), tagged);
+      for (int i = 0; i < kEvents; ++i) process.Send(i);
+    });
+    // In the middle of it, at different moments.
+    SessionPtr session = OpenStream(client_, "s", "ag2");
+    for (int from : {0, 50, 700}) {
+      ASSERT_TRUE(WaitUntil([&] { return std::stoi(Raw({"LLEN", "ag2:stream:s"})) >= from; }));
+      ListenerPtr listener = Listen(session);
+      int expected = 0;
+      for (; expected < kEvents; ++expected) {
+        Told told = Next(listener);
+        if (told.body() !=
+            "{\"__type__\": \"my.Event\", \"n\": " + std::to_string(expected) + "}") {
+          ADD_FAILURE() << expected << ": " << told.text() << " " << told.body();
+          break;
+        }
+      }
+      if (expected < kEvents) break;
+    }
+    sender.join();
+  }
+}
+
+TEST_F(CapiStreamWire, Ag2ReadersGetWhatTheyExpect) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  for (int tagged : {0, 1}) {
+    options.tagged = tagged;
+    options.prefix = "my";
+    RespConnection reader = server_.Connect();
+    EXPECT_EQ(reader.Command({"SUBSCRIBE", "my:pubsub:s"}), "[subscribe, my:pubsub:s, 1]");
+    SessionPtr session = OpenStream(client_, "s", "ag2", options);
+    const char* element = R"({"__type__": "my.Event", "n": 1})";
+    Add(session, "my.Event", R"({"n": 1})");
+    std::string message = reader.Read();
+    EXPECT_EQ(Raw({"LINDEX", "my:s", "-1"}), element) << "the list comes first";
+    if (tagged == 0) {
+      EXPECT_EQ(message, std::string("[message, my:pubsub:s, ") + element + "]");
+    } else {
+      EXPECT_THAT(message, StartsWith("[message, my:pubsub:s, "));
+      size_t separator = message.find('\x1e');
+      ASSERT_NE(separator, std::string::npos);
+      EXPECT_GT(separator, 30u) << "an instance id is before it";
+      EXPECT_EQ(message.substr(separator + 1), std::string(element) + "]");
+    }
+  }
+}
+
+TEST_F(CapiStreamWire, WhoeverMayNotPublishAddsNothing) {
+  Raw({"ACL", "SETUSER", "mute", "on", ">p", "~*", "&none", "+@all"});
+  ClientPtr client = OpenClient("redis://mute:p@127.0.0.1:" + std::to_string(server_.port()));
+  SessionPtr session = OpenStream(client, "s", "ag2");
+  EXPECT_NE(agx_add(session.get(), "my.Event", "o", nullptr, nullptr), AGX_OK);
+  EXPECT_EQ(Raw({"EXISTS", "ag2:stream:s"}), "0");
+}
+
+TEST_F(CapiStreamWire, AReplacedHistoryOfAg2IsAGapAndThenWhatThereIs) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Ag2Process process(server_.Connect(), true);
+  process.Send(1);
+  process.Send(2);
+  ListenerPtr listener = Listen(session);
+  Next(listener);
+  Next(listener);
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  process.Replace({R"({"__type__": "my.Summary"})", R"({"__type__": "my.Last"})"});
+  EXPECT_EQ(next.Get().text(), "AGX_GAP");
+  EXPECT_EQ(Next(listener).text(), "my.Summary");
+  EXPECT_EQ(Next(listener).text(), "my.Last");
+  Background<Told> dropped([&] { return Next(listener); });
+  dropped.AwaitBlocked();
+  Raw({"DEL", "ag2:stream:s"});
+  EXPECT_EQ(dropped.Get().text(), "AGX_GAP");
+  process.Send(3);
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+}
+
+TEST_F(CapiStreamWire, APickleIsRefusedAndPassedOver) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Ag2Process process(server_.Connect(), true);
+  process.Send(1);
+  process.Send("\x80\x04\x95pickle");
+  process.Send("no JSON");
+  process.Send(2);
+  ListenerPtr listener = Listen(session);
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+  Told refused = Next(listener);
+  EXPECT_EQ(refused.status, AGX_EUNSUPPORTED);
+  EXPECT_THAT(refused.error, HasSubstr("PICKLE"));
+  EXPECT_THAT(refused.error, HasSubstr("the entry 2-"));
+  EXPECT_EQ(Next(listener).body(), "no JSON");
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+  agx_event* events[4] = {};
+  size_t count = 0;
+  EXPECT_EQ(agx_history_read(session.get(), nullptr, events, 4, &count), AGX_EUNSUPPORTED);
+  EXPECT_EQ(count, 0u);
+  agx_history_options after = AGX_HISTORY_OPTIONS_INIT;
+  after.after = "2";
+  EXPECT_EQ(agx_history_read(session.get(), &after, events, 4, &count), AGX_OK);
+  EXPECT_EQ(count, 2u);
+  for (agx_event* event : events) agx_event_free(event);
+}
+
+TEST_F(CapiStreamWire, ListsAreFollowedWithoutTracking) {
+  Raw({"ACL", "SETUSER", "plain", "on", ">p", "~*", "&*", "+@all", "-client|tracking"});
+  ClientPtr client = OpenClient("redis://plain:p@127.0.0.1:" + std::to_string(server_.port()));
+  SessionPtr session = OpenStream(client, "s", "ag2");
+  ListenerPtr listener = Listen(session);
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Ag2Process process(server_.Connect(), false);
+  process.Send(1);
+  EXPECT_EQ(next.Get().text(), "my.Event");
+  process.Replace({R"({"__type__": "my.Other"})"});
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP") << "of the same length";
+  EXPECT_EQ(Next(listener).text(), "my.Other");
 }
 
 TEST_F(CapiStreamWire, AFlushUnderAWaitingReaderIsSurvived) {

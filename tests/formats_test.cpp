@@ -88,14 +88,15 @@ std::string Chunk(const std::string& text) {
 }
 
 TEST(Formats, AreFoundByTheirNames) {
-  for (const char* name : {"agx", "openai-agents", "agent-framework"}) {
+  for (const char* name : {"agx", "openai-agents", "agent-framework", "ag2"}) {
     EXPECT_EQ(Find(name).name(), name);
   }
   Result<const Format*> none = FindFormat("the option format", "AGX");
   ASSERT_FALSE(none.ok());
   EXPECT_EQ(none.status().code(), AGX_EINVAL);
-  EXPECT_THAT(none.status().message(),
-              HasSubstr("the option format is to be one of agx, openai-agents, agent-framework"));
+  EXPECT_THAT(
+      none.status().message(),
+      HasSubstr("the option format is to be one of agx, openai-agents, agent-framework, ag2"));
 }
 
 // ---- openai-agents
@@ -243,6 +244,88 @@ TEST(AgentFramework, GivesBackTheChunkThatItWrote) {
   std::string body = Chunk(R"("é\n")");
   EXPECT_EQ(ReadOf("agent-framework", Written("agent-framework", {"event", "o", body})),
             (Read{"event", "agent-framework", body}));
+}
+
+// ---- ag2
+
+Texts Element(const std::string& text) { return {{"element", text}}; }
+
+TEST(Ag2, ReadsWhateverIsThere) {
+  const std::string nested = std::string(513, '[') + std::string(513, ']');
+  struct {
+    const char* what;
+    std::string element;
+    std::string type;
+  } cases[] = {
+      {"an event", R"({"__type__": "autogen.beta.events.ToolCallEvent", "name": "f"})",
+       "autogen.beta.events.ToolCallEvent"},
+      {"an escaped type", R"({"a": 1, "__type__": "m\u002eC"})", "m.C"},
+      {"a type twice: the last counts, as in Python", R"({"__type__": "a.B", "__type__": "a.C"})",
+       "a.C"},
+      {"no type", R"({"name": "f"})", ""},
+      {"a type that is no string", R"({"__type__": 1})", ""},
+      {"a type that is none", R"({"__type__": null})", ""},
+      {"an empty object", "{}", ""},
+      {"an array", R"(["__type__"])", ""},
+      {"not JSON", R"({"__type__": "a.B")", ""},
+      {"what Python writes of a NaN", R"({"__type__": "a.B", "x": NaN})", ""},
+      {"not UTF-8", "{\"__type__\": \"\xff\"}", ""},
+      {"nested too deep", nested, ""},
+      {"empty", "", ""},
+      {"text", "hello", ""},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(ReadOf("ag2", Element(c.element)), (Read{c.type, "ag2", c.element})) << c.what;
+  }
+  EXPECT_EQ(ReadOf("ag2", {{"type", "event"}}), (Read{"", "", "{}"})) << "no element at all";
+}
+
+TEST(Ag2, RefusesAPickle) {
+  for (const char* pickle : {"\x80\x04\x95", "\x80"}) {
+    Stored stored(Element(pickle));
+    const Entry& entry = stored.ReadAs(Find("ag2"));
+    ASSERT_NE(entry.refusal, nullptr);
+    EXPECT_THAT(entry.refusal, HasSubstr("PICKLE"));
+    EXPECT_THAT(entry.refusal, HasSubstr("Serializer.JSON"));
+  }
+  Stored json(Element("{}"));
+  EXPECT_EQ(json.ReadAs(Find("ag2")).refusal, nullptr);
+}
+
+TEST(Ag2, WritesTheTypeIntoTheBody) {
+  struct {
+    std::string_view body;
+    const char* element;
+  } cases[] = {
+      {R"({"content": "Hi"})", R"({"__type__": "my.Event", "content": "Hi"})"},
+      {" { \"a\":1 } ", R"({"__type__": "my.Event", "a":1 })"},
+      {"{}", R"({"__type__": "my.Event"})"},
+      {"{ }", R"({"__type__": "my.Event"})"},
+      {{}, R"({"__type__": "my.Event"})"},
+      {R"({"x":1,"__type__":"my.Event"})", R"({"x":1,"__type__":"my.Event"})"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(Written("ag2", {"my.Event", "o", c.body}), Element(c.element)) << c.body;
+    EXPECT_TRUE(ValidateJson(c.element, 10, nullptr));
+  }
+}
+
+TEST(Ag2, RefusesWhatAg2CouldNotRead) {
+  for (const char* type : {"event", "exception", ".a", "a.", "a..b", "a b.c", "é.f", "a.b\n"}) {
+    EXPECT_EQ(Written("ag2", {type, "o", "{}"})[0].first, "AGX_EUNSUPPORTED") << type;
+  }
+  for (const char* body :
+       {"[]", "1", "null", R"({"__type__": "my.Other"})", R"({"__type__": 1})"}) {
+    EXPECT_EQ(Written("ag2", {"my.Event", "o", body})[0].first, "AGX_EUNSUPPORTED") << body;
+  }
+  EXPECT_THAT(Written("ag2", {"event", "o", {}})[0].second, HasSubstr("Python class's path"));
+}
+
+TEST(Ag2, GivesBackWhatItWrote) {
+  const char* element = R"({"__type__": "my.Event", "content": {"__type__": "my.Part"}})";
+  Read read = ReadOf("ag2", Element(element));
+  EXPECT_EQ(read, (Read{"my.Event", "ag2", element}));
+  EXPECT_EQ(Written("ag2", {read.type, read.origin, read.body}), Element(element));
 }
 
 }  // namespace

@@ -57,7 +57,8 @@ const char* agx_event_body(const agx_event* event, size_t* length) {
 }
 
 int64_t agx_event_time(const agx_event* event) {
-  return event != nullptr ? static_cast<int64_t>(ToEntry(event)->id.ms) : 0;
+  if (event == nullptr || ToEntry(event)->timeless) return 0;
+  return static_cast<int64_t>(ToEntry(event)->id.ms);
 }
 
 agx_status agx_event_field(const agx_event* event, const char* name, const char** value,

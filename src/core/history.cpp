@@ -52,6 +52,7 @@ class Reading {
   Reading(const Session& session, Entry** entries, size_t capacity)
       : session_(session), entries_(entries), capacity_(capacity) {
     range_.key = session.key();
+    range_.list = session.is_list();
   }
   ~Reading() {
     for (size_t i = 0; i < count_; ++i) {
@@ -164,9 +165,9 @@ Status ReadHistory(const Session& session, const agx_history_options& options, E
 
 Status LookAtHistory(const Session& session, StreamFacts* facts) {
   Store& store = session.client()->store();
-  if (Status status = store.Facts(session.key(), session.live_key(), facts); !status.ok()) {
-    return status;
-  }
+  Status status = session.is_list() ? store.ListFacts(session.key(), session.live_key(), facts)
+                                    : store.Facts(session.key(), session.live_key(), facts);
+  if (!status.ok()) return status;
   if (facts->exists || facts->live) return {};
   return {AGX_NONE, Cat("there is no session ", session.key())};
 }
@@ -175,6 +176,10 @@ Status TrimHistory(const Session& session, int64_t max_length, const char* befor
                    uint64_t* removed) {
   if ((max_length < 0) == (before_id == nullptr)) {
     return {AGX_EINVAL, "agx_history_trim wants either a max_length or a before_id"};
+  }
+  if (session.is_list()) {
+    return {AGX_EUNSUPPORTED, Cat("the format ", session.format().name(),
+                                  " keeps its history whole: nothing of it can be trimmed")};
   }
   TrimRequest request;
   request.key = session.key();

@@ -14,7 +14,7 @@ Result<EntryId> ParseAfter(const char* after, const Session& session) {
   EntryId id;
   if (text.empty()) return id;
   if (text == "new" || text == "$") {
-    Status status = session.client()->store().LastId(session.key(), &id);
+    Status status = session.LastId(&id);
     if (!status.ok()) return status;
     return id;
   }
@@ -54,6 +54,7 @@ Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
                    const Cursor::Options& options, EntryId after)
     : client_(std::move(client)),
       live_key_(std::move(live_key)),
+      list_(options.format->traits().list),
       cursor_(options, after, Clock::now()) {
   client_->AddSleeper(this);
 }
@@ -179,7 +180,7 @@ Status Listener::Advance(Lock& lock, TimePoint deadline) {
   if (pump_ != nullptr) return AdvancePumped(lock, deadline);
   if (!tail_tried_) {
     tail_tried_ = true;
-    tail_ = client_->store().OpenTail();
+    if (!list_) tail_ = client_->store().OpenTail();
   }
   return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
 }
@@ -204,6 +205,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   if (!changed_ && now < cursor_.Due()) return Sleep(lock, ticket, cursor_.Due(), deadline);
   ReadRequest request;
   request.key = key();
+  request.list = list_;
   if (cursor_.WantsFlag(now)) request.live_key = live_key_;
   cursor_.Prepare(&request);
   changed_ = false;
@@ -266,7 +268,8 @@ Status Listener::LookAtFlag(Lock& lock) {
 }
 
 Status Listener::Watch() {
-  Status status = client_->store().Watch(key(), Store::KeyKind::kStream, this);
+  Store::KeyKind kind = list_ ? Store::KeyKind::kList : Store::KeyKind::kStream;
+  Status status = client_->store().Watch(key(), kind, this);
   watched_ = status.ok();
   changed_ = true;
   return status;
@@ -385,6 +388,7 @@ Status Listener::Leave(Pump* pump) {
 void Listener::Prepare(ReadRequest* request) {
   Lock lock(mutex_);
   request->key = key();
+  request->list = list_;
   if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
   cursor_.Prepare(request);
   changed_ = false;

@@ -158,6 +158,7 @@ class Listener final : public Watcher,
 
   const std::shared_ptr<Client> client_;
   const std::string live_key_;  // the stream's key, and ":live"
+  const bool list_;             // the stream is one
   std::atomic<void*> data_{nullptr};
   std::atomic<void*> handle_{nullptr};
 

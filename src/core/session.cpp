@@ -98,6 +98,11 @@ Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> cli
   Result<std::string> key = format->Key(prefix, name);
   if (!key.ok()) return key.status();
   place.key = std::move(*key);
+  if (traits.list && options.max_length > 0) {
+    return Status(AGX_EUNSUPPORTED, "agx_stream_options.max_length: a list of ag2 has no bound");
+  }
+  place.channel = format->Channel(prefix, name);
+  if (traits.list && options.tagged != 0) place.tag = NewToken() + '\x1e';
   int64_t given = options.max_length > 0 ? options.max_length : client->config().max_length;
   place.max_length = given > 0 ? given : traits.max_length;
   place.entry_expire_ms = traits.entry_expire_ms;
@@ -113,6 +118,8 @@ Session::Session(std::shared_ptr<Client> client, Place place)
       live_key_(LiveKey(place.key)),
       key_(live_key_.data(), live_key_.size() - kLiveSuffix.size()),
       session_id_(std::move(place.id)),
+      channel_(std::move(place.channel)),
+      tag_(std::move(place.tag)),
       max_length_(place.max_length),
       entry_expire_ms_(place.entry_expire_ms) {}
 
@@ -204,6 +211,7 @@ Status Session::StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome
   request.mode = mode;
   request.begin = begin.entry();
   request.keep = !format_->traits().starts_afresh;
+  request.list = is_list();
   TimePoint asked = Clock::now();
   Status status = client_->store().Start(request, outcome);
   if (status.ok() && *outcome != StartOutcome::kBusy) {
@@ -282,6 +290,7 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
   // Where nothing is written to begin with, that nothing is there does not say that it was lost.
   request.begun = ours && !format_->has_begin();
   request.keep = !format_->traits().starts_afresh;
+  request.list = is_list();
   StopOutcome outcome = StopOutcome::kAbsent;
   Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
@@ -322,6 +331,7 @@ Status Session::Delete() {
   request.text_key = text_key;
   if (ours) request.token = run->token;
   request.end = end.entry();
+  request.list = is_list();
   Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
   bool was_there = false;
@@ -428,6 +438,7 @@ void Session::MakeFields(const NewEvent& event, EventFields* fields) const {
 }
 
 Target Session::target() const {
+  if (is_list()) return {.key = key_, .list = true, .channel = channel_, .tag = tag_};
   return {key_, static_cast<uint64_t>(max_length_), entry_expire_ms_};
 }
 
@@ -439,6 +450,11 @@ int64_t Session::expire_ms() const {
 int64_t Session::GraceFor(int64_t given) const {
   if (given >= 0) return std::min(given, kLongestWaitMs);
   return entry_expire_ms_ > 0 ? entry_expire_ms_ : kDefaultGraceMs;
+}
+
+Status Session::LastId(EntryId* id) const {
+  Store& store = client_->store();
+  return is_list() ? store.LastElement(key_, id) : store.LastId(key_, id);
 }
 
 // --- The live flag
@@ -650,7 +666,7 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
   }
   if (!waited_to_) {
     // It was started elsewhere: from now on.
-    if (Status status = client_->store().LastId(key_, &after); !status.ok()) return status;
+    if (Status status = LastId(&after); !status.ok()) return status;
     std::lock_guard lock(observer_mutex_);
     waited_to_ = after;
   }

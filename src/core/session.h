@@ -80,6 +80,9 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
+  bool is_list() const { return format_->traits().list; }
+  // Of the last entry; {0,0} if there is none.
+  Status LastId(EntryId* id) const;
   const Format& format() const { return *format_; }
   bool closed() const { return closed_; }
 
@@ -100,6 +103,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     const Format* format;
     std::string key;
     std::string id;
+    std::string channel;  // as Format::Channel has it
+    std::string tag;      // before what is published there
     int64_t max_length = 0;
     int64_t entry_expire_ms = 0;  // as Format::Traits has it
   };
@@ -157,6 +162,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   const std::string live_key_;
   const std::string_view key_;  // the part of live_key_ that is the stream's
   const std::string session_id_;
+  const std::string channel_;
+  const std::string tag_;
   const int64_t max_length_;
   const int64_t entry_expire_ms_;
 

@@ -5,7 +5,8 @@
 namespace agx {
 namespace {
 
-constexpr const Format& (*kFormats[])() = {AgxFormat, OpenAiAgentsFormat, AgentFrameworkFormat};
+constexpr const Format& (*kFormats[])() = {AgxFormat, OpenAiAgentsFormat, AgentFrameworkFormat,
+                                           Ag2Format};
 
 }  // namespace
 
@@ -18,6 +19,10 @@ std::string_view EventFields::Keep(std::string_view text) {
 Result<std::string> Format::Key(std::string_view prefix, std::string_view name) const {
   if (prefix.empty()) return std::string(name);
   return Status(AGX_EINVAL, Cat("streams of the format ", traits_.name, " have no prefix"));
+}
+
+std::string Format::Channel(std::string_view /*prefix*/, std::string_view /*name*/) const {
+  return {};
 }
 
 void Format::WriteBegin(std::string_view /*session_id*/, std::string_view /*origin*/,

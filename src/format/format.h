@@ -73,6 +73,9 @@ class Format {
   // the format has any.
   virtual Result<std::string> Key(std::string_view prefix, std::string_view name) const;
 
+  // Where what is added is published as well; "": nowhere.
+  virtual std::string Channel(std::string_view prefix, std::string_view name) const;
+
   // Sets what an entry says as an event: type, origin and body, whether it begins or ends a run, and
   // if it cannot be read, why. Whatever is in the fields: what is missing is "", a body "{}". Throws
   // bad_alloc, and can be called again.
@@ -104,6 +107,7 @@ const Field* FindField(const Entry& entry, std::string_view name);
 const Format& AgxFormat();
 const Format& OpenAiAgentsFormat();
 const Format& AgentFrameworkFormat();
+const Format& Ag2Format();
 
 // The format of that name. AGX_EINVAL, with a message that lists those that there are and begins with
 // what was asked for, such as "agx_options.format".

@@ -34,6 +34,11 @@ struct Field {
   std::string_view value;
 };
 
+// An element of a list is an entry with this one field, and {its place from 1 on, its hash} as its
+// id: the hash tells a list that was replaced.
+inline constexpr std::string_view kElement = "element";
+uint64_t HashElement(std::string_view element);  // never 0
+
 class Batch;
 
 // Whether a run ends with an entry.
@@ -59,6 +64,7 @@ struct Entry {
   std::string_view body;
   bool begins = false;  // a run begins with it, whatever came before
   Ending ending = Ending::kNone;
+  bool timeless = false;          // the id tells no time
   const char* refusal = nullptr;  // static: why it cannot be read as an event
 
   // Kept for what it means to a cursor; not to be handed on.
@@ -92,6 +98,8 @@ class Batch {
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   size_t bytes() const { return bytes_; }
+
+  void Reverse();
 
   // Takes the first entry out of the list. It keeps the batch alive until Release(entry).
   Entry* TakeFirst();

@@ -54,6 +54,10 @@ struct Target {
   std::string_view key;
   uint64_t max_length = 0;  // > 0: older entries beyond about so many may go
   int64_t expire_ms = 0;    // > 0: it expires so long after
+  bool list = false;        // of which nothing else of these is known
+  // Of a list: the element is published there, behind the tag.
+  std::string_view channel = {};
+  std::string_view tag = {};
 };
 
 enum class StartMode {
@@ -73,6 +77,7 @@ struct StartRequest {
   StartMode mode = StartMode::kIfNotLive;
   NewEntry begin;     // no fields: there is none
   bool keep = false;  // to begin afresh drops nothing, and leaves the stream's expiry as it is
+  bool list = false;  // it is a list, which is always kept
 };
 
 enum class StartOutcome {
@@ -100,6 +105,7 @@ struct StopRequest {
   bool unless_canceled = false;  // kCanceled, if that is what it is
   bool keep = false;   // the stream's expiry stays as it is, and one that is not live is kAbsent
   bool begun = false;  // it was begun, and is never kAbsent
+  bool list = false;   // as in StartRequest; nothing is added
 };
 
 enum class StopOutcome {
@@ -131,6 +137,9 @@ struct ReadRequest {
   std::string_view live_key;  // empty: `live` is not wanted
   EntryId after;              // {0,0}: from the beginning, and no gap can be
   size_t count = 0;           // at most so many entries
+  // The key holds a list. If the element at `after` is another by now, the list was replaced: then
+  // `gap`, and what is there from the beginning.
+  bool list = false;
   // Of the first request, for all: whatever add before it is uncertain shows if it ever will. Does not
   // arm a watch.
   bool behind_writes = false;
@@ -171,6 +180,7 @@ struct RangeRequest {
   EntryId after;                  // {0,0}: from the first
   std::optional<EntryId> before;  // none: to the last
   bool reverse = false;           // the newest first
+  bool list = false;              // the key holds one, and of the ids the places count
   size_t count = 0;               // at most so many
 };
 
@@ -201,6 +211,7 @@ struct DeleteRequest {
   // find a stream without a flag, which is a cancel, and not neither, which is lost data. No fields:
   // nothing stays.
   NewEntry end;
+  bool list = false;
 };
 
 // What a string key holds.
@@ -246,6 +257,10 @@ class Store {
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
 
+  // The same of a list.
+  virtual Status LastElement(std::string_view key, EntryId* id) = 0;
+  virtual Status ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) = 0;
+
   // Null if there is none, as for a stream that is not there.
   virtual Status Range(const RangeRequest& request, BatchPtr* batch) = 0;
   virtual Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) = 0;
@@ -269,7 +284,7 @@ class Store {
                       std::vector<std::string>* keys) = 0;
 
   // What a watched key holds, for stores that can wait for one kind only.
-  enum class KeyKind { kStream, kFlag };
+  enum class KeyKind { kStream, kFlag, kList };
 
   // From here on the watcher is told of changes of key, once for each time that the key is read by
   // Read or Check (so: watch, then read). Several watchers may watch a key.

@@ -57,6 +57,11 @@ bool StoredEntry::Has(const Field& mark) const {
   return false;
 }
 
+std::string_view StoredEntry::first_value() const {
+  if (field_count_ == 0) return {};
+  return {text() + sizes()[0].name + 1, sizes()[0].value};
+}
+
 size_t StoredEntry::arena_bytes() const {
   constexpr size_t kIdAndPadding = 96;
   return sizeof(Entry) + sizeof(Field) * field_count_ + text_bytes_ + kIdAndPadding;
@@ -88,7 +93,7 @@ void Stream::Append(std::span<StoredEntry::Ptr> added, EntryId* ids) {
   entries.resize(at + added.size());
   auto wall_ms = static_cast<uint64_t>(std::max<int64_t>(WallMillis(), 0));
   for (StoredEntry::Ptr& entry : added) {
-    last = entry->id = NextId(wall_ms);
+    last = entry->id = list ? EntryId{at + 1, HashElement(entry->first_value())} : NextId(wall_ms);
     if (ids != nullptr) *ids++ = last;
     entries[at++] = std::move(entry);
   }

@@ -31,6 +31,7 @@ class StoredEntry {
   // Whether one of these is among its fields: the first of that name counts, and "" is any value but
   // an empty one.
   bool HasOneOf(std::span<const Field> marks) const;
+  std::string_view first_value() const;
   // About what AppendTo takes from an arena.
   size_t arena_bytes() const;
   void AppendTo(Batch* batch) const;
@@ -65,8 +66,9 @@ struct Stream {
   EntryId NextId(uint64_t wall_ms) const noexcept;
 
   std::deque<StoredEntry::Ptr> entries;
-  EntryId last;     // the highest id given out
-  EntryId dropped;  // the highest id that was given out and is not there any more
+  bool list = false;  // each is an element: its id is its place and its hash
+  EntryId last;       // the highest id given out
+  EntryId dropped;    // the highest id that was given out and is not there any more
   std::unique_ptr<Stream> next_dead;
 };
 

@@ -102,6 +102,12 @@ Status NotAStream(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a live flag where a stream should be")};
 }
 
+Status NotSuchAStream(std::string_view key, bool list) {
+  return {AGX_ETYPE, Cat("the key ", key,
+                         list ? " holds a stream where a list should be"
+                              : " holds a list where a stream should be")};
+}
+
 Status NotAText(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a stream where a text should be")};
 }
@@ -171,6 +177,8 @@ class MemoryStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status LastElement(std::string_view key, EntryId* id) override;
+  Status ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Range(const RangeRequest& request, BatchPtr* batch) override;
   Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Trim(const TrimRequest& request, uint64_t* removed) override;
@@ -203,7 +211,7 @@ class MemoryStore final : public Store {
     // *node is null if there is no such flag, or stream. kArm: its next change rings its watchers.
     enum Arming { kLeave, kArm };
     Status FindFlag(std::string_view key, Node** node, Arming arming = kLeave);
-    Status FindStream(std::string_view key, Node** node, Arming arming = kLeave);
+    Status FindStream(std::string_view key, bool list, Node** node, Arming arming = kLeave);
     TimePoint After(int64_t ms) const { return DeadlineAfter(ms, now); }
 
     std::unique_lock<std::mutex> lock;
@@ -226,6 +234,9 @@ class MemoryStore final : public Store {
   static void LeaveEnd(Access& access, const DeleteRequest& request, StoredEntry::Ptr end);
   static Status RenewOne(Access& access, Lease* lease);
   static Status ReadOne(Access& access, ReadRequest* request);
+  static void ReadList(const Stream& stream, ReadRequest* request);
+  Status LastOf(std::string_view key, bool list, EntryId* id);
+  Status FactsOf(std::string_view key, bool list, std::string_view live_key, StreamFacts* facts);
 
   const std::shared_ptr<Shared> shared_;
   // Under the lock of shared_:
@@ -258,10 +269,14 @@ Status MemoryStore::Access::FindFlag(std::string_view key, Node** node, Arming a
   return {};
 }
 
-Status MemoryStore::Access::FindStream(std::string_view key, Node** node, Arming arming) {
+Status MemoryStore::Access::FindStream(std::string_view key, bool list, Node** node,
+                                       Arming arming) {
   *node = keys.Find(key, now);
   if (*node != nullptr && arming == kArm) keys.Arm(*node);
-  if (*node == nullptr || (*node)->stream != nullptr) return {};
+  if (*node == nullptr) return {};
+  if ((*node)->stream != nullptr) {
+    return (*node)->stream->list == list ? Status() : NotSuchAStream(key, list);
+  }
   if ((*node)->is_flag) return NotAStream(key);
   *node = nullptr;
   return {};
@@ -295,7 +310,9 @@ Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> ent
   if (stream == nullptr) {
     fresh = access.keys.NewStream();
     stream = fresh.get();
+    stream->list = target.list;
   }
+  if (stream->list != target.list) return NotSuchAStream(target.key, target.list);
   stream->Append(entries, ids);
   stream->Trim(target.max_length);
   if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
@@ -313,7 +330,8 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Node* flag;
   Node* stream;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &stream); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &stream); !status.ok())
+    return status;
   bool others = flag != nullptr && flag->token != request.token;
   bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
   if (others && request.mode != StartMode::kTakeOver) {
@@ -368,7 +386,8 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
   if (flag == nullptr && !request.begun && (request.keep || node == nullptr)) {
     *outcome = StopOutcome::kAbsent;
     return {};
@@ -492,8 +511,10 @@ Status MemoryStore::StateOf(Access& access, Lease* lease, Node** flag, Node** st
   lease->state = LeaseState::kUnknown;
   Status status = access.FindFlag(lease->live_key, flag, arming);
   if (!status.ok()) return status;
-  status = access.FindStream(lease->key, stream);
-  if (!status.ok()) return status;
+  // A list does as well.
+  *stream = access.keys.Find(lease->key, access.now);
+  if (*stream != nullptr && (*stream)->is_flag) return NotAStream(lease->key);
+  if (*stream != nullptr && (*stream)->stream == nullptr) *stream = nullptr;
   if (*flag != nullptr) {
     lease->state = (*flag)->token == lease->token ? LeaseState::kOwn : LeaseState::kOther;
   } else {
@@ -516,7 +537,7 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
   request->gap = request->exists = false;
   request->live = {};
   Node* node;
-  Status status = access.FindStream(request->key, &node, Access::kArm);
+  Status status = access.FindStream(request->key, request->list, &node, Access::kArm);
   if (!status.ok()) return status;
   if (!request->live_key.empty()) {
     Node* flag;
@@ -531,18 +552,38 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
   }
   const Stream& stream = *node->stream;
   request->exists = true;
+  if (request->list) {
+    ReadList(stream, request);
+    return {};
+  }
   request->gap = resumes && request->after < stream.dropped;
   const StoredEntries& entries = stream.entries;
   request->batch = EntriesOf(NewerThan(entries, request->after), entries.end(), request->count);
   return {};
 }
 
-Status MemoryStore::LastId(std::string_view key, EntryId* id) {
+void MemoryStore::ReadList(const Stream& stream, ReadRequest* request) {
+  const StoredEntries& entries = stream.entries;
+  uint64_t place = request->after.ms;
+  bool same = place <= entries.size();
+  if (same && place > 0 && request->after.seq != 0) {
+    same = entries[place - 1]->id.seq == request->after.seq;
+  }
+  request->gap = !same;
+  auto first = entries.begin() + static_cast<std::ptrdiff_t>(same ? place : 0);
+  request->batch = EntriesOf(first, entries.end(), request->count);
+}
+
+Status MemoryStore::LastElement(std::string_view key, EntryId* id) { return LastOf(key, true, id); }
+
+Status MemoryStore::LastId(std::string_view key, EntryId* id) { return LastOf(key, false, id); }
+
+Status MemoryStore::LastOf(std::string_view key, bool list, EntryId* id) {
   *id = {};
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(key, list, &node); !status.ok()) return status;
   if (node != nullptr) *id = node->stream->last;
   return {};
 }
@@ -552,11 +593,16 @@ Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
   if (node == nullptr) return {};
   const StoredEntries& entries = node->stream->entries;
-  auto first = NewerThan(entries, request.after);
-  auto end = request.before ? NotOlderThan(entries, *request.before) : entries.end();
+  // Of a list the places count, whatever the hashes.
+  EntryId after{request.after.ms, request.list ? UINT64_MAX : request.after.seq};
+  EntryId before = request.before.value_or(kLastEntryId);
+  if (request.list) before.seq = 0;
+  auto first = request.after == EntryId{} ? entries.begin() : NewerThan(entries, after);
+  auto end = request.before ? NotOlderThan(entries, before) : entries.end();
   *batch = request.reverse ? EntriesOf(std::make_reverse_iterator(end),
                                        std::make_reverse_iterator(first), request.count)
                            : EntriesOf(first, end, request.count);
@@ -564,13 +610,22 @@ Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
 }
 
 Status MemoryStore::Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  return FactsOf(key, false, live_key, facts);
+}
+
+Status MemoryStore::ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  return FactsOf(key, true, live_key, facts);
+}
+
+Status MemoryStore::FactsOf(std::string_view key, bool list, std::string_view live_key,
+                            StreamFacts* facts) {
   *facts = {};
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(key, list, &node); !status.ok()) return status;
   facts->live = flag != nullptr;
   facts->exists = node != nullptr;
   facts->groups = 0;
@@ -591,7 +646,7 @@ Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, false, &node); !status.ok()) return status;
   if (node == nullptr) return {};
   const StoredEntries& entries = node->stream->entries;
   size_t count = entries.size();
@@ -614,7 +669,8 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
   Node* text = access.keys.Find(request.text_key, access.now);
   if (text != nullptr && text->stream != nullptr) return NotAText(request.text_key);
   if (text != nullptr && !text->has_value()) text = nullptr;

@@ -7,12 +7,13 @@
 namespace agx::redis {
 
 // KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
-// resume, 'keep' or '', fields of begin if there is one… The new entry comes first: a server that is
+// resume, 'keep', 'list' (which is kept) or '', fields of begin if there is one… The new entry comes first: a server that is
 // out of memory refuses it before anything was dropped.
 inline constexpr char kStart[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local wanted = ARGV[5] == 'list' and 'list' or 'stream'
+if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
 if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. flag_kind) end
 local flag = redis.call('GET', KEYS[2])
@@ -28,7 +29,7 @@ if kind == 'none' or (not flag and ARGV[4] ~= 'resume') then
   end
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-local kept = ARGV[5] == 'keep'
+local kept = ARGV[5] ~= ''
 if outcome == 'started' and #fields == 0 and kind ~= 'none' and not kept then redis.call('XTRIM', KEYS[1], 'MAXLEN', 0) end
 if ARGV[3] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
@@ -38,7 +39,7 @@ end
 return outcome
 )";
 
-// KEYS: stream, live flag. ARGV: token or '', grace ms or 'keep', 1 to leave a cancelled one alone,
+// KEYS: stream, live flag. ARGV: token or '', grace ms, 'keep' or 'list', 1 to leave a cancelled one alone,
 // 1 if it cannot be absent, the number of marks of an ended stream, their names and values; then for each entry to add, of
 // which `end` is the last, the number of its names and values, and these.
 inline constexpr char kStop[] = R"(
@@ -48,9 +49,10 @@ if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('
 local flag = redis.call('GET', KEYS[2])
 if flag and ARGV[1] ~= '' and flag ~= ARGV[1] then return 'taken over' end
 local kind = redis.call('TYPE', KEYS[1]).ok
-local kept = ARGV[2] == 'keep'
+local kept = not tonumber(ARGV[2])
 if not flag and ARGV[4] == '0' and (kept or kind == 'none') then return 'absent' end
-if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local wanted = ARGV[2] == 'list' and 'list' or 'stream'
+if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
 local at = 6 + 2 * tonumber(ARGV[5])
 local last = kind == 'stream' and redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local ended = false
@@ -113,11 +115,30 @@ redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
 return 1
 )";
 
-// KEYS: stream, live flag, conversation. ARGV: token or '', channel, fields of `end`… Where the flag
+// KEYS: list. ARGV: channel, tag, element. Gives the list's length. Where the user may not publish,
+// nothing is added, since ag2's own processes would not hear of it.
+inline constexpr char kAddElement[] = R"(
+local length = redis.call('RPUSH', KEYS[1], ARGV[3])
+local published = redis.pcall('PUBLISH', ARGV[1], ARGV[2] .. ARGV[3])
+if type(published) == 'table' and published.err then
+  redis.call('RPOP', KEYS[1])
+  return published
+end
+return length
+)";
+
+// KEYS: list. Gives its length, and its first and last element.
+inline constexpr char kListEnds[] = R"(
+local length = redis.call('LLEN', KEYS[1])
+if length == 0 then return {0} end
+return {length, redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], -1)}
+)";
+
+// KEYS: stream, live flag, conversation. ARGV: token or '', channel, 'stream' or 'list', fields of `end`… Where the flag
 // is another's, `end`, if there is one, stays for a second, and its producer is told as by a cancel.
 inline constexpr char kDelete[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
-for i, wanted in ipairs({'stream', 'string', 'string'}) do
+for i, wanted in ipairs({ARGV[3], 'string', 'string'}) do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind) end
 end
@@ -126,8 +147,8 @@ if not flag or flag == ARGV[1] then
   if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) == 0 then return 0 end
   return 1
 end
-if #ARGV > 2 then
-  redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+if #ARGV > 3 then
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, 4))
   redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
   redis.call('PEXPIRE', KEYS[1], 1000)
 else
