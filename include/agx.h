@@ -201,12 +201,15 @@ typedef struct agx_options {
   int log_level;
   agx_log_function log; /**< default NULL: nothing is logged */
   void* log_data;       /**< handed to log */
+  /** `format`: which framework's streams this client reads and writes, unless a session says
+   * otherwise: "agx" (the default), "openai-agents", "agent-framework" or "ag2". See @ref formats */
+  const char* format;
 } agx_options;
 
 /* clang-format off */
 #define AGX_OPTIONS_INIT                                                                       \
   {sizeof(agx_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, 0, \
-   AGX_LOG_WARNING, NULL, NULL}
+   AGX_LOG_WARNING, NULL, NULL, NULL}
 /* clang-format on */
 
 /** Opens a client and connects it, so that a wrong address or password is known at once.
@@ -256,6 +259,42 @@ AGX_API void agx_close(agx_client* client);
  * Errors: AGX_EINVAL, AGX_ETOOBIG. */
 AGX_API agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_id,
                                     const char* session_id, agx_session** session);
+
+typedef struct agx_stream_options {
+  size_t size;
+  const char* format; /**< one that has names, as agx_options.format; default NULL: the client's */
+  /** as agx_options.max_length; default 0: the client's, and if that has none, the format's. Not of
+   * "ag2", whose lists have no bound */
+  int64_t max_length;
+  /** "agent-framework": the stream expires so long after its last entry; default 0: 600000 */
+  int64_t expire_ms;
+  /** "ag2": first part of the keys; default NULL: "ag2:stream". Others have none: AGX_EINVAL */
+  const char* prefix;
+  /** "ag2": what is published goes behind an instance id and a byte 0x1E, as newer versions of ag2
+   * write it and older ones cannot read it: 1; default 0: the event alone, which all can read */
+  int tagged;
+} agx_stream_options;
+
+#define AGX_STREAM_OPTIONS_INIT \
+  { sizeof(agx_stream_options), NULL, 0, 0, NULL, 0 }
+
+/** @anchor formats
+ * @par Formats
+ * "agx" is the format of this header: events of a type, an origin and a body, in sessions of {scope,
+ * user, session id}. The other formats are those of agent frameworks, whose streams have names:
+ * "openai-agents" (redis-openai-agents), "agent-framework" (Microsoft Agent Framework) and "ag2"
+ * (AG2's RedisStream). Their entries are read as events, and agx_event_field has what an event has no
+ * place for; what is added is written as the framework's own processes would, so that these follow
+ * it. What a format cannot hold is AGX_EUNSUPPORTED, and nothing is written. docs/protocol.md says
+ * what becomes of what. A live flag, {stream's key}:live, gives each of them start, stop, cancel and
+ * leases. */
+
+/** Opens a session by its stream's name, in a format that has names: no I/O. name is free text of 1
+ * to AGX_SESSION_ID_MAX bytes, as session_id is: for "openai-agents" the key itself, for
+ * "agent-framework" the conversation's id, for "ag2" the stream's. Does not block. Free with
+ * agx_session_close. Errors: AGX_EINVAL (also: the format has no names), AGX_ETOOBIG. */
+AGX_API agx_status agx_stream_open(agx_client* client, const char* name,
+                                   const agx_stream_options* options, agx_session** session);
 
 /** Closes a session handle. A session that it started and did not stop is no longer renewed and
  * stays live until its lease runs out. */
@@ -671,8 +710,21 @@ AGX_API const char* agx_event_origin(const agx_event* event, size_t* length);
 /** The body as it was written; "{}" if the entry has none. What other programs wrote is not checked
  * to be JSON. */
 AGX_API const char* agx_event_body(const agx_event* event, size_t* length);
-/** When the store took it: milliseconds since 1970, from the id. */
+/** When the store took it: milliseconds since 1970, from the id. 0 in the format "ag2", whose
+ * entries have no time. */
 AGX_API int64_t agx_event_time(const agx_event* event);
+
+/** A field of the entry as its writer wrote it, the first of that name: also what the event has no
+ * place for. An element of an ag2 list is one field, "element". Outcomes: AGX_NONE (there is no such
+ * field; *value is NULL). */
+AGX_API agx_status agx_event_field(const agx_event* event, const char* name, const char** value,
+                                   size_t* length);
+/** How many fields the entry has. */
+AGX_API size_t agx_event_field_count(const agx_event* event);
+/** The index-th of them, from 0; each out-pointer may be NULL. Outcomes: AGX_NONE (there are not so
+ * many). */
+AGX_API agx_status agx_event_field_at(const agx_event* event, size_t index, const char** name,
+                                      size_t* name_length, const char** value, size_t* length);
 
 typedef enum agx_json_form {
   AGX_JSON_FULL = 0, /**< {"id":…,"type":…,"origin":…,"body":…} */

@@ -204,6 +204,7 @@ Status Stop(Store* store) {
   stop.key = "s";
   stop.live_key = "s:live";
   stop.end = kEnd;
+  stop.end_marks = {kEnd.fields, 1};
   stop.grace_ms = 60000;
   StopOutcome outcome{};
   return store->Stop(stop, &outcome);

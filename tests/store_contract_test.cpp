@@ -193,6 +193,7 @@ class StoreContract : public testing::TestWithParam<StoreCase> {
     request.token = token;
     request.grace_ms = grace_ms;
     request.end = end_;
+    request.end_marks = {end_.fields, 1};
     return request;
   }
   StopOutcome Stop(const StopRequest& request) {

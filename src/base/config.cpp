@@ -250,6 +250,7 @@ struct TextSetting {
 
 constexpr TextSetting kTexts[] = {
     {"prefix", "prefix", &agx_options::prefix, &Config::prefix},
+    {"format", "format", &agx_options::format, &Config::format},
     {"client_name", "client_name", &agx_options::client_name, &Config::client_name},
     {"user", "user", &agx_options::user, &Config::user},
     {"tls_ca", "tls_ca_file", &agx_options::tls_ca_file, &Config::tls_ca_file},

@@ -44,6 +44,7 @@ struct Config {
   int64_t lease_ms = 15000;
   int64_t max_length = 0;  // 0: no bound
   int64_t expire_ms = 0;   // 0: never
+  std::string format = "agx";
 
   agx_log_level log_level = AGX_LOG_WARNING;
   agx_log_function log = nullptr;

@@ -20,6 +20,11 @@ struct OptionsName<agx_options> {
   static constexpr const char* kInit = "AGX_OPTIONS_INIT";
 };
 template <>
+struct OptionsName<agx_stream_options> {
+  static constexpr const char* kType = "agx_stream_options";
+  static constexpr const char* kInit = "AGX_STREAM_OPTIONS_INIT";
+};
+template <>
 struct OptionsName<agx_start_options> {
   static constexpr const char* kType = "agx_start_options";
   static constexpr const char* kInit = "AGX_START_OPTIONS_INIT";

@@ -4,6 +4,7 @@
 
 #include "capi/traits.h"
 #include "format/event_json.h"
+#include "format/format.h"
 #include "store/entry.h"
 
 using namespace agx;        // NOLINT: this file is the seam between the two
@@ -56,7 +57,42 @@ const char* agx_event_body(const agx_event* event, size_t* length) {
 }
 
 int64_t agx_event_time(const agx_event* event) {
-  return event != nullptr ? static_cast<int64_t>(ToEntry(event)->id.ms) : 0;
+  if (event == nullptr || ToEntry(event)->timeless) return 0;
+  return static_cast<int64_t>(ToEntry(event)->id.ms);
+}
+
+agx_status agx_event_field(const agx_event* event, const char* name, const char** value,
+                           size_t* length) {
+  if (length != nullptr) *length = 0;
+  if (value == nullptr) return MissingOut("agx_event_field: value is NULL");
+  *value = nullptr;
+  if (event == nullptr) return Report(AGX_EINVAL, "agx_event_field: event is NULL");
+  if (name == nullptr) return Report(AGX_EINVAL, "agx_event_field: name is NULL");
+  const Field* field = FindField(*ToEntry(event), name);
+  if (field == nullptr) return Report(AGX_NONE, "the entry has no field of this name");
+  *value = Text(field->value, length);
+  return AGX_OK;
+}
+
+size_t agx_event_field_count(const agx_event* event) {
+  return event != nullptr ? ToEntry(event)->field_count : 0;
+}
+
+agx_status agx_event_field_at(const agx_event* event, size_t index, const char** name,
+                              size_t* name_length, const char** value, size_t* length) {
+  if (name != nullptr) *name = nullptr;
+  if (value != nullptr) *value = nullptr;
+  if (name_length != nullptr) *name_length = 0;
+  if (length != nullptr) *length = 0;
+  if (event == nullptr) return Report(AGX_EINVAL, "agx_event_field_at: event is NULL");
+  const Entry& entry = *ToEntry(event);
+  if (index >= entry.field_count) return Report(AGX_NONE, "the entry has no such field");
+  const Field& field = entry.fields[index];
+  const char* name_text = Text(field.name, name_length);
+  const char* value_text = Text(field.value, length);
+  if (name != nullptr) *name = name_text;
+  if (value != nullptr) *value = value_text;
+  return AGX_OK;
 }
 
 agx_status agx_event_json(const agx_event* event, agx_json_form form, const char** json,

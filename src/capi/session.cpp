@@ -50,6 +50,21 @@ agx_status agx_session_open(agx_client* client, int64_t scope_id, int64_t user_i
   });
 }
 
+agx_status agx_stream_open(agx_client* client, const char* name, const agx_stream_options* options,
+                           agx_session** session) {
+  if (session == nullptr) return MissingOut("agx_stream_open: session is NULL");
+  *session = nullptr;
+  return Call(client, [&](Client& object) -> Status {
+    if (object.closed()) return Client::ClosedStatus();
+    agx_stream_options read = AGX_STREAM_OPTIONS_INIT;
+    const agx_stream_options defaults = AGX_STREAM_OPTIONS_INIT;
+    if (Status status = ReadOptions(options, defaults, &read); !status.ok()) return status;
+    auto opened = Session::OpenStream(object.shared_from_this(), name, read);
+    if (!opened.ok()) return opened.status();
+    return Give(std::move(*opened), session);
+  });
+}
+
 void agx_session_close(agx_session* session) { Close(session); }
 
 agx_status agx_start(agx_session* session, const agx_start_options* options) {

@@ -13,7 +13,10 @@ Client::Client(Config config) : config_(std::move(config)), keeper_(this), dispa
 Result<std::shared_ptr<Client>> Client::Open(const char* url, const agx_options* options) {
   Result<Config> config = ResolveConfig(url, options);
   if (!config.ok()) return config.status();
+  Result<const Format*> format = FindFormat("the option format", config->format);
+  if (!format.ok()) return format.status();
   std::shared_ptr<Client> client(new Client(std::move(*config)));
+  client->format_ = *format;
   if (client->config_.kind == StoreKind::kMemory) {
     client->store_ = OpenMemoryStore(client->config_.name);
     return client;

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "core/keeper.h"
 #include "core/subscription.h"
+#include "format/format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -26,6 +27,8 @@ class Client : public std::enable_shared_from_this<Client> {
   static Status ClosedStatus() { return {AGX_ECLOSED, "the client is closed"}; }
 
   const Config& config() const { return config_; }
+  // How the sessions of this client write their events, unless they say otherwise.
+  const Format& format() const { return *format_; }
   Store& store() { return *store_; }
   Keeper& keeper() { return keeper_; }
   Dispatcher& dispatcher() { return dispatcher_; }
@@ -54,6 +57,7 @@ class Client : public std::enable_shared_from_this<Client> {
   explicit Client(Config config);
 
   const Config config_;
+  const Format* format_ = &AgxFormat();
   std::mutex log_mutex_;
   std::atomic<bool> closed_{false};
   std::shared_ptr<Store> store_;

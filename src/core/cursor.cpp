@@ -1,7 +1,6 @@
 #include <algorithm>
 
 #include "core/listener.h"
-#include "format/agx_format.h"
 
 namespace agx {
 namespace {
@@ -22,6 +21,7 @@ size_t CountAfter(const Batch& batch) {
   size_t average = batch.bytes() / batch.size() + 1;
   return std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
 }
+bool Ends(const Entry& entry) { return entry.ending != Ending::kNone; }
 
 TimePoint After(TimePoint then, int64_t ms) {
   return ms < 0 || then == kNever ? kNever : DeadlineAfter(ms, then);
@@ -51,19 +51,18 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   }
   while (!ended_ && batch_ != nullptr && !batch_->empty()) {
     Entry* first = batch_->first();
-    bool end = IsEnd(*first);
+    bool end = Ends(*first);
     if (end && first->next == nullptr && more_) return false;  // is it the last?
-    if (end && first->next != nullptr && first->next->type == "begin") {
-      // Another program began the session again over what was there.
+    // Another program began the session again over what was there.
+    bool begun_again = end && first->next != nullptr && first->next->begins;
+    bool mark = first->ending == Ending::kMark;
+    ended_ = end && !begun_again;
+    if (ended_ && (first->hidden || (mark && !options_.hand_on_end))) break;
+    if (first->hidden || (begun_again && mark)) {
       Batch::Release(batch_->TakeFirst());
       continue;
     }
-    ended_ = end;
-    if (end && (first->hidden || !options_.hand_on_end)) break;
-    if (first->hidden) {
-      Batch::Release(batch_->TakeFirst());
-      continue;
-    }
+    if (first->refusal != nullptr) return Refuse(status);
     *entry = batch_->TakeFirst();
     position_ = (*entry)->id;
     if (batch_->empty()) {
@@ -94,15 +93,30 @@ bool Cursor::HoldsMore() const {
   if (!Holds() || ended_) return false;
   const Entry* first = batch_->first();
   const Entry* second = first->next;
-  auto plain = [](const Entry& entry) { return !entry.hidden && !IsEnd(entry); };
+  auto plain = [](const Entry& entry) {
+    return !entry.hidden && !Ends(entry) && entry.refusal == nullptr;
+  };
   return second != nullptr && plain(*first) && plain(*second);
+}
+
+// Passes over an entry that cannot be read, and says so.
+bool Cursor::Refuse(Status* status) {
+  Entry* entry = batch_->TakeFirst();
+  *status = {AGX_EUNSUPPORTED, Cat("the entry ", entry->id_text, ": ", entry->refusal)};
+  position_ = entry->id;
+  Batch::Release(entry);
+  if (batch_->empty()) {
+    batch_.reset();
+    position_ = read_to_;
+  }
+  return true;
 }
 
 bool Cursor::Has(TimePoint now) const {
   if (limited() || gap_ || ended_) return true;
   if (batch_ != nullptr && !batch_->empty()) {
     const Entry* first = batch_->first();
-    return !(IsEnd(*first) && first->next == nullptr && more_);
+    return !(Ends(*first) && first->next == nullptr && more_);
   }
   return Outcome(now) != AGX_OK;
 }
@@ -111,7 +125,7 @@ bool Cursor::Has(TimePoint now) const {
 bool Cursor::WantsEntries() const {
   if (batch_ == nullptr || batch_->empty()) return true;
   const Entry* first = batch_->first();
-  return more_ && first->next == nullptr && IsEnd(*first);
+  return more_ && first->next == nullptr && Ends(*first);
 }
 
 // An outcome is told only after a read that came later than the moment from which it holds.
@@ -155,8 +169,8 @@ void Cursor::Prepare(ReadRequest* request) const {
 
 // A read that says so comes to the same before and after the entries are taken in.
 bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) {
-  bool full = answer.batch != nullptr && !answer.batch->empty() &&
-              answer.batch->size() >= answer.count;
+  bool full =
+      answer.batch != nullptr && !answer.batch->empty() && answer.batch->size() >= answer.count;
   if (!full) return false;
   next->after = answer.batch->last()->id;
   next->count = CountAfter(*answer.batch);
@@ -165,8 +179,14 @@ bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) {
 
 bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   if (answer->after != read_to_ || !WantsEntries()) return false;
-  read_at_ = now;
   bool any = answer->batch != nullptr && !answer->batch->empty();
+  bool begins = any && !appeared_;
+  for (Entry* entry = any ? answer->batch->first() : nullptr; entry != nullptr;
+       entry = entry->next) {
+    options_.format->Read(entry);
+    begins = begins || entry->begins;
+  }
+  read_at_ = now;
   if (answer->gap) {
     gap_ = true;
     if (!any) read_to_ = {};  // told once; from here on, whatever there is
@@ -176,17 +196,12 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
     appeared_ = appeared_ || answer->exists;
     return true;
   }
-  bool begins = !appeared_;
-  for (Entry* entry = answer->batch->first(); entry != nullptr; entry = entry->next) {
-    ReadEvent(entry);
-    begins = begins || entry->type == "begin";
-  }
   // A new run: how long its lease is.
   if (begins && answer->live_key.empty()) check_at_ = now;
   count_ = CountAfter(*answer->batch);
   read_to_ = answer->batch->last()->id;
   // A lone `end` that had to wait for what follows it.
-  bool begun_again = answer->batch->first()->type == "begin";
+  bool begun_again = answer->batch->first()->begins;
   if (batch_ != nullptr && !batch_->empty() && !begun_again) {
     more_ = false;
     return true;
@@ -208,8 +223,9 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
 // `end`, and a `begin` behind one.
 void Cursor::Select(Batch* batch) const {
   batch->Filter([&](Entry& entry, const Entry* before) {
-    if (options_.where->Selects(entry.type, entry.origin, entry.body)) return true;
-    entry.hidden = IsEnd(entry) || (before != nullptr && IsEnd(*before) && entry.type == "begin");
+    if (entry.refusal != nullptr || options_.where->Selects(entry.type, entry.origin, entry.body))
+      return true;
+    entry.hidden = Ends(entry) || (before != nullptr && Ends(*before) && entry.begins);
     return entry.hidden;
   });
 }

@@ -76,10 +76,8 @@ std::string_view LastField(const Entry& entry, std::string_view name) {
 
 }  // namespace
 
-void Group::MakeEvent(Entry* entry) { ReadEvent(entry); }
-
 // Hands on what there is room for, which is all that was asked for.
-void Group::Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) {
+void Group::Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const {
   while (batch != nullptr && *count < capacity && !batch->empty()) {
     entries[*count] = batch->TakeFirst();
     MakeEvent(entries[(*count)++]);
@@ -89,6 +87,10 @@ void Group::Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count
 Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* name,
                                            const agx_group_options& options) {
   if (Status status = CheckName("group", name); !status.ok()) return status;
+  if (session.is_list()) {
+    return Status(AGX_EUNSUPPORTED, Cat("the format ", session.format().name(),
+                                        " keeps its events in a list, which has no groups"));
+  }
   std::optional<EntryId> start;
   if (Status status = ParseStart(options.start, &start); !status.ok()) return status;
   std::string consumer = "agx-" + RandomHex();
@@ -124,6 +126,7 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
 Group::Group(const Session& session, std::string name, std::string consumer,
              std::string dead_letters, std::optional<EntryId> start, bool recreate)
     : client_(session.client()),
+      format_(session.format()),
       live_key_(session.live_key()),
       key_(session.key()),
       name_(std::move(name)),

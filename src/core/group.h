@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "core/client.h"
 #include "core/session.h"
+#include "format/format.h"
 #include "store/groups.h"
 #include "store/store.h"
 
@@ -106,8 +107,8 @@ class Group final : public Watcher, public Client::Sleeper {
         std::optional<EntryId> start, bool recreate);
 
   // The one place where what was stored becomes an event.
-  static void MakeEvent(Entry* entry);
-  static void Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count);
+  void MakeEvent(Entry* entry) const { format_.Read(entry); }
+  void Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const;
 
   GroupOf of() const { return {key_, name_}; }
   Groups& groups() const { return client_->store().groups(); }
@@ -125,6 +126,7 @@ class Group final : public Watcher, public Client::Sleeper {
   std::string TakeFailReason();
 
   const std::shared_ptr<Client> client_;
+  const Format& format_;
   const std::string live_key_;
   const std::string key_;
   const std::string name_;

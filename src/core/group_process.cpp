@@ -405,7 +405,7 @@ void Processor::Keep(Takings taken) {
     }
     held_.push_back(std::move(one));
     held_.back().entry = taken.batch->TakeFirst();
-    Group::MakeEvent(held_.back().entry);
+    group_.MakeEvent(held_.back().entry);
   }
   event_at_ = now;
 }

@@ -4,8 +4,8 @@
 #include <memory>
 #include <utility>
 
-#include "format/agx_format.h"
 #include "format/condition.h"
+#include "format/format.h"
 
 namespace agx {
 namespace {
@@ -33,7 +33,7 @@ Status Closed(const Session& session) {
 }
 
 // The same entries in a batch of their own.
-BatchPtr Copy(const Batch& batch) {
+BatchPtr Copy(const Batch& batch, const Format& format) {
   BatchPtr copy(Batch::Create());
   for (const Entry* entry = batch.first(); entry != nullptr; entry = entry->next) {
     Entry* fresh = copy->Append(entry->id, entry->id_text, entry->field_count);
@@ -41,7 +41,7 @@ BatchPtr Copy(const Batch& batch) {
       fresh->fields[i].name = copy->Copy(entry->fields[i].name);
       fresh->fields[i].value = copy->Copy(entry->fields[i].value);
     }
-    ReadEvent(fresh);
+    format.Read(fresh);
   }
   return copy;
 }
@@ -52,6 +52,7 @@ class Reading {
   Reading(const Session& session, Entry** entries, size_t capacity)
       : session_(session), entries_(entries), capacity_(capacity) {
     range_.key = session.key();
+    range_.list = session.is_list();
   }
   ~Reading() {
     for (size_t i = 0; i < count_; ++i) {
@@ -68,6 +69,7 @@ class Reading {
   size_t Give() { return std::exchange(count_, 0); }
 
  private:
+  Status Read(const Batch& batch) const;
   void GoOnAfter(const Batch& batch);
   void Select(BatchPtr* batch) const;
 
@@ -110,13 +112,23 @@ Status Reading::Run() {
     if (!status.ok()) return status;
     if (batch == nullptr || batch->empty()) break;
     bool last = batch->size() < range_.count;
-    for (Entry* entry = batch->first(); entry != nullptr; entry = entry->next) ReadEvent(entry);
+    if (Status read = Read(*batch); !read.ok()) return read;
     GoOnAfter(*batch);
     if (where_ != nullptr) Select(&batch);
     while (count_ < capacity_ && !batch->empty()) entries_[count_++] = batch->TakeFirst();
     if (last) break;
   }
   if (count_ == 0) return {AGX_ENDED, "there are no events in this range, or no more"};
+  return {};
+}
+
+Status Reading::Read(const Batch& batch) const {
+  for (Entry* entry = batch.first(); entry != nullptr; entry = entry->next) {
+    session_.format().Read(entry);
+    if (entry->refusal == nullptr) continue;
+    return {AGX_EUNSUPPORTED,
+            Cat("the entry ", entry->id_text, " of ", session_.key(), ": ", entry->refusal)};
+  }
   return {};
 }
 
@@ -136,7 +148,8 @@ void Reading::Select(BatchPtr* batch) const {
     return where_->Selects(entry.type, entry.origin, entry.body);
   });
   // An event keeps the batch that it is in.
-  if (!(*batch)->empty() && (*batch)->size() < read / kSparse) *batch = Copy(**batch);
+  if (!(*batch)->empty() && (*batch)->size() < read / kSparse)
+    *batch = Copy(**batch, session_.format());
 }
 
 }  // namespace
@@ -152,9 +165,9 @@ Status ReadHistory(const Session& session, const agx_history_options& options, E
 
 Status LookAtHistory(const Session& session, StreamFacts* facts) {
   Store& store = session.client()->store();
-  if (Status status = store.Facts(session.key(), session.live_key(), facts); !status.ok()) {
-    return status;
-  }
+  Status status = session.is_list() ? store.ListFacts(session.key(), session.live_key(), facts)
+                                    : store.Facts(session.key(), session.live_key(), facts);
+  if (!status.ok()) return status;
   if (facts->exists || facts->live) return {};
   return {AGX_NONE, Cat("there is no session ", session.key())};
 }
@@ -163,6 +176,10 @@ Status TrimHistory(const Session& session, int64_t max_length, const char* befor
                    uint64_t* removed) {
   if ((max_length < 0) == (before_id == nullptr)) {
     return {AGX_EINVAL, "agx_history_trim wants either a max_length or a before_id"};
+  }
+  if (session.is_list()) {
+    return {AGX_EUNSUPPORTED, Cat("the format ", session.format().name(),
+                                  " keeps its history whole: nothing of it can be trimmed")};
   }
   TrimRequest request;
   request.key = session.key();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/session.h"
+#include "format/agx_format.h"
 
 namespace agx {
 

@@ -12,8 +12,8 @@
 
 #include "base/futex.h"
 #include "base/status.h"
-#include "format/agx_format.h"
 #include "format/condition.h"
+#include "format/format.h"
 
 namespace agx {
 
@@ -22,9 +22,9 @@ class Session;
 // An event on its way. Its texts are the caller's, which end with a NUL, until they are changed.
 class Intercepted {
  public:
-  // The body may be null. The texts have been checked.
-  Intercepted(std::string_view type, std::string_view origin, const char* body, size_t body_length)
-      : type_(type), origin_(origin), body_(body, body != nullptr ? body_length : 0) {}
+  // The texts have been checked.
+  explicit Intercepted(const NewEvent& event)
+      : type_(event.type), origin_(event.origin), body_(event.body) {}
   Intercepted(const Intercepted&) = delete;
   Intercepted& operator=(const Intercepted&) = delete;
 
@@ -33,7 +33,7 @@ class Intercepted {
   // As a listener gets it.
   std::string_view body() const { return body_.data() != nullptr ? body_ : "{}"; }
   bool changed() const { return new_type_ || new_origin_ || new_body_ || body_.data() == nullptr; }
-  EventFields fields() const { return MakeEvent(type_, origin_, body_); }
+  NewEvent event() const { return {type_, origin_, body_}; }
 
   Status SetType(const char* text);
   Status SetOrigin(const char* text);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "format/agx_format.h"
-
 namespace agx {
 namespace {
 
@@ -16,7 +14,7 @@ Result<EntryId> ParseAfter(const char* after, const Session& session) {
   EntryId id;
   if (text.empty()) return id;
   if (text == "new" || text == "$") {
-    Status status = session.client()->store().LastId(session.key(), &id);
+    Status status = session.LastId(&id);
     if (!status.ok()) return status;
     return id;
   }
@@ -46,6 +44,7 @@ Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
   cursor.timeout_ms = options.timeout_ms;
   cursor.hand_on_end = options.hand_on_end != 0;
   cursor.limit = options.limit;
+  cursor.format = &session.format();
   cursor.lease_ms = session.client()->config().lease_ms;
   return std::shared_ptr<Listener>(
       new Listener(session.client(), std::string(session.live_key()), cursor, *after));
@@ -55,6 +54,7 @@ Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
                    const Cursor::Options& options, EntryId after)
     : client_(std::move(client)),
       live_key_(std::move(live_key)),
+      list_(options.format->traits().list),
       cursor_(options, after, Clock::now()) {
   client_->AddSleeper(this);
 }
@@ -191,7 +191,7 @@ Status Listener::Advance(Lock& lock, TimePoint deadline) {
   if (pump_ != nullptr) return AdvancePumped(lock, deadline);
   if (!tail_tried_) {
     tail_tried_ = true;
-    tail_ = client_->store().OpenTail();
+    if (!list_) tail_ = client_->store().OpenTail();
   }
   return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
 }
@@ -216,6 +216,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   if (!changed_ && now < cursor_.Due()) return Sleep(lock, ticket, cursor_.Due(), deadline);
   ReadRequest request;
   request.key = key();
+  request.list = list_;
   if (cursor_.WantsFlag(now)) request.live_key = live_key_;
   cursor_.Prepare(&request);
   changed_ = false;
@@ -279,7 +280,8 @@ Status Listener::LookAtFlag(Lock& lock) {
 }
 
 Status Listener::Watch() {
-  Status status = client_->store().Watch(key(), Store::KeyKind::kStream, this);
+  Store::KeyKind kind = list_ ? Store::KeyKind::kList : Store::KeyKind::kStream;
+  Status status = client_->store().Watch(key(), kind, this);
   watched_ = status.ok();
   changed_ = true;
   return status;
@@ -398,6 +400,7 @@ Status Listener::Leave(Pump* pump) {
 void Listener::Prepare(ReadRequest* request) {
   Lock lock(mutex_);
   request->key = key();
+  request->list = list_;
   if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
   cursor_.Prepare(request);
   changed_ = false;

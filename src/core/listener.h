@@ -18,6 +18,7 @@
 #include "core/pump.h"
 #include "core/session.h"
 #include "format/condition.h"
+#include "format/format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -32,6 +33,7 @@ class Cursor {
     int64_t limit = 0;
     int64_t lease_ms = 15000;
     std::shared_ptr<const Condition> where = nullptr;  // null: every event
+    const Format* format = &AgxFormat();
   };
 
   Cursor(const Options& options, EntryId after, TimePoint now);
@@ -74,6 +76,7 @@ class Cursor {
   bool limited() const { return limit_left_ == 0; }
   bool WantsEntries() const;
   void Select(Batch* batch) const;
+  bool Refuse(Status* status);
   agx_status Outcome(TimePoint now) const;
   TimePoint SilentAt() const;
   TimePoint GoneAt() const;
@@ -162,6 +165,7 @@ class Listener final : public Watcher,
 
   const std::shared_ptr<Client> client_;
   const std::string live_key_;  // the stream's key, and ":live"
+  const bool list_;             // the stream is one
   std::atomic<void*> data_{nullptr};
   std::atomic<void*> handle_{nullptr};
 

@@ -82,6 +82,10 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   if (start.detached != 0) {
     return Status(AGX_EINVAL, "a run cannot be detached: nobody would notice a cancel");
   }
+  if (!session->format().traits().holds_runs) {
+    return Status(AGX_EUNSUPPORTED, Cat("the format ", session->format().name(),
+                                        " cannot hold a run's events: add them with agx_add"));
+  }
   if (options.origin != nullptr) {
     if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
   }
@@ -95,7 +99,7 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   std::shared_ptr<Run> run(new Run(std::move(session), options));
   Session& object = *run->session_;
   // What another has written is not to be taken for this run's own.
-  run->start_known_ = start.take_over == 0;
+  run->start_known_ = start.take_over == 0 && object.format().traits().starts_afresh;
   Turn turn(run.get());  // what the keeper still has to say is of an earlier start
   if (Status status = object.Observe(run, true); !status.ok()) return status;
   if (Status status = object.Start(start); !status.ok()) {
@@ -513,7 +517,7 @@ void Run::EventDone() {
 // waits.
 void Run::InterceptLast() {
   size_t begin = events_.empty() ? 0 : events_.back().end;
-  Intercepted event(kType, origin_, pending_.c_str() + begin, pending_.size() - begin);
+  Intercepted event({kType, origin_, std::string_view(pending_).substr(begin)});
   Status status = session_->Intercept(&event);
   if (!status.ok()) {
     pending_.resize(begin);
@@ -579,19 +583,23 @@ void Run::MakeEntries(std::string_view error) {
   entries_.clear();
   fields_.reserve(events_.size() + 1);  // entries point at them
   entries_.reserve(events_.size() + 1);
-  for (size_t i = 0; i < events_.size(); ++i) fields_.push_back(EventOf(i));
-  if (!error.empty()) fields_.push_back(MakeEvent("error", error_origin_, error));
+  for (size_t i = 0; i < events_.size(); ++i) {
+    session_->MakeFields(EventOf(i), &fields_.emplace_back());
+  }
+  if (!error.empty()) {
+    session_->MakeFields({"error", error_origin_, error}, &fields_.emplace_back());
+  }
   for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
 }
 
-EventFields Run::EventOf(size_t index) const {
+agx::NewEvent Run::EventOf(size_t index) const {
   const Pending& event = events_[index];
   size_t begin = index == 0 ? 0 : events_[index - 1].end;
   std::string_view text = std::string_view(pending_).substr(begin, event.end - begin);
-  if (event.type_size == 0) return MakeEvent(kType, origin_, text);
+  if (event.type_size == 0) return {kType, origin_, text};
   size_t names = event.type_size + event.origin_size;
-  return MakeEvent(text.substr(0, event.type_size), text.substr(event.type_size, event.origin_size),
-                   text.substr(names));
+  return {text.substr(0, event.type_size), text.substr(event.type_size, event.origin_size),
+          text.substr(names)};
 }
 
 void Run::Forget(size_t count) {
@@ -631,10 +639,9 @@ Status Run::FindUncertain() {
     for (Entry* entry = read.batch->first(); entry != nullptr; entry = entry->next) {
       after = entry->id;
       if (found == events_.size()) continue;
-      ReadEvent(entry);
-      EventFields wanted = EventOf(found);
-      if (entry->body != wanted.fields[2].value || entry->origin != wanted.fields[1].value)
-        continue;
+      session_->format().Read(entry);
+      agx::NewEvent wanted = EventOf(found);
+      if (entry->body != wanted.body || entry->origin != wanted.origin) continue;
       ++found;
       last_id_ = entry->id;
     }

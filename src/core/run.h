@@ -145,7 +145,7 @@ class Run final : public SessionObserver,
     size_t type_size = 0;
     size_t origin_size = 0;
   };
-  EventFields EventOf(size_t index) const;
+  agx::NewEvent EventOf(size_t index) const;
 
   std::string pending_;          // bodies, one after the other
   std::vector<Pending> events_;  // of which they are

@@ -27,11 +27,13 @@ Status CheckEvent(const agx_new_event& event, size_t* body_length) {
   return CheckBody(event.body, body_length);
 }
 
-EventFields FieldsOf(const agx_new_event& event, size_t body_length) {
+NewEvent EventOf(const agx_new_event& event, size_t body_length) {
   std::string_view body;
   if (event.body != nullptr) body = {event.body, body_length};
-  return MakeEvent(event.type, event.origin, body);
+  return {event.type, event.origin, body};
 }
+
+Stamp Now() { return {.now_ms = WallMillis()}; }
 
 }  // namespace
 
@@ -40,15 +42,70 @@ Result<std::shared_ptr<Session>> Session::Open(std::shared_ptr<Client> client, i
   if (scope == AGX_ANY || user == AGX_ANY) {
     return Status(AGX_EINVAL, "AGX_ANY is no scope or user; it is for agx_query_open");
   }
+  if (client->format().traits().named) {
+    return Status(AGX_EINVAL, Cat("streams of the format ", client->format().name(),
+                                  " have names: open them with agx_stream_open"));
+  }
   if (Status status = CheckSessionId(session_id); !status.ok()) return status;
-  return std::shared_ptr<Session>(new Session(std::move(client), scope, user, session_id));
+  const Config& config = client->config();
+  Place place;
+  place.format = &client->format();
+  place.key = StreamKey(config.prefix, scope, user, session_id);
+  place.id = session_id;
+  place.max_length = config.max_length;
+  return std::shared_ptr<Session>(new Session(std::move(client), std::move(place)));
 }
 
-Session::Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id)
+Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> client,
+                                                     const char* name,
+                                                     const agx_stream_options& options) {
+  const Format* format = &client->format();
+  if (options.format != nullptr) {
+    Result<const Format*> found = FindFormat("agx_stream_options.format", options.format);
+    if (!found.ok()) return found.status();
+    format = *found;
+  }
+  const Format::Traits& traits = format->traits();
+  if (!traits.named) {
+    return Status(AGX_EINVAL, Cat("streams of the format ", traits.name,
+                                  " have no names: open them with agx_session_open, or choose a "
+                                  "format (agx_options.format or agx_stream_options.format)"));
+  }
+  if (Status status = CheckStreamName(name); !status.ok()) return status;
+  if (options.max_length < 0 || options.expire_ms < 0) {
+    return Status(AGX_EINVAL, "agx_stream_options: max_length and expire_ms are to be 0 or more");
+  }
+  Place place;
+  place.format = format;
+  place.id = name;
+  std::string_view prefix = options.prefix != nullptr ? options.prefix : "";
+  Result<std::string> key = format->Key(prefix, name);
+  if (!key.ok()) return key.status();
+  place.key = std::move(*key);
+  if (traits.list && options.max_length > 0) {
+    return Status(AGX_EUNSUPPORTED, "agx_stream_options.max_length: a list of ag2 has no bound");
+  }
+  place.channel = format->Channel(prefix, name);
+  if (traits.list && options.tagged != 0) place.tag = NewToken() + '\x1e';
+  int64_t given = options.max_length > 0 ? options.max_length : client->config().max_length;
+  place.max_length = given > 0 ? given : traits.max_length;
+  place.entry_expire_ms = traits.entry_expire_ms;
+  if (traits.entry_expire_ms > 0 && options.expire_ms > 0) {
+    place.entry_expire_ms = std::min(options.expire_ms, kLongestWaitMs);
+  }
+  return std::shared_ptr<Session>(new Session(std::move(client), std::move(place)));
+}
+
+Session::Session(std::shared_ptr<Client> client, Place place)
     : client_(std::move(client)),
-      live_key_(LiveKey(StreamKey(client_->config().prefix, scope, user, id))),
+      format_(place.format),
+      live_key_(LiveKey(place.key)),
       key_(live_key_.data(), live_key_.size() - kLiveSuffix.size()),
-      session_id_(key_.substr(key_.size() - id.size())) {}
+      session_id_(std::move(place.id)),
+      channel_(std::move(place.channel)),
+      tag_(std::move(place.tag)),
+      max_length_(place.max_length),
+      entry_expire_ms_(place.entry_expire_ms) {}
 
 Session::~Session() { EndKeeping(); }
 
@@ -85,6 +142,10 @@ Status Session::Start(const agx_start_options& options) {
     return status;
   }
   uncertain_token_.clear();
+  {
+    std::lock_guard numbering(numbering_mutex_);
+    next_number_.reset();
+  }
   if (run->detached) return {};
   client_->keeper().Renewed(this);
   // The look arms the watch; if it fails the keeper tries again.
@@ -100,6 +161,7 @@ Status Session::StartLive(const RunPtr& run, StartMode mode) {
     return {AGX_EBUSY, Cat("the session ", key_,
                            " is live already; wait for its end, cancel it, or take it over")};
   }
+  wrote_ = outcome == StartOutcome::kTakenOver;
   std::lock_guard run_lock(run_mutex_);
   run_ = run;
   SetState(State::kLive);
@@ -122,16 +184,18 @@ Result<Session::RunPtr> Session::MakeRun(const agx_start_options& options, const
 }
 
 Status Session::StartAs(const RunPtr& run, StartMode mode, StartOutcome* outcome) {
-  std::string body = BeginBody(session_id_);
-  EventFields begin = MakeEvent("begin", run->origin, body);
+  EventFields begin;
+  format_->WriteBegin(session_id_, run->origin, Now(), &begin);
   StartRequest request;
   request.key = key_;
   request.live_key = live_key_;
   request.token = run->token;
   request.lease_ms = run->lease_ms;
-  request.expire_ms = client_->config().expire_ms;
+  request.expire_ms = expire_ms();
   request.mode = mode;
   request.begin = begin.entry();
+  request.keep = !format_->traits().starts_afresh;
+  request.list = is_list();
   TimePoint asked = Clock::now();
   Status status = client_->store().Start(request, outcome);
   if (status.ok() && *outcome != StartOutcome::kBusy) {
@@ -166,7 +230,11 @@ Status Session::Stop(int64_t grace_ms) {
   if (before == State::kTakenOver) return TakenOver();
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
-  EventFields end = MakeEvent("end", ours ? std::string_view(run->origin) : kDefaultOrigin, {});
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
+  EventFields end;
+  format_->WriteEnd(ours ? std::string_view(run->origin) : kDefaultOrigin, *stamp, &end);
   StopRequest request;
   if (ours) request.token = run->token;
   request.end = end.entry();
@@ -183,7 +251,8 @@ Status Session::StopAfter(std::span<const NewEntry> entries, int64_t grace_ms,
     return {AGX_NOT_LIVE, Cat("the session ", key_, " was stopped already")};
   }
   RunPtr run = this->run();
-  EventFields end = MakeEvent("end", run->origin, {});
+  EventFields end;
+  format_->WriteEnd(run->origin, Now(), &end);
   StopRequest request;
   request.token = run->token;
   request.before = entries;
@@ -200,8 +269,12 @@ Status Session::StopWith(const StopRequest& given, bool ours, State then) {
   StopRequest request = given;
   request.key = key_;
   request.live_key = live_key_;
-  request.grace_ms =
-      given.grace_ms < 0 ? kDefaultGraceMs : std::min(given.grace_ms, kLongestWaitMs);
+  request.grace_ms = GraceFor(given.grace_ms);
+  request.end_marks = format_->end_marks();
+  // Where nothing is written to begin with, that nothing is there does not say that it was lost.
+  request.begun = ours && !format_->has_begin();
+  request.keep = !format_->traits().starts_afresh;
+  request.list = is_list();
   StopOutcome outcome = StopOutcome::kAbsent;
   Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
@@ -234,13 +307,15 @@ Status Session::Delete() {
   bool ours = before == State::kLive || before == State::kCanceled;
   RunPtr run = this->run();
   std::string text_key = MessagesKey(key_);
-  EventFields end = MakeEvent("end", kDefaultOrigin, {});
+  EventFields end;
+  format_->WriteEnd(kDefaultOrigin, Now(), &end);
   DeleteRequest request;
   request.key = key_;
   request.live_key = live_key_;
   request.text_key = text_key;
   if (ours) request.token = run->token;
   request.end = end.entry();
+  request.list = is_list();
   Stopping stopping(this);
   std::lock_guard flag_lock(flag_mutex_);
   bool was_there = false;
@@ -261,69 +336,154 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
   size_t length = 0;
   if (Status status = CheckEvent(event, &length); !status.ok()) return status;
   if (state() == State::kTakenOver) return TakenOver();
-  if (intercepted()) return AddIntercepted(event, length, id);
-  EventFields fields = FieldsOf(event, length);
-  return client_->store().Add(key_, fields.entry(),
-                              static_cast<uint64_t>(client_->config().max_length), id);
+  NewEvent checked = EventOf(event, length);
+  return intercepted() ? AddIntercepted(checked, id) : Write(checked, id);
 }
 
 Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
   *added = 0;
+  std::vector<NewEvent> checked;
+  checked.reserve(events.size());
+  for (const agx_new_event& event : events) {
+    size_t length = 0;
+    if (Status status = CheckEvent(event, &length); !status.ok()) {
+      return {status.code(), Cat("event ", checked.size(), ": ", status.message())};
+    }
+    checked.push_back(EventOf(event, length));
+  }
+  if (intercepted()) return AddManyIntercepted(checked, ids, added);
+  return WriteMany(checked, nullptr, ids, added);
+}
+
+Status Session::Write(const NewEvent& event, EntryId* id) {
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
+  EventFields fields;
+  Status status = format_->Write(event, *stamp, &fields);
+  if (!status.ok()) return status;
+  if (state() == State::kTakenOver) return TakenOver();
+  status = client_->store().Add(target(), fields.entry(), id);
+  Numbered(status, status.ok() ? 1 : 0);
+  return status;
+}
+
+// places, or null: which of the caller's events each is, for errors.
+Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places, EntryId* ids,
+                          size_t* added) {
   std::vector<EventFields> fields;
   fields.reserve(events.size());
   std::vector<NewEntry> entries;
   entries.reserve(events.size());
-  for (const agx_new_event& event : events) {
-    size_t length = 0;
-    if (Status status = CheckEvent(event, &length); !status.ok()) {
-      return {status.code(), Cat("event ", fields.size(), ": ", status.message())};
+  std::unique_lock<std::mutex> numbering;
+  Result<Stamp> stamp = NextStamp(&numbering);
+  if (!stamp.ok()) return stamp.status();
+  for (const NewEvent& event : events) {
+    Status status = format_->Write(event, *stamp, &fields.emplace_back());
+    if (!status.ok()) {
+      size_t place = places != nullptr ? places[entries.size()] : entries.size();
+      return {status.code(), Cat("event ", place, ": ", status.message())};
     }
-    entries.push_back(fields.emplace_back(FieldsOf(event, length)).entry());
+    ++stamp->sequence;
+    entries.push_back(fields.back().entry());
   }
-  if (intercepted()) return AddManyIntercepted(events, fields, ids, added);
-  return AddEntries(entries, ids, added);
+  Status status = AddEntries(entries, ids, added);
+  Numbered(status, *added);
+  return status;
 }
 
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
   *added = 0;
   if (state() == State::kTakenOver) return TakenOver();
-  return client_->store().AddMany(key_, entries,
-                                  static_cast<uint64_t>(client_->config().max_length), ids, added);
+  Status status = client_->store().AddMany(target(), entries, ids, added);
+  if (*added > 0) wrote_.store(true, std::memory_order_relaxed);
+  return status;
 }
 
-Status Session::AddIntercepted(const agx_new_event& event, size_t body_length, EntryId* id) {
-  Intercepted passing(event.type, event.origin, event.body, body_length);
+// For what is about to be written. Where entries are numbered it holds the lock until that is done.
+Result<Stamp> Session::NextStamp(std::unique_lock<std::mutex>* numbering) {
+  Stamp stamp = Now();
+  if (!format_->traits().numbered) return stamp;
+  *numbering = std::unique_lock(numbering_mutex_);
+  if (!next_number_) {
+    RangeRequest last;
+    last.key = key_;
+    last.reverse = true;
+    last.count = 1;
+    BatchPtr batch;
+    Status status = client_->store().Range(last, &batch);
+    if (!status.ok()) return status;
+    uint64_t number = 0;
+    Entry* entry = batch != nullptr ? batch->first() : nullptr;
+    if (entry != nullptr) format_->Read(entry);
+    bool goes_on = entry != nullptr && entry->ending == Ending::kNone &&
+                   format_->ReadSequence(*entry, &number);
+    next_number_ = goes_on ? number + 1 : 0;
+  }
+  stamp.sequence = *next_number_;
+  return stamp;
+}
+
+// So many of what got a stamp were written.
+void Session::Numbered(const Status& status, size_t count) noexcept {
+  if (count > 0) wrote_.store(true, std::memory_order_relaxed);
+  if (!format_->traits().numbered) return;
+  if (status.ok() && state() == State::kLive) {
+    *next_number_ += count;
+  } else {
+    next_number_.reset();  // whatever was written tells, also by others
+  }
+}
+
+void Session::MakeFields(const NewEvent& event, EventFields* fields) const {
+  // A format that cannot hold what the library writes has no runs.
+  (void)format_->Write(event, Now(), fields);
+}
+
+Target Session::target() const {
+  if (is_list()) return {.key = key_, .list = true, .channel = channel_, .tag = tag_};
+  return {key_, static_cast<uint64_t>(max_length_), entry_expire_ms_};
+}
+
+// How long after a live producer's lease the stream expires.
+int64_t Session::expire_ms() const {
+  return entry_expire_ms_ > 0 ? entry_expire_ms_ : client_->config().expire_ms;
+}
+
+int64_t Session::GraceFor(int64_t given) const {
+  if (given >= 0) return std::min(given, kLongestWaitMs);
+  return entry_expire_ms_ > 0 ? entry_expire_ms_ : kDefaultGraceMs;
+}
+
+Status Session::LastId(EntryId* id) const {
+  Store& store = client_->store();
+  return is_list() ? store.LastElement(key_, id) : store.LastId(key_, id);
+}
+
+Status Session::AddIntercepted(const NewEvent& event, EntryId* id) {
+  Intercepted passing(event);
   if (Status status = InterceptOpen(&passing); !status.ok()) return status;
-  EventFields fields = passing.fields();
-  NewEntry entry = fields.entry();
-  size_t added = 0;
-  return AddEntries({&entry, 1}, id, &added);
+  return Write(passing.event(), id);
 }
 
 // All come by before any is written.
-Status Session::AddManyIntercepted(std::span<const agx_new_event> events,
-                                   std::span<const EventFields> given, EntryId* ids,
-                                   size_t* added) {
+Status Session::AddManyIntercepted(std::span<const NewEvent> events, EntryId* ids, size_t* added) {
   std::deque<Intercepted> passing;  // stay where they are
   std::vector<size_t> places;       // of those that are to be written
-  std::vector<EventFields> fields;
-  std::vector<NewEntry> entries;
-  fields.reserve(events.size());
+  std::vector<NewEvent> passed;
   for (size_t i = 0; i < events.size(); ++i) {
-    const agx_new_event& event = events[i];
-    size_t length = event.body != nullptr ? given[i].fields[2].value.size() : 0;
-    Intercepted& one = passing.emplace_back(event.type, event.origin, event.body, length);
+    Intercepted& one = passing.emplace_back(events[i]);
     Status status = InterceptOpen(&one);
     if (status.code() == AGX_SWALLOWED) continue;
     if (!status.ok()) return {status.code(), Cat("event ", i, ": ", status.message())};
     places.push_back(i);
-    entries.push_back(fields.emplace_back(one.fields()).entry());
+    passed.push_back(one.event());
   }
   std::vector<EntryId> kept(ids != nullptr ? places.size() : 0);
   size_t stored = 0;
   Status status;
-  if (!entries.empty()) {
-    status = AddEntries(entries, ids != nullptr ? kept.data() : nullptr, &stored);
+  if (!passed.empty()) {
+    status = WriteMany(passed, places.data(), ids != nullptr ? kept.data() : nullptr, &stored);
   }
   *added = stored < places.size() ? places[stored] : events.size();
   for (size_t i = 0; ids != nullptr && i < stored; ++i) ids[places[i]] = kept[i];
@@ -449,7 +609,7 @@ Lease Session::LeaseOf(const Run& run) const {
   lease.live_key = live_key_;
   lease.token = run.token;
   lease.lease_ms = run.lease_ms;
-  lease.expire_ms = client_->config().expire_ms;
+  lease.expire_ms = expire_ms();
   return lease;
 }
 
@@ -475,7 +635,10 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
     case LeaseState::kAbsent:
       return LearnAbsent(run, leased_until);
     case LeaseState::kLost:
-      return TakeBack(run);  // the store forgot everything, which is no cancel
+      // Where a run begins with an entry, or had one since, the store forgot everything, which is no
+      // cancel.
+      if (!format_->has_begin() && !wrote_) return LearnAbsent(run, leased_until);
+      return TakeBack(run);
     case LeaseState::kOwn:
     case LeaseState::kUnknown:
       return;
@@ -581,7 +744,7 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
   }
   if (!waited_to_) {
     // It was started elsewhere: from now on.
-    if (Status status = client_->store().LastId(key_, &after); !status.ok()) return status;
+    if (Status status = LastId(&after); !status.ok()) return status;
     std::lock_guard lock(observer_mutex_);
     waited_to_ = after;
   }

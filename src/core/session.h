@@ -15,7 +15,7 @@
 #include "base/status.h"
 #include "core/client.h"
 #include "core/interceptor.h"
-#include "format/agx_format.h"
+#include "format/format.h"
 #include "store/store.h"
 
 namespace agx {
@@ -35,6 +35,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   // Null and a status if the id is not valid.
   static Result<std::shared_ptr<Session>> Open(std::shared_ptr<Client> client, int64_t scope,
                                                int64_t user, const char* session_id);
+  // By its name, in a format that has names. options is of this library's size.
+  static Result<std::shared_ptr<Session>> OpenStream(std::shared_ptr<Client> client,
+                                                     const char* name,
+                                                     const agx_stream_options& options);
   ~Session();
 
   Status Start(const agx_start_options& options);
@@ -45,6 +49,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status StopAfter(std::span<const NewEntry> entries, int64_t grace_ms, bool expect_canceled);
   Status Add(const char* type, const char* origin, const char* body, EntryId* id);
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
+  // The fields of an event that is of the library's own making.
+  void MakeFields(const NewEvent& event, EventFields* fields) const;
   // Of the library's own making, so not checked.
   Status AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
   Status IsLive(bool* live);
@@ -83,6 +89,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   const std::shared_ptr<Client>& client() const { return client_; }
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
+  bool is_list() const { return format_->traits().list; }
+  // Of the last entry; {0,0} if there is none.
+  Status LastId(EntryId* id) const;
+  const Format& format() const { return *format_; }
   bool closed() const { return closed_; }
 
  private:
@@ -97,7 +107,18 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     kCanceledAndStopped  // by a run: whoever waits for the cancel is still to hear of it
   };
 
-  Session(std::shared_ptr<Client> client, int64_t scope, int64_t user, std::string_view id);
+  // What a session is on the wire.
+  struct Place {
+    const Format* format;
+    std::string key;
+    std::string id;
+    std::string channel;  // as Format::Channel has it
+    std::string tag;      // before what is published there
+    int64_t max_length = 0;
+    int64_t entry_expire_ms = 0;  // as Format::Traits has it
+  };
+
+  Session(std::shared_ptr<Client> client, Place place);
 
   // What one start made of this handle. Shared with whoever is asking the store about it, since the
   // next start replaces it.
@@ -122,12 +143,19 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     Session* session;
   };
 
-  Status AddIntercepted(const agx_new_event& event, size_t body_length, EntryId* id);
-  Status AddManyIntercepted(std::span<const agx_new_event> events,
-                            std::span<const EventFields> given, EntryId* ids, size_t* added);
+  Status Write(const NewEvent& event, EntryId* id);
+  Status WriteMany(std::span<const NewEvent> events, const size_t* places, EntryId* ids,
+                   size_t* added);
+  Status AddIntercepted(const NewEvent& event, EntryId* id);
+  Status AddManyIntercepted(std::span<const NewEvent> events, EntryId* ids, size_t* added);
   Status InterceptOpen(Intercepted* event);
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
+  Target target() const;
+  Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
+  void Numbered(const Status& status, size_t count) noexcept;
+  int64_t expire_ms() const;
+  int64_t GraceFor(int64_t given) const;
   void TellObservers() noexcept;
   void InterruptObservers() noexcept;
   Status StartLive(const RunPtr& run, StartMode mode);
@@ -145,19 +173,29 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   State state() const { return state_.load(std::memory_order_acquire); }
 
   const std::shared_ptr<Client> client_;
+  const Format* const format_;
   const std::string live_key_;
   const std::string_view key_;  // the part of live_key_ that is the stream's
-  const std::string_view session_id_;
+  const std::string session_id_;
+  const std::string channel_;
+  const std::string tag_;
+  const int64_t max_length_;
+  const int64_t entry_expire_ms_;
 
   std::mutex start_mutex_;  // one Start, Stop, Delete or Close at a time
   bool watched_ = false;
   std::string uncertain_token_;  // of a start of which it is not known whether it was carried out
+
+  // Held while entries are written in a format that numbers them, so that these come in order.
+  std::mutex numbering_mutex_;
+  std::optional<uint64_t> next_number_;  // none: the stream's last entry tells
 
   std::mutex flag_mutex_;  // one start, stop or taking back of a lease that ran out at a time
 
   mutable std::mutex run_mutex_;  // held to change the state
   RunPtr run_;                    // null until the first start
 
+  std::atomic<bool> wrote_{false};     // so that a stream which is not there is lost
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};
   std::atomic<bool> changed_{false};  // the flag is to be looked at

@@ -9,6 +9,35 @@
 namespace agx {
 namespace {
 
+class Agx final : public Format {
+ public:
+  constexpr Agx()
+      : Format({.name = "agx", .holds_runs = true, .starts_afresh = true, .has_begin = true}) {}
+
+  void Read(Entry* entry) const override { ReadEvent(entry); }
+  Status Write(const NewEvent& event, const Stamp& /*stamp*/, EventFields* fields) const override {
+    *fields = MakeEvent(event.type, event.origin, event.body);
+    return {};
+  }
+  void WriteBegin(std::string_view session_id, std::string_view origin, const Stamp& /*stamp*/,
+                  EventFields* fields) const override {
+    std::string_view body = fields->Keep(BeginBody(session_id));
+    fields->Add(kTypeField, "begin");
+    fields->Add(kOriginField, origin);
+    fields->Add(kBodyField, body);
+  }
+  void WriteEnd(std::string_view origin, const Stamp& /*stamp*/,
+                EventFields* fields) const override {
+    *fields = MakeEvent("end", origin, {});
+  }
+  std::span<const Field> end_marks() const override {
+    static constexpr Field kMarks[] = {{kTypeField, "end"}};
+    return kMarks;
+  }
+};
+
+constinit const Agx agx_format;
+
 // Takes "N:" off the front; N only as std::to_string writes it, or two keys would be one session.
 bool TakeInteger(std::string_view* text, int64_t* value) {
   size_t colon = text->find(':');
@@ -23,22 +52,22 @@ bool TakeInteger(std::string_view* text, int64_t* value) {
   return true;
 }
 
-Status CheckSessionIdText(std::string_view id) {
+Status CheckSessionIdText(std::string_view id, std::string_view what = "session_id") {
   if (id.empty()) {
-    return Status(AGX_EINVAL, "session_id is empty: give the session a name of 1 to 512 bytes");
+    return Status(AGX_EINVAL, Cat(what, " is empty: give the session a name of 1 to 512 bytes"));
   }
   if (id.size() > AGX_SESSION_ID_MAX) {
-    return Status(AGX_ETOOBIG, Cat("session_id has more than ", AGX_SESSION_ID_MAX, " bytes"));
+    return Status(AGX_ETOOBIG, Cat(what, " has more than ", AGX_SESSION_ID_MAX, " bytes"));
   }
-  if (!ValidateUtf8(id)) return Status(AGX_EINVAL, "session_id is not UTF-8");
+  if (!ValidateUtf8(id)) return Status(AGX_EINVAL, Cat(what, " is not UTF-8"));
   if (id.ends_with(kLiveSuffix)) {
     return Status(AGX_EINVAL,
-                  "session_id ends in \":live\", which would be another session's live flag");
+                  Cat(what, " ends in \":live\", which would be another session's live flag"));
   }
   if (id.ends_with(kMessagesSuffix)) {
-    return Status(
-        AGX_EINVAL,
-        "session_id ends in \":messages\", which would be another session's conversation");
+    return Status(AGX_EINVAL, Cat(what,
+                                  " ends in \":messages\", which would be another session's "
+                                  "conversation"));
   }
   return Status();
 }
@@ -80,6 +109,11 @@ Status CheckSessionId(const char* session_id) {
   return CheckSessionIdText({session_id, strnlen(session_id, AGX_SESSION_ID_MAX + 1)});
 }
 
+Status CheckStreamName(const char* name) {
+  if (name == nullptr) return Status(AGX_EINVAL, "the stream's name is NULL");
+  return CheckSessionIdText({name, strnlen(name, AGX_SESSION_ID_MAX + 1)}, "the stream's name");
+}
+
 Status CheckName(const char* what, const char* text) {
   if (text == nullptr) return Status(AGX_EINVAL, Cat(what, " is NULL"));
   std::string_view name(text, strnlen(text, AGX_NAME_MAX + 1));
@@ -110,9 +144,9 @@ Status CheckBody(const char* body, size_t* length) {
 
 EventFields MakeEvent(std::string_view type, std::string_view origin, std::string_view body) {
   EventFields event;
-  event.fields[event.count++] = {kTypeField, type};
-  event.fields[event.count++] = {kOriginField, origin};
-  if (body.data() != nullptr) event.fields[event.count++] = {kBodyField, body};
+  event.Add(kTypeField, type);
+  event.Add(kOriginField, origin);
+  if (body.data() != nullptr) event.Add(kBodyField, body);
   return event;
 }
 
@@ -133,9 +167,13 @@ void ReadEvent(Entry* entry) {
   entry->type = type ? type->value : "";
   entry->origin = origin ? origin->value : "";
   entry->body = body ? body->value : "{}";
+  entry->begins = entry->type == "begin";
+  entry->ending = IsEnd(*entry) ? Ending::kMark : Ending::kNone;
 }
 
 bool IsEnd(const Entry& entry) { return entry.type == "end"; }
+
+const Format& AgxFormat() { return agx_format; }
 
 std::string BeginBody(std::string_view session_id) {
   std::string body = "{\"session_id\": ";

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "format/format.h"
 #include "store/entry.h"
 #include "store/store.h"
 
@@ -36,18 +37,10 @@ bool ParseLiveKey(std::string_view prefix, std::string_view key, int64_t* scope,
 // AGX_EINVAL or AGX_ETOOBIG, with a message, for what may not be written. `what` is the argument's
 // name.
 Status CheckSessionId(const char* session_id);
+Status CheckStreamName(const char* name);  // in formats that have names
 Status CheckName(const char* what, const char* text);
 // Null is no body. AGX_EJSON, AGX_ETOOBIG. *length is 0 if it is null.
 Status CheckBody(const char* body, size_t* length);
-
-// The fields of an event to be written; they point at the caller's texts.
-struct EventFields {
-  Field fields[3];
-  size_t count = 0;
-
-  // Points into this.
-  NewEntry entry() const { return {fields, count}; }
-};
 
 // type, origin and body in this order; no body field if body.data() is null.
 EventFields MakeEvent(std::string_view type, std::string_view origin, std::string_view body);

@@ -62,6 +62,24 @@ size_t PrintEntryId(EntryId id, char* text) {
   return static_cast<size_t>(p - text);
 }
 
+uint64_t HashElement(std::string_view element) {
+  uint64_t hash = element.size();
+  auto mix = [&hash](uint64_t word) {
+    hash = (hash ^ word) * 0x9E3779B97F4A7C15U;
+    hash ^= hash >> 32;
+  };
+  while (element.size() >= sizeof(uint64_t)) {
+    uint64_t word;
+    std::memcpy(&word, element.data(), sizeof(word));
+    mix(word);
+    element.remove_prefix(sizeof(word));
+  }
+  uint64_t rest = 0;
+  if (!element.empty()) std::memcpy(&rest, element.data(), element.size());
+  mix(rest);
+  return hash != 0 ? hash : 1;
+}
+
 Batch* Batch::Create(size_t bytes) {
   size_t block = std::max(kSmallBlock, bytes);
   void* memory = std::malloc(Aligned(sizeof(Batch)) + block);
@@ -102,6 +120,18 @@ Entry* Batch::Append(EntryId id, std::string_view id_text, size_t fields) {
   ++size_;
   refs_.fetch_add(1, std::memory_order_relaxed);
   return entry;
+}
+
+void Batch::Reverse() {
+  Entry* reversed = nullptr;
+  last_ = first_;
+  while (first_ != nullptr) {
+    Entry* entry = first_;
+    first_ = entry->next;
+    entry->next = reversed;
+    reversed = entry;
+  }
+  first_ = reversed;
 }
 
 Entry* Batch::TakeFirst() {

@@ -39,8 +39,19 @@ struct Field {
 inline constexpr std::string_view kTypeField = "type";
 inline constexpr std::string_view kOriginField = "origin";
 inline constexpr std::string_view kBodyField = "body";
+// An element of a list is an entry with this one field, and {its place from 1 on, its hash} as its
+// id: the hash tells a list that was replaced.
+inline constexpr std::string_view kElement = "element";
+uint64_t HashElement(std::string_view element);  // never 0
 
 class Batch;
+
+// Whether a run ends with an entry.
+enum class Ending : uint8_t {
+  kNone,
+  kMark,  // it says that, and nothing else
+  kEvent  // it is an event as well
+};
 
 // One stored entry and, once a format has read it, the event that it stands for. Texts end with a
 // NUL.
@@ -56,6 +67,10 @@ struct Entry {
   std::string_view type;
   std::string_view origin;
   std::string_view body;
+  bool begins = false;  // a run begins with it, whatever came before
+  Ending ending = Ending::kNone;
+  bool timeless = false;          // the id tells no time
+  const char* refusal = nullptr;  // static: why it cannot be read as an event
 
   // Kept for what it means to a cursor; not to be handed on.
   bool hidden = false;
@@ -100,6 +115,8 @@ class Batch {
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   size_t bytes() const { return bytes_; }
+
+  void Reverse();
 
   // Takes the first entry out of the list. It keeps the batch alive until Release(entry).
   Entry* TakeFirst();

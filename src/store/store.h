@@ -49,6 +49,17 @@ struct NewEntry {
   size_t count = 0;
 };
 
+// Where entries are added, and what becomes of it with each, in the same step.
+struct Target {
+  std::string_view key;
+  uint64_t max_length = 0;  // > 0: older entries beyond about so many may go
+  int64_t expire_ms = 0;    // > 0: it expires so long after
+  bool list = false;        // of which nothing else of these is known
+  // Of a list: the element is published there, behind the tag.
+  std::string_view channel = {};
+  std::string_view tag = {};
+};
+
 enum class StartMode {
   // Begin afresh, unless a flag with another token is there. With this token, it has been done:
   // kTakenOver.
@@ -64,11 +75,14 @@ struct StartRequest {
   int64_t lease_ms = 0;
   int64_t expire_ms = 0;  // > 0: the stream expires so long after the lease
   StartMode mode = StartMode::kIfNotLive;
-  NewEntry begin;
+  NewEntry begin;     // no fields: there is none
+  bool keep = false;  // to begin afresh drops nothing, and leaves the stream's expiry as it is
+  bool list = false;  // it is a list, which is always kept
 };
 
 enum class StartOutcome {
-  // The flag is ours; the stream holds `begin` and nothing before it, and has no old expiry.
+  // The flag is ours; the stream holds `begin` and nothing before it, and has no old expiry, but for
+  // one that is kept.
   kStarted,
   kTakenOver,  // the flag is ours; the stream was left as it is, but for its old expiry
   kBusy        // another's flag is there; nothing was changed
@@ -81,12 +95,17 @@ struct StopRequest {
   std::string_view live_key;
   std::string_view token;            // empty: stop it whosever it is
   std::span<const NewEntry> before;  // added before `end`, if that is
-  // Its first field marks an ended stream: one whose last entry has it gets no second.
-  NewEntry end;
+  NewEntry end;                      // no fields: there is none
+  // One whose last entry has one of these has ended, and gets no second `end`. The value "" is any
+  // but an empty one.
+  std::span<const Field> end_marks;
   // Of a flag that is stopped without its token, kForeignGraceMs at least: its producer tells by
   // the stream that no data was lost.
   int64_t grace_ms = 0;
   bool unless_canceled = false;  // kCanceled, if that is what it is
+  bool keep = false;   // the stream's expiry stays as it is, and one that is not live is kAbsent
+  bool begun = false;  // it was begun, and is never kAbsent
+  bool list = false;   // as in StartRequest; nothing is added
 };
 
 enum class StopOutcome {
@@ -118,6 +137,9 @@ struct ReadRequest {
   std::string_view live_key;  // empty: `live` is not wanted
   EntryId after;              // {0,0}: from the beginning, and no gap can be
   size_t count = 0;           // at most so many entries
+  // The key holds a list. If the element at `after` is another by now, the list was replaced: then
+  // `gap`, and what is there from the beginning.
+  bool list = false;
   // Of the first request, for all: whatever add before it is uncertain shows if it ever will. Does not
   // arm a watch.
   bool behind_writes = false;
@@ -158,6 +180,7 @@ struct RangeRequest {
   EntryId after;                  // {0,0}: from the first
   std::optional<EntryId> before;  // none: to the last
   bool reverse = false;           // the newest first
+  bool list = false;              // the key holds one, and of the ids the places count
   size_t count = 0;               // at most so many
 };
 
@@ -185,8 +208,10 @@ struct DeleteRequest {
   std::string_view text_key;
   std::string_view token;  // whose flag is the caller's own; empty: none is
   // Of a stream whose flag is another's this stays, alone, for kForeignGraceMs: its producer is to
-  // find a stream without a flag, which is a cancel, and not neither, which is lost data.
+  // find a stream without a flag, which is a cancel, and not neither, which is lost data. No fields:
+  // nothing stays.
   NewEntry end;
+  bool list = false;
 };
 
 // What a string key holds.
@@ -205,13 +230,19 @@ class Store {
   // Consumer groups; lives as long as the store.
   virtual Groups& groups() = 0;
 
-  // Adds an entry with an id greater than every earlier one's. max_length > 0: older entries beyond
-  // about so many may go.
-  virtual Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) = 0;
+  // Adds an entry with an id greater than every earlier one's.
+  virtual Status Add(const Target& target, NewEntry entry, EntryId* id) = 0;
+  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+    return Add({key, max_length}, entry, id);
+  }
   // In order. *added: how many, from the first on, are known to be stored; ids, or null, has room
   // for all.
-  virtual Status AddMany(std::string_view key, std::span<const NewEntry> entries,
-                         uint64_t max_length, EntryId* ids, size_t* added) = 0;
+  virtual Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                         size_t* added) = 0;
+  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
+                 EntryId* ids, size_t* added) {
+    return AddMany({key, max_length}, entries, ids, added);
+  }
 
   // Each is one atomic step.
   virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;
@@ -230,6 +261,10 @@ class Store {
   virtual Status Read(std::span<ReadRequest> requests) = 0;
   // The last id given out in the stream; {0,0} if there is no stream.
   virtual Status LastId(std::string_view key, EntryId* id) = 0;
+
+  // The same of a list.
+  virtual Status LastElement(std::string_view key, EntryId* id) = 0;
+  virtual Status ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) = 0;
 
   // Null if there is none, as for a stream that is not there.
   virtual Status Range(const RangeRequest& request, BatchPtr* batch) = 0;
@@ -254,7 +289,7 @@ class Store {
                       std::vector<std::string>* keys) = 0;
 
   // What a watched key holds, for stores that can wait for one kind only.
-  enum class KeyKind { kStream, kFlag };
+  enum class KeyKind { kStream, kFlag, kList };
 
   // From here on the watcher is told of changes of key, once for each time that the key is read by
   // Read or Check (so: watch, then read). Several watchers may watch a key.

@@ -201,7 +201,7 @@ class LineAdder {
 
 // Before anything is read that a wrong word would waste.
 std::string CheckWords(const Arguments& arguments) {
-  const Result<SessionName> name = ParseSessionName(arguments.operands()[0]);
+  const Result<SessionName> name = NameOf(arguments);
   if (!name.ok()) return name.error();
   if (!arguments.Has("type")) return "add: --type TYPE is needed";
   if (arguments.Has("body") && arguments.Has("lines")) {

@@ -12,6 +12,9 @@ constexpr std::array kGlobals = {
            "the store: redis://host:port/db, rediss://…, unix:///path, memory:;\n"
            "default $AGX_URL, or redis://127.0.0.1:6379"},
     Option{"prefix", "PREFIX", "first part of every key; default agx"},
+    Option{"format", "FORMAT",
+           "whose streams: agx (the default), openai-agents, agent-framework or ag2, where\n"
+           "a stream's name stands for SCOPE/USER/SESSION"},
     Option{"color", "WHEN", "auto (the default), always or never"},
     Option{"verbose", "", "say on standard error what the library does"},
     Option{"help", "", "show help, of the command if one is named"},
@@ -175,7 +178,7 @@ const Command* FindCommand(std::span<const Command> commands, std::string_view n
 std::string GeneralHelp(std::span<const Command> commands) {
   std::string out =
       "agx: an agent's events, written in one process, followed live in any other\n\n"
-      "usage: agx [--url URL] [--prefix PREFIX] COMMAND …\n\ncommands:\n";
+      "usage: agx [--url URL] [--prefix PREFIX] [--format FORMAT] COMMAND …\n\ncommands:\n";
   for (const Command& command : commands) {
     std::string name(command.name);
     name.resize(10, ' ');

@@ -13,6 +13,9 @@ namespace cli {
 int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
                Client* client);
 int OpenSession(agx_client* client, const SessionName& name, Session* session);
+// format: as --format has it; prefix: null for the default.
+int OpenStream(agx_client* client, const std::string& format, const std::string& name,
+               const char* prefix, Session* session);
 
 // The client and the session that an operand, the first unless said otherwise, names.
 struct Connection {
@@ -22,6 +25,8 @@ struct Connection {
 };
 int Connect(const Arguments& arguments, int64_t lease_ms, Connection* connection,
             size_t operand = 0);
+// The name alone.
+Result<SessionName> NameOf(const Arguments& arguments, size_t operand = 0);
 
 // The session's conversation, not yet loaded.
 int OpenMessages(agx_session* session, Messages* messages);

@@ -41,17 +41,25 @@ StoredEntry::Ptr StoredEntry::Copy(NewEntry entry) {
   return stored;
 }
 
-bool StoredEntry::HasFirstFieldOf(const NewEntry& other) const {
-  if (other.count == 0) return false;
+bool StoredEntry::HasOneOf(std::span<const Field> marks) const {
+  return std::any_of(marks.begin(), marks.end(), [this](const Field& mark) { return Has(mark); });
+}
+
+bool StoredEntry::Has(const Field& mark) const {
   const char* at = text();
   for (size_t i = 0; i < field_count_; ++i) {
     const Sizes& size = sizes()[i];
     std::string_view name(at, size.name);
     std::string_view value(at + size.name + 1, size.value);
-    if (name == other.fields[0].name) return value == other.fields[0].value;
+    if (name == mark.name) return mark.value.empty() ? !value.empty() : value == mark.value;
     at += size.name + size.value + 2;
   }
   return false;
+}
+
+std::string_view StoredEntry::first_value() const {
+  if (field_count_ == 0) return {};
+  return {text() + sizes()[0].name + 1, sizes()[0].value};
 }
 
 size_t StoredEntry::arena_bytes() const {
@@ -85,7 +93,7 @@ void Stream::Append(std::span<StoredEntry::Ptr> added, EntryId* ids) {
   entries.resize(at + added.size());
   auto wall_ms = static_cast<uint64_t>(std::max<int64_t>(WallMillis(), 0));
   for (StoredEntry::Ptr& entry : added) {
-    last = entry->id = NextId(wall_ms);
+    last = entry->id = list ? EntryId{at + 1, HashElement(entry->first_value())} : NextId(wall_ms);
     if (ids != nullptr) *ids++ = last;
     entries[at++] = std::move(entry);
   }

@@ -31,8 +31,10 @@ class StoredEntry {
 
   static Ptr Copy(NewEntry entry);
 
-  // Whether a field of that name, the first if there are several, has that value.
-  bool HasFirstFieldOf(const NewEntry& other) const;
+  // Whether one of these is among its fields: the first of that name counts, and "" is any value but
+  // an empty one.
+  bool HasOneOf(std::span<const Field> marks) const;
+  std::string_view first_value() const;
   // About what AppendTo takes from an arena.
   size_t arena_bytes() const;
   void AppendTo(Batch* batch) const;
@@ -44,6 +46,8 @@ class StoredEntry {
     size_t name;
     size_t value;
   };
+
+  bool Has(const Field& mark) const;
 
   StoredEntry(size_t fields, size_t text_bytes) : field_count_(fields), text_bytes_(text_bytes) {}
 
@@ -91,8 +95,9 @@ struct Stream {
   const StoredEntry* FindEntry(EntryId id) const;
 
   StoredEntries entries;
-  EntryId last;     // the highest id given out
-  EntryId dropped;  // the highest id that was given out and is not there any more
+  bool list = false;  // each is an element: its id is its place and its hash
+  EntryId last;       // the highest id given out
+  EntryId dropped;    // the highest id that was given out and is not there any more
   GroupMap groups;
   std::unique_ptr<Stream> next_dead;
 };

@@ -105,6 +105,12 @@ Status NotAStream(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a live flag where a stream should be")};
 }
 
+Status NotSuchAStream(std::string_view key, bool list) {
+  return {AGX_ETYPE, Cat("the key ", key,
+                         list ? " holds a stream where a list should be"
+                              : " holds a list where a stream should be")};
+}
+
 Status NotAText(std::string_view key) {
   return {AGX_ETYPE, Cat("the key ", key, " holds a stream where a text should be")};
 }
@@ -151,9 +157,9 @@ class MemoryStore final : public Store, private Groups {
 
   Groups& groups() override { return *this; }
 
-  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
-  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                 EntryId* ids, size_t* added) override;
+  Status Add(const Target& target, NewEntry entry, EntryId* id) override;
+  Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                 size_t* added) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -163,6 +169,8 @@ class MemoryStore final : public Store, private Groups {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status LastElement(std::string_view key, EntryId* id) override;
+  Status ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Range(const RangeRequest& request, BatchPtr* batch) override;
   Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Trim(const TrimRequest& request, uint64_t* removed) override;
@@ -215,7 +223,7 @@ class MemoryStore final : public Store, private Groups {
     // *node is null if there is no such flag, or stream. kArm: its next change rings its watchers.
     enum Arming { kLeave, kArm };
     Status FindFlag(std::string_view key, Node** node, Arming arming = kLeave);
-    Status FindStream(std::string_view key, Node** node, Arming arming = kLeave);
+    Status FindStream(std::string_view key, bool list, Node** node, Arming arming = kLeave);
     // AGX_NONE if there is no such group.
     Status FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
                      Arming arming = kLeave);
@@ -227,10 +235,9 @@ class MemoryStore final : public Store, private Groups {
     const TimePoint now = Clock::now();
   };
 
-  Status Append(std::string_view key, std::span<StoredEntry::Ptr> entries, uint64_t max_length,
-                EntryId* ids);
-  static Status AppendTo(Access& access, std::string_view key, std::span<StoredEntry::Ptr> entries,
-                         uint64_t max_length, EntryId* ids);
+  Status Append(const Target& target, std::span<StoredEntry::Ptr> entries, EntryId* ids);
+  static Status AppendTo(Access& access, const Target& target, std::span<StoredEntry::Ptr> entries,
+                         EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
@@ -247,6 +254,9 @@ class MemoryStore final : public Store, private Groups {
   template <class Function>
   Status WithGroup(const GroupOf& of, Function use, Access::Arming arming = Access::kLeave);
   static Status ReadOne(Access& access, ReadRequest* request);
+  static void ReadList(const Stream& stream, ReadRequest* request);
+  Status LastOf(std::string_view key, bool list, EntryId* id);
+  Status FactsOf(std::string_view key, bool list, std::string_view live_key, StreamFacts* facts);
 
   const std::shared_ptr<Shared> shared_;
   // Under the lock of shared_:
@@ -279,69 +289,80 @@ Status MemoryStore::Access::FindFlag(std::string_view key, Node** node, Arming a
   return {};
 }
 
-Status MemoryStore::Access::FindStream(std::string_view key, Node** node, Arming arming) {
+Status MemoryStore::Access::FindStream(std::string_view key, bool list, Node** node,
+                                       Arming arming) {
   *node = keys.Find(key, now);
   if (*node != nullptr && arming == kArm) keys.Arm(*node);
-  if (*node == nullptr || (*node)->stream != nullptr) return {};
+  if (*node == nullptr) return {};
+  if ((*node)->stream != nullptr) {
+    return (*node)->stream->list == list ? Status() : NotSuchAStream(key, list);
+  }
   if ((*node)->is_flag) return NotAStream(key);
   *node = nullptr;
   return {};
 }
 
-Status MemoryStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+Status MemoryStore::Add(const Target& target, NewEntry entry, EntryId* id) {
   StoredEntry::Ptr stored = StoredEntry::Copy(entry);
-  return Append(key, {&stored, 1}, max_length, id);
+  return Append(target, {&stored, 1}, id);
 }
 
-Status MemoryStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
-                            uint64_t max_length, EntryId* ids, size_t* added) {
+Status MemoryStore::AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                            size_t* added) {
   *added = 0;
   std::vector<StoredEntry::Ptr> stored;
   stored.reserve(entries.size());
   for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
-  Status status = Append(key, stored, max_length, ids);
+  Status status = Append(target, stored, ids);
   if (status.ok()) *added = entries.size();
   return status;
 }
 
-Status MemoryStore::Append(std::string_view key, std::span<StoredEntry::Ptr> entries,
-                           uint64_t max_length, EntryId* ids) {
+Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> entries,
+                           EntryId* ids) {
   Access access(this);
   if (access.closed) return Closed();
-  return entries.empty() ? Status() : AppendTo(access, key, entries, max_length, ids);
+  return entries.empty() ? Status() : AppendTo(access, target, entries, ids);
 }
 
-Status MemoryStore::AppendTo(Access& access, std::string_view key,
-                             std::span<StoredEntry::Ptr> entries, uint64_t max_length,
-                             EntryId* ids) {
-  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
-  if (node->is_flag) return NotAStream(key);
+Status MemoryStore::AppendTo(Access& access, const Target& target,
+                             std::span<StoredEntry::Ptr> entries, EntryId* ids) {
+  KeySpace::Obtained node = access.keys.Obtain(target.key, access.now);
+  if (node->is_flag) return NotAStream(target.key);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
   if (stream == nullptr) {
     fresh = access.keys.NewStream();
     stream = fresh.get();
+    stream->list = target.list;
   }
+  if (stream->list != target.list) return NotSuchAStream(target.key, target.list);
   stream->Append(entries, ids);
-  stream->Trim(max_length);
+  stream->Trim(target.max_length);
   if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
+  if (target.expire_ms > 0) access.keys.SetExpiry(&*node, access.After(target.expire_ms));
   access.keys.Ring(&*node);
   return {};
 }
 
 Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
-  StoredEntry::Ptr begin = StoredEntry::Copy(request.begin);
+  StoredEntry::Ptr begin;
+  if (request.begin.count > 0) begin = StoredEntry::Copy(request.begin);
   std::string token(request.token);
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* stream;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &stream); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &stream); !status.ok())
+    return status;
   bool others = flag != nullptr && flag->token != request.token;
   bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
   if (others && request.mode != StartMode::kTakeOver) {
     *outcome = StartOutcome::kBusy;
+  } else if (afresh && (request.keep || (begin == nullptr && stream == nullptr))) {
+    TakeOver(access, request, stream, std::move(token));
+    *outcome = StartOutcome::kStarted;
   } else if (afresh) {
     StartAfresh(access, request, access.keys.NewStream(), std::move(begin), std::move(token));
     *outcome = StartOutcome::kStarted;
@@ -358,6 +379,7 @@ void MemoryStore::TakeOver(Access& access, const StartRequest& request, Node* st
   access.keys.SetFlag(&*flag, std::move(token));
   access.keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   access.keys.Ring(&*flag);
+  if (stream == nullptr || (request.keep && request.expire_ms <= 0)) return;
   access.keys.SetExpiry(stream, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
 }
 
@@ -369,7 +391,7 @@ void MemoryStore::StartAfresh(Access& access, const StartRequest& request,
   KeySpace::Obtained node = keys.Obtain(request.key, access.now);
   KeySpace::Obtained flag = keys.Obtain(request.live_key, access.now);
   if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
-  stream->Append({&begin, 1}, nullptr);
+  if (begin != nullptr) stream->Append({&begin, 1}, nullptr);
   keys.SetFlag(&*flag, std::move(token));
   if (node->stream != nullptr) stream->groups.swap(node->stream->groups);
   keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
@@ -383,14 +405,15 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   std::vector<StoredEntry::Ptr> entries;
   entries.reserve(request.before.size() + 1);
   for (const NewEntry& entry : request.before) entries.push_back(StoredEntry::Copy(entry));
-  entries.push_back(StoredEntry::Copy(request.end));
+  if (request.end.count > 0) entries.push_back(StoredEntry::Copy(request.end));
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
-  if (flag == nullptr && node == nullptr) {
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
+  if (flag == nullptr && !request.begun && (request.keep || node == nullptr)) {
     *outcome = StopOutcome::kAbsent;
     return {};
   }
@@ -398,13 +421,14 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
     *outcome = StopOutcome::kTakenOver;
     return {};
   }
-  if (flag == nullptr && request.unless_canceled && !HasEnded(*node->stream, request)) {
+  bool ended = node != nullptr && HasEnded(*node->stream, request);
+  if (flag == nullptr && request.unless_canceled && !ended) {
     *outcome = StopOutcome::kCanceled;
     return {};
   }
   int64_t grace_ms = request.grace_ms;
   if (flag != nullptr && request.token.empty()) grace_ms = std::max(grace_ms, kForeignGraceMs);
-  if (grace_ms > 0) {
+  if (grace_ms > 0 || request.keep) {
     AddEnd(access, request, grace_ms, entries);
   } else if (node != nullptr) {
     access.keys.DropValue(node);
@@ -415,7 +439,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
 }
 
 bool MemoryStore::HasEnded(const Stream& stream, const StopRequest& request) {
-  return !stream.entries.empty() && stream.entries.back()->HasFirstFieldOf(request.end);
+  return !stream.entries.empty() && stream.entries.back()->HasOneOf(request.end_marks);
 }
 
 void MemoryStore::AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
@@ -424,15 +448,16 @@ void MemoryStore::AddEnd(Access& access, const StopRequest& request, int64_t gra
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
   if (stream == nullptr) {
+    if (entries.empty()) return;
     fresh = access.keys.NewStream();
     stream = fresh.get();
   }
-  if (!HasEnded(*stream, request)) {
+  if (!entries.empty() && !HasEnded(*stream, request)) {
     stream->Append(entries, nullptr);
     if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
     access.keys.Ring(&*node);
   }
-  access.keys.SetExpiry(&*node, access.After(grace_ms));
+  if (!request.keep) access.keys.SetExpiry(&*node, access.After(grace_ms));
 }
 
 Status MemoryStore::Cancel(std::string_view live_key, bool* was_live) {
@@ -511,8 +536,10 @@ Status MemoryStore::StateOf(Access& access, Lease* lease, Node** flag, Node** st
   lease->state = LeaseState::kUnknown;
   Status status = access.FindFlag(lease->live_key, flag, arming);
   if (!status.ok()) return status;
-  status = access.FindStream(lease->key, stream);
-  if (!status.ok()) return status;
+  // A list does as well.
+  *stream = access.keys.Find(lease->key, access.now);
+  if (*stream != nullptr && (*stream)->is_flag) return NotAStream(lease->key);
+  if (*stream != nullptr && (*stream)->stream == nullptr) *stream = nullptr;
   if (*flag != nullptr) {
     lease->state = (*flag)->token == lease->token ? LeaseState::kOwn : LeaseState::kOther;
   } else {
@@ -535,7 +562,7 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
   request->gap = request->exists = false;
   request->live = {};
   Node* node;
-  Status status = access.FindStream(request->key, &node, Access::kArm);
+  Status status = access.FindStream(request->key, request->list, &node, Access::kArm);
   if (!status.ok()) return status;
   if (!request->live_key.empty()) {
     Node* flag;
@@ -549,6 +576,11 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
     return {};
   }
   const Stream& stream = *node->stream;
+  if (request->list) {
+    request->exists = true;
+    ReadList(stream, request);
+    return {};
+  }
   // As on Redis, where an empty stream is found only by whoever looks for a gap.
   request->exists = resumes || !stream.entries.empty();
   request->gap = resumes && request->after < stream.dropped;
@@ -557,12 +589,28 @@ Status MemoryStore::ReadOne(Access& access, ReadRequest* request) {
   return {};
 }
 
-Status MemoryStore::LastId(std::string_view key, EntryId* id) {
+void MemoryStore::ReadList(const Stream& stream, ReadRequest* request) {
+  const StoredEntries& entries = stream.entries;
+  uint64_t place = request->after.ms;
+  bool same = place <= entries.size();
+  if (same && place > 0 && request->after.seq != 0) {
+    same = entries[place - 1]->id.seq == request->after.seq;
+  }
+  request->gap = !same;
+  auto first = entries.begin() + static_cast<std::ptrdiff_t>(same ? place : 0);
+  request->batch = EntriesOf(first, entries.end(), request->count);
+}
+
+Status MemoryStore::LastElement(std::string_view key, EntryId* id) { return LastOf(key, true, id); }
+
+Status MemoryStore::LastId(std::string_view key, EntryId* id) { return LastOf(key, false, id); }
+
+Status MemoryStore::LastOf(std::string_view key, bool list, EntryId* id) {
   *id = {};
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(key, list, &node); !status.ok()) return status;
   if (node != nullptr) *id = node->stream->last;
   return {};
 }
@@ -572,10 +620,18 @@ Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
   if (node == nullptr) return {};
-  auto [first, end] = node->stream->After(request.after);
-  if (request.before) end = node->stream->NotOlderThan(*request.before);
+  // Of a list the places count, whatever the hashes.
+  EntryId after = request.after;
+  EntryId before = request.before.value_or(kLastEntryId);
+  if (request.list) {
+    if (after != EntryId{}) after.seq = UINT64_MAX;
+    before.seq = 0;
+  }
+  auto [first, end] = node->stream->After(after);
+  if (request.before) end = node->stream->NotOlderThan(before);
   *batch = request.reverse ? EntriesOf(std::make_reverse_iterator(end),
                                        std::make_reverse_iterator(first), request.count)
                            : EntriesOf(first, end, request.count);
@@ -583,13 +639,22 @@ Status MemoryStore::Range(const RangeRequest& request, BatchPtr* batch) {
 }
 
 Status MemoryStore::Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  return FactsOf(key, false, live_key, facts);
+}
+
+Status MemoryStore::ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  return FactsOf(key, true, live_key, facts);
+}
+
+Status MemoryStore::FactsOf(std::string_view key, bool list, std::string_view live_key,
+                            StreamFacts* facts) {
   *facts = {};
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(key, list, &node); !status.ok()) return status;
   facts->live = flag != nullptr;
   facts->exists = node != nullptr;
   facts->groups = 0;
@@ -611,7 +676,7 @@ Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, false, &node); !status.ok()) return status;
   if (node == nullptr) return {};
   const StoredEntries& entries = node->stream->entries;
   size_t count = entries.size();
@@ -627,18 +692,20 @@ Status MemoryStore::Trim(const TrimRequest& request, uint64_t* removed) {
 
 Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   *was_there = false;
-  StoredEntry::Ptr end = StoredEntry::Copy(request.end);
+  StoredEntry::Ptr end;
+  if (request.end.count > 0) end = StoredEntry::Copy(request.end);
   Access access(this);
   if (access.closed) return Closed();
   Node* flag;
   Node* node;
   if (Status status = access.FindFlag(request.live_key, &flag); !status.ok()) return status;
-  if (Status status = access.FindStream(request.key, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(request.key, request.list, &node); !status.ok())
+    return status;
   Node* text = access.keys.Find(request.text_key, access.now);
   if (text != nullptr && text->stream != nullptr) return NotAText(request.text_key);
   if (text != nullptr && !text->has_value()) text = nullptr;
   *was_there = flag != nullptr || node != nullptr || text != nullptr;
-  if (flag != nullptr && flag->token != request.token) {
+  if (end != nullptr && flag != nullptr && flag->token != request.token) {
     LeaveEnd(access, request, std::move(end));
   } else if (node != nullptr) {
     access.keys.DropValue(node);
@@ -729,7 +796,7 @@ void MemoryStore::Unwatch(std::string_view key, Watcher* watcher) noexcept {
 
 Status MemoryStore::Access::FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
                                       Arming arming) {
-  if (Status status = FindStream(of.key, node, arming); !status.ok()) return status;
+  if (Status status = FindStream(of.key, false, node, arming); !status.ok()) return status;
   if (*node != nullptr) {
     *group = (*node)->stream->groups.find(of.group);
     if (*group != (*node)->stream->groups.end()) return {};
@@ -825,7 +892,7 @@ Status MemoryStore::ListGroups(std::string_view key, std::vector<GroupFacts>* gr
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  Status status = access.FindStream(key, &node);
+  Status status = access.FindStream(key, false, &node);
   if (!status.ok() || node == nullptr) return status;
   for (auto& [name, group] : node->stream->groups) {
     groups->push_back(GroupUse(node->stream.get(), &group, access.now).Describe(name));
@@ -856,7 +923,7 @@ Status MemoryStore::Bury(const Burial& burial, bool* done) {
   if (!with.IsPendingFor(burial.consumer, burial.id)) return {};
   if (const StoredEntry* entry = node->stream->FindEntry(burial.id)) {
     StoredEntry::Ptr copy = CopyOf(*entry, nullptr, burial.fields);
-    Status status = AppendTo(access, burial.to, {&copy, 1}, 0, nullptr);
+    Status status = AppendTo(access, {burial.to}, {&copy, 1}, nullptr);
     if (!status.ok()) return status;
   }
   with.Acknowledge({&burial.id, 1});
@@ -870,7 +937,7 @@ Status MemoryStore::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  if (Status status = access.FindStream(revival.from, &node); !status.ok()) return status;
+  if (Status status = access.FindStream(revival.from, false, &node); !status.ok()) return status;
   const StoredEntry* entry = node != nullptr ? node->stream->FindEntry(revival.id) : nullptr;
   if (entry == nullptr) return {};
   BatchPtr batch(Batch::Create());
@@ -889,7 +956,7 @@ Status MemoryStore::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   *outcome = RevivalOutcome::kForeign;
   if (proof == 0 || letter.fields[proof - 1].value != revival.proof.value) return {};
   StoredEntry::Ptr copy = CopyOf(*entry, &going, revival.fields);
-  if (Status status = AppendTo(access, revival.key, {&copy, 1}, 0, id); !status.ok()) return status;
+  if (Status status = AppendTo(access, {revival.key}, {&copy, 1}, id); !status.ok()) return status;
   node->stream->Delete({&revival.id, 1});
   access.keys.Ring(node);
   *outcome = RevivalOutcome::kDone;
@@ -902,7 +969,7 @@ Status MemoryStore::DeleteEntries(std::string_view key, std::span<const EntryId>
   Access access(this);
   if (access.closed) return Closed();
   Node* node;
-  Status status = access.FindStream(key, &node);
+  Status status = access.FindStream(key, false, &node);
   if (!status.ok() || node == nullptr) return status;
   *count = node->stream->Delete(ids);
   if (*count > 0) access.keys.Ring(node);

@@ -359,6 +359,7 @@ Status Doorbell::FollowReads(Connection& connection) {
   while (!closed_) {
     if (Status status = LookAtNew(connection); !status.ok()) return status;
     if (Status status = LookAtFlags(connection); !status.ok()) return status;
+    if (Status status = LookAtLists(connection); !status.ok()) return status;
     if (Status status = ReadStreams(connection); !status.ok()) return status;
   }
   return {AGX_ECLOSED, {}};
@@ -420,6 +421,22 @@ Status Doorbell::LookAtFlags(Connection& connection) {
   for (size_t i = 0; i < keys.size(); ++i) {
     const Value& reply = sink.replies[i];
     Saw(keys[i], reply.kind == Value::Kind::kString ? "=" + reply.text : "");
+  }
+  return {};
+}
+
+Status Doorbell::LookAtLists(Connection& connection) {
+  std::vector<std::string> keys = Keys(Store::KeyKind::kList, true);
+  std::vector<std::string> unknown = Keys(Store::KeyKind::kList, false);
+  keys.insert(keys.end(), unknown.begin(), unknown.end());
+  if (keys.empty()) return {};
+  Commands commands;
+  for (const std::string& key : keys) commands.Add("LLEN", key).Add("LINDEX", key, int64_t{-1});
+  ValueSink sink;
+  if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const Value& last = sink.replies[i * 2 + 1];
+    Saw(keys[i], Cat(sink.replies[i * 2].integer, ":", HashElement(last.text)));
   }
   return {};
 }

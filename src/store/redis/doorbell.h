@@ -75,6 +75,7 @@ class Doorbell {
   Status FollowReads(Connection& connection);
   Status LookAtNew(Connection& connection);
   Status LookAtFlags(Connection& connection);
+  Status LookAtLists(Connection& connection);
   Status ReadStreams(Connection& connection);
   void AppendRead(std::span<const std::string> keys, bool blocks, Commands* commands);
   std::vector<std::string> Keys(Store::KeyKind kind, bool known);

@@ -36,13 +36,34 @@ size_t SizeOf(const NewEntry& entry) {
   return size;
 }
 
-void AppendXadd(Commands* commands, std::string_view key, const NewEntry& entry,
-                uint64_t max_length) {
-  commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2);
-  commands->Arg("XADD").Arg(key);
-  if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(static_cast<int64_t>(max_length));
-  commands->Arg("*");
+// Its reply is the entry's id, or of an element the list's length.
+void AppendAdd(Commands* commands, const Target& target, const NewEntry& entry) {
+  if (target.list) {
+    commands->Add("EVAL", kAddElement, "1", target.key, target.channel, target.tag,
+                  entry.fields[0].value);
+    return;
+  }
+  auto max_length = static_cast<int64_t>(target.max_length);
+  if (target.expire_ms > 0) {
+    commands->Begin(6 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("1").Arg(target.key);
+    commands->Arg(target.expire_ms).Arg(max_length);
+  } else {
+    commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2).Arg("XADD").Arg(target.key);
+    if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(max_length);
+    commands->Arg("*");
+  }
   AppendFields(commands, entry);
+}
+
+size_t SizeOf(const Target& target, const NewEntry& entry) {
+  size_t script = target.expire_ms > 0 ? sizeof(kAddExpiring)
+                  : target.list        ? sizeof(kAddElement)
+                                       : 0;
+  return SizeOf(entry) + target.key.size() + target.channel.size() + script + 96;
+}
+
+std::string AddingTo(const Target& target) {
+  return Cat(target.list ? "RPUSH to " : "XADD to ", target.key);
 }
 
 bool IsNumber(std::string_view text) {
@@ -129,9 +150,9 @@ class RedisStore final : public Store {
   Status Open() { return commands_.Open(); }
   Groups& groups() override { return groups_; }
 
-  Status Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) override;
-  Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                 EntryId* ids, size_t* added) override;
+  Status Add(const Target& target, NewEntry entry, EntryId* id) override;
+  Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                 size_t* added) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -141,6 +162,8 @@ class RedisStore final : public Store {
   Status Check(std::span<Lease> leases) override;
   Status Read(std::span<ReadRequest> requests) override;
   Status LastId(std::string_view key, EntryId* id) override;
+  Status LastElement(std::string_view key, EntryId* id) override;
+  Status ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Range(const RangeRequest& request, BatchPtr* batch) override;
   Status Facts(std::string_view key, std::string_view live_key, StreamFacts* facts) override;
   Status Trim(const TrimRequest& request, uint64_t* removed) override;
@@ -168,8 +191,11 @@ class RedisStore final : public Store {
              bool* repeated = nullptr) {
     return runner_.Run(pipe, commands, effect, what, sink, repeated);
   }
-  Status AddPieces(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
-                   EntryId* ids, size_t* added, bool* may_have_run, Backoff* backoff);
+  Status AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                   size_t* added, bool* may_have_run, Backoff* backoff);
+  Status ReadListAnew(ReadRequest* request);
+  Status RangeOfList(const RangeRequest& request, BatchPtr* batch);
+  Status ListEnds(std::string_view key, EntryId* first, EntryId* last);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
   Status PlainFacts(std::string_view key, StreamFacts* facts);
 
@@ -187,27 +213,34 @@ class RedisStore final : public Store {
   RedisGroups groups_{runner_, commands_, reads_};
 };
 
-Status RedisStore::Add(std::string_view key, NewEntry entry, uint64_t max_length, EntryId* id) {
+Status RedisStore::Add(const Target& target, NewEntry entry, EntryId* id) {
   Commands commands;
-  commands.Reserve(SizeOf(entry) + key.size() + 96);
-  AppendXadd(&commands, key, entry, max_length);
-  IdsSink sink(id, 0);
+  commands.Reserve(SizeOf(target, entry));
+  AppendAdd(&commands, target, entry);
+  IdsSink sink(id, 0, target.list);
   Status status = commands_.Execute(commands, Effect::kOnce, &sink);
-  if (!status.ok() || sink.error().empty()) return status;
-  // What was refused was not written, so it may be tried again.
-  status = ServerError(sink.error(), Cat("XADD to ", key));
-  if (status.code() != AGX_ELOADING) return status;
-  return Run(commands_, commands, Effect::kOnce, Cat("XADD to ", key), &sink);
+  if (status.ok() && !sink.error().empty()) {
+    // What was refused was not written, so it may be tried again.
+    std::string what = AddingTo(target);
+    status = ServerError(sink.error(), what);
+    if (status.code() != AGX_ELOADING) return status;
+    status = Run(commands_, commands, Effect::kOnce, what, &sink);
+  }
+  if (status.ok() && target.list) id->seq = HashElement(entry.fields[0].value);
+  return status;
 }
 
-Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entries,
-                           uint64_t max_length, EntryId* ids, size_t* added) {
+Status RedisStore::AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                           size_t* added) {
   *added = 0;
   Backoff backoff(config_);
   for (;;) {
     bool may_have_run = false;
     size_t before = *added;
-    Status status = AddPieces(key, entries, max_length, ids, added, &may_have_run, &backoff);
+    Status status = AddPieces(target, entries, ids, added, &may_have_run, &backoff);
+    for (size_t i = before; target.list && ids != nullptr && i < *added; ++i) {
+      ids[i].seq = HashElement(entries[i].fields[0].value);
+    }
     if (status.ok()) return status;
     if (may_have_run) {
       return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
@@ -221,9 +254,8 @@ Status RedisStore::AddMany(std::string_view key, std::span<const NewEntry> entri
 }
 
 // Adds those after the first *added, several pieces at a time.
-Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> entries,
-                             uint64_t max_length, EntryId* ids, size_t* added, bool* may_have_run,
-                             Backoff* backoff) {
+Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
+                             size_t* added, bool* may_have_run, Backoff* backoff) {
   constexpr size_t kPieces = 8;
   struct Piece {
     Pipe::Call call;
@@ -241,10 +273,10 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
   auto submit = [&] {
     size_t size = std::min(kAddsInPiece, entries.size() - next);
     Commands commands;
-    commands.Reserve((SizeOf(entries[next]) + key.size() + 96) * size);
-    for (size_t i = 0; i < size; ++i) AppendXadd(&commands, key, entries[next + i], max_length);
+    commands.Reserve(SizeOf(target, entries[next]) * size);
+    for (size_t i = 0; i < size; ++i) AppendAdd(&commands, target, entries[next + i]);
     Piece& piece = pieces[submitted % kPieces].emplace();
-    piece.sink = IdsSink(ids, next);
+    piece.sink = IdsSink(ids, next, target.list);
     piece.size = size;
     Status status = commands_.Submit(commands, &piece.sink, &piece.call, backoff);
     if (!status.ok()) return status;
@@ -257,7 +289,7 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
     bool ran = false;
     Status status = commands_.Wait(&piece.call, &ran);
     if (status.ok() && !piece.sink.error().empty()) {
-      status = ServerError(piece.sink.error(), Cat("XADD to ", key));
+      status = ServerError(piece.sink.error(), AddingTo(target));
     } else if (!status.ok()) {
       *may_have_run |= ran;
     }
@@ -284,13 +316,14 @@ Status RedisStore::AddPieces(std::string_view key, std::span<const NewEntry> ent
 
 Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Commands commands;
-  commands.Begin(9 + request.begin.count * 2);
+  commands.Begin(10 + request.begin.count * 2);
   commands.Arg("EVAL").Arg(kStart).Arg("2").Arg(request.key).Arg(request.live_key);
   commands.Arg(request.token).Arg(request.lease_ms);
   commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
   commands.Arg(request.mode == StartMode::kTakeOver ? "take over"
                : request.mode == StartMode::kResume ? "resume"
                                                     : "begin");
+  commands.Arg(request.list ? "list" : request.keep ? "keep" : "");
   AppendFields(&commands, request.begin);
   ValueSink sink;
   // With the same token it can be run again.
@@ -312,11 +345,19 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  size_t words = 8 + 1 + request.end.count * 2;
+  size_t words = 10 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
-  commands.Arg(request.token).Arg(request.grace_ms).Arg(request.unless_canceled ? "1" : "0");
+  commands.Arg(request.token);
+  if (request.list || request.keep) {
+    commands.Arg(request.list ? "list" : "keep");
+  } else {
+    commands.Arg(request.grace_ms);
+  }
+  commands.Arg(request.unless_canceled ? "1" : "0").Arg(request.begun ? "1" : "0");
+  commands.Arg(static_cast<int64_t>(request.end_marks.size()));
+  for (const Field& mark : request.end_marks) commands.Arg(mark.name).Arg(mark.value);
   auto append = [&](const NewEntry& entry) {
     commands.Arg(static_cast<int64_t>(entry.count * 2));
     AppendFields(&commands, entry);
@@ -431,7 +472,11 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
   Commands commands;
   for (const ReadRequest& request : requests) {
     auto count = static_cast<int64_t>(request.count);
-    if (request.after == EntryId{}) {
+    if (request.list) {
+      // From the cursor's own element on, which tells whether this is still the list that it was.
+      auto place = static_cast<int64_t>(std::min<uint64_t>(request.after.ms, INT64_MAX / 2));
+      commands.Add("LRANGE", request.key, place > 0 ? place - 1 : 0, place + count - 1);
+    } else if (request.after == EntryId{}) {
       commands.Add("XRANGE", request.key, "-", "+", "COUNT", count);
     } else {
       // From the cursor's own entry on: that it is there proves that nothing after it was dropped.
@@ -448,8 +493,24 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
       Run(behind_writes ? commands_ : reads_, commands, Effect::kRepeatable, what, &sink);
   for (ReadRequest* request : sink.suspects()) {
     if (!status.ok()) break;
+    if (request->list) {
+      status = ReadListAnew(request);
+      continue;
+    }
     status = CheckGap(request->key, request->after, &request->gap, &request->exists);
   }
+  return status;
+}
+
+// The cursor's element is not there, or another.
+Status RedisStore::ReadListAnew(ReadRequest* request) {
+  RangeRequest range;
+  range.key = request->key;
+  range.count = request->count;
+  range.list = true;
+  Status status = RangeOfList(range, &request->batch);
+  request->gap = true;
+  request->exists = request->batch != nullptr;
   return status;
 }
 
@@ -486,7 +547,85 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   return none || one ? Status() : Unfit(Cat("reading ", key));
 }
 
+Status RedisStore::LastElement(std::string_view key, EntryId* id) {
+  EntryId first;
+  return ListEnds(key, &first, id);
+}
+
+// {0,0} where there is no list.
+Status RedisStore::ListEnds(std::string_view key, EntryId* first, EntryId* last) {
+  std::string what = Cat("reading ", key);
+  Commands commands;
+  commands.Add("EVAL", kListEnds, "1", key);
+  ValueSink sink;
+  Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
+  if (!status.ok()) return status;
+  *first = *last = {};
+  const std::vector<Value>& items = sink.replies[0].items;
+  bool fits = !items.empty() && items[0].kind == Value::Kind::kInteger && items[0].integer >= 0;
+  if (!fits || items.size() != (items[0].integer == 0 ? 1 : 3)) return Unfit(what);
+  if (items.size() == 1) return {};
+  *first = {1, HashElement(items[1].text)};
+  *last = {static_cast<uint64_t>(items[0].integer), HashElement(items[2].text)};
+  return {};
+}
+
+Status RedisStore::ListFacts(std::string_view key, std::string_view live_key, StreamFacts* facts) {
+  *facts = {};
+  Status status = ListEnds(key, &facts->first, &facts->last);
+  if (!status.ok()) return status;
+  std::string what = Cat("looking at ", key);
+  Commands commands;
+  commands.Add("PTTL", key).Add("PTTL", live_key);
+  ValueSink sink;
+  status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
+  if (!status.ok()) return status;
+  const Value& ttl = sink.replies[0];
+  const Value& lease = sink.replies[1];
+  bool fits = ttl.kind == Value::Kind::kInteger && lease.kind == Value::Kind::kInteger;
+  if (!fits) return Unfit(what);
+  facts->exists = facts->last.ms > 0;
+  facts->live = lease.integer != -2;
+  facts->length = facts->last.ms;
+  facts->last_generated = facts->last;
+  facts->groups = 0;
+  if (facts->exists) facts->ttl_ms = std::max<int64_t>(ttl.integer, -1);
+  return {};
+}
+
+// A list grows at its end and is otherwise replaced, so that a place stays what it is.
+Status RedisStore::RangeOfList(const RangeRequest& request, BatchPtr* batch) {
+  batch->reset();
+  uint64_t first = std::min<uint64_t>(request.after.ms, INT64_MAX / 2) + 1;
+  uint64_t last = INT64_MAX / 2;
+  if (request.before) {
+    last = request.before->ms - 1;
+  } else if (request.reverse) {
+    EntryId begin;
+    EntryId end;
+    if (Status status = ListEnds(request.key, &begin, &end); !status.ok()) return status;
+    last = end.ms;
+  }
+  last = std::min<uint64_t>(last, INT64_MAX / 2);
+  if (request.count == 0 || last < first || (request.before && request.before->ms == 0)) return {};
+  if (last - first >= request.count) {
+    (request.reverse ? first : last) =
+        request.reverse ? last - request.count + 1 : first + request.count - 1;
+  }
+  Commands commands;
+  commands.Add("LRANGE", request.key, static_cast<int64_t>(first - 1),
+               static_cast<int64_t>(last - 1));
+  ElementsSink sink(first - 1, request.count);
+  Status status =
+      Run(commands_, commands, Effect::kRepeatable, Cat("reading ", request.key), &sink);
+  if (!status.ok()) return status;
+  *batch = sink.Take();
+  if (request.reverse && *batch != nullptr) (*batch)->Reverse();
+  return {};
+}
+
 Status RedisStore::Range(const RangeRequest& request, BatchPtr* batch) {
+  if (request.list) return RangeOfList(request, batch);
   batch->reset();
   // The server takes no bound that leaves nothing on its other side.
   bool none = request.after == kLastEntryId || (request.before && *request.before == EntryId{});
@@ -580,10 +719,11 @@ Status RedisStore::Trim(const TrimRequest& request, uint64_t* removed) {
 Status RedisStore::Delete(const DeleteRequest& request, bool* was_there) {
   *was_there = false;
   Commands commands;
-  commands.Begin(8 + request.end.count * 2);
+  commands.Begin(9 + request.end.count * 2);
   commands.Arg("EVAL").Arg(kDelete).Arg("3");
   commands.Arg(request.key).Arg(request.live_key).Arg(request.text_key);
   commands.Arg(request.token).Arg(bell_.cancel_channel());
+  commands.Arg(request.list ? "list" : "stream");
   AppendFields(&commands, request.end);
   ValueSink sink;
   std::string what = Cat("deleting ", request.key);

@@ -374,6 +374,43 @@ bool EntriesBuilder::String(std::string_view text) {
   return true;
 }
 
+void ElementsBuilder::Begin(EntryId after, size_t most) {
+  after_ = after;
+  most_ = most;
+  place_ = after.ms;
+  begun_ = looked_ = false;
+  verified_ = after.ms == 0;
+  batch_.reset();
+}
+
+void ElementsBuilder::BeginAt(uint64_t place, size_t most) {
+  Begin({place, 0}, most);
+  verified_ = true;
+}
+
+bool ElementsBuilder::Array(size_t size) {
+  if (begun_ || size > most_) return false;
+  begun_ = true;
+  return true;
+}
+
+bool ElementsBuilder::String(std::string_view text) {
+  if (!begun_ || text.size() > kMostText) return false;
+  if (!looked_ && !verified_) {
+    looked_ = true;
+    verified_ = after_.seq == 0 || after_.seq == HashElement(text);
+    return true;
+  }
+  if (!verified_) return true;  // it is of another list
+  if (batch_ == nullptr) batch_.reset(Batch::Create());
+  EntryId id{++place_, HashElement(text)};
+  char id_text[42];
+  size_t id_length = PrintEntryId(id, id_text);
+  Entry* entry = batch_->Append(id, {id_text, id_length}, 1);
+  entry->fields[0] = {kElement, batch_->Copy(text)};
+  return true;
+}
+
 Status ServerError(std::string_view text, std::string_view what) {
   struct Kind {
     std::string_view prefix;

@@ -167,6 +167,30 @@ class EntriesBuilder {
   BatchPtr batch_;
 };
 
+// Builds entries of an LRANGE reply, from the element after a place on; `after` itself comes first,
+// unless that is the beginning.
+class ElementsBuilder {
+ public:
+  void Begin(EntryId after, size_t most);
+  // The same without the element at that place.
+  void BeginAt(uint64_t place, size_t most);
+  bool String(std::string_view text);
+  bool Array(size_t size);
+
+  // The element at the place is still the one that it was.
+  bool verified() const { return verified_; }
+  BatchPtr Take() { return std::move(batch_); }
+
+ private:
+  EntryId after_;
+  size_t most_ = 0;
+  uint64_t place_ = 0;
+  bool begun_ = false;
+  bool looked_ = false;  // at the element of `after`
+  bool verified_ = false;
+  BatchPtr batch_;
+};
+
 // Turns a server's error text into a status; `what` says what was being done, as in "XADD to
 // agx:1:2:s".
 Status ServerError(std::string_view text, std::string_view what);

@@ -7,31 +7,41 @@
 namespace agx::redis {
 
 // KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
-// resume, fields of begin… The new entry comes first: a server that is out of memory refuses it
-// before anything was dropped.
+// resume, 'keep', 'list' (which is kept) or '', fields of begin if there is one… The new entry comes first: a server that is
+// out of memory refuses it before anything was dropped.
 inline constexpr char kStart[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local wanted = ARGV[5] == 'list' and 'list' or 'stream'
+if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
 if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. flag_kind) end
 local flag = redis.call('GET', KEYS[2])
 if flag and flag ~= ARGV[1] and ARGV[4] ~= 'take over' then return 'busy' end
 local outcome = 'taken over'
+local fields = {}
+for i = 6, #ARGV do fields[i - 5] = ARGV[i] end
 if kind == 'none' or (not flag and ARGV[4] ~= 'resume') then
   outcome = 'started'
-  local fields = {}
-  for i = 5, #ARGV do fields[i - 4] = ARGV[i] end
-  local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
-  redis.call('XTRIM', KEYS[1], 'MINID', id)
+  if #fields > 0 then
+    local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
+    redis.call('XTRIM', KEYS[1], 'MINID', id)
+  end
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-if ARGV[3] == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+local kept = ARGV[5] ~= ''
+if outcome == 'started' and #fields == 0 and kind ~= 'none' and not kept then redis.call('XTRIM', KEYS[1], 'MAXLEN', 0) end
+if ARGV[3] ~= '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+elseif not kept then
+  redis.call('PERSIST', KEYS[1])
+end
 return outcome
 )";
 
-// KEYS: stream, live flag. ARGV: token or '', grace ms, 1 to leave a cancelled one alone; then for
-// each entry to add, of which `end` is the last, the number of its names and values, and these.
+// KEYS: stream, live flag. ARGV: token or '', grace ms, 'keep' or 'list', 1 to leave a cancelled one alone,
+// 1 if it cannot be absent, the number of marks of an ended stream, their names and values; then for each entry to add, of
+// which `end` is the last, the number of its names and values, and these.
 inline constexpr char kStop[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
@@ -39,33 +49,48 @@ if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('
 local flag = redis.call('GET', KEYS[2])
 if flag and ARGV[1] ~= '' and flag ~= ARGV[1] then return 'taken over' end
 local kind = redis.call('TYPE', KEYS[1]).ok
-if not flag and kind == 'none' then return 'absent' end
-if kind ~= 'none' and kind ~= 'stream' then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
-local entries = {}
-local at = 4
+local kept = not tonumber(ARGV[2])
+if not flag and ARGV[4] == '0' and (kept or kind == 'none') then return 'absent' end
+local wanted = ARGV[2] == 'list' and 'list' or 'stream'
+if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local at = 6 + 2 * tonumber(ARGV[5])
+local last = kind == 'stream' and redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+local ended = false
+for mark = 6, at - 1, 2 do
+  for i = 1, last and #last[2] or 0, 2 do
+    if last[2][i] == ARGV[mark] then
+      local value = last[2][i + 1]
+      ended = ended or value == ARGV[mark + 1] or (ARGV[mark + 1] == '' and value ~= '')
+      break
+    end
+  end
+end
+if not flag and not ended and ARGV[3] == '1' then return 'canceled' end
 while at <= #ARGV do
   local fields = {}
   for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
   at = at + #fields + 1
-  entries[#entries + 1] = fields
-end
-local stop = entries[#entries]
-local ended = false
-local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
-if last then
-  for i = 1, #last[2], 2 do
-    if last[2][i] == stop[1] then ended = last[2][i + 1] == stop[2] break end
-  end
-end
-if not flag and not ended and ARGV[3] == '1' then return 'canceled' end
-if not ended then
-  for i = 1, #entries do redis.call('XADD', KEYS[1], '*', unpack(entries[i])) end
+  if not ended and #fields > 0 then redis.call('XADD', KEYS[1], '*', unpack(fields)) end
 end
 redis.call('DEL', KEYS[2])
+if kept then return 'stopped' end
 local grace = tonumber(ARGV[2])
 if flag and ARGV[1] == '' then grace = math.max(grace, 1000) end
 redis.call('PEXPIRE', KEYS[1], grace)
 return 'stopped'
+)";
+
+// KEYS: stream. ARGV: expiry ms, about the most entries or 0, fields…
+inline constexpr char kAddExpiring[] = R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local id
+if ARGV[2] == '0' then
+  id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+else
+  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
+end
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return id
 )";
 
 // KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0.
@@ -90,11 +115,30 @@ redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
 return 1
 )";
 
-// KEYS: stream, live flag, conversation. ARGV: token or '', channel, fields of `end`… Where the flag
-// is another's, `end` stays for a second, and its producer is told as by a cancel.
+// KEYS: list. ARGV: channel, tag, element. Gives the list's length. Where the user may not publish,
+// nothing is added, since ag2's own processes would not hear of it.
+inline constexpr char kAddElement[] = R"(
+local length = redis.call('RPUSH', KEYS[1], ARGV[3])
+local published = redis.pcall('PUBLISH', ARGV[1], ARGV[2] .. ARGV[3])
+if type(published) == 'table' and published.err then
+  redis.call('RPOP', KEYS[1])
+  return published
+end
+return length
+)";
+
+// KEYS: list. Gives its length, and its first and last element.
+inline constexpr char kListEnds[] = R"(
+local length = redis.call('LLEN', KEYS[1])
+if length == 0 then return {0} end
+return {length, redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], -1)}
+)";
+
+// KEYS: stream, live flag, conversation. ARGV: token or '', channel, 'stream' or 'list', fields of `end`… Where the flag
+// is another's, `end`, if there is one, stays for a second, and its producer is told as by a cancel.
 inline constexpr char kDelete[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
-for i, wanted in ipairs({'stream', 'string', 'string'}) do
+for i, wanted in ipairs({ARGV[3], 'string', 'string'}) do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind) end
 end
@@ -103,9 +147,13 @@ if not flag or flag == ARGV[1] then
   if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) == 0 then return 0 end
   return 1
 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
-redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
-redis.call('PEXPIRE', KEYS[1], 1000)
+if #ARGV > 3 then
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, 4))
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
+  redis.call('PEXPIRE', KEYS[1], 1000)
+else
+  redis.call('DEL', KEYS[1])
+end
 redis.call('DEL', KEYS[2], KEYS[3])
 redis.pcall('PUBLISH', ARGV[2], flag .. ' ' .. KEYS[2])
 return 1

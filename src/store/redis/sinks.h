@@ -16,7 +16,9 @@ namespace agx::redis {
 class IdsSink final : public Sink {
  public:
   IdsSink() = default;
-  IdsSink(EntryId* ids, size_t first) : ids_(ids), first_(first) {}
+  // elements: instead of ids, for each the length of the list that it was added to.
+  IdsSink(EntryId* ids, size_t first, bool elements)
+      : ids_(ids), first_(first), elements_(elements) {}
 
   // How many are stored, from the first to the one before the first error.
   size_t stored() const { return stored_; }
@@ -33,7 +35,19 @@ class IdsSink final : public Sink {
   }
   bool String(const redisReadTask& task, std::string_view text) override {
     EntryId id;
-    if (Depth(task) != 0 || !ParseEntryId(text, &id)) return false;
+    return !elements_ && Depth(task) == 0 && ParseEntryId(text, &id) && Store(id);
+  }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
+  bool Integer(const redisReadTask& task, int64_t number) override {
+    return elements_ && Depth(task) == 0 && number > 0 && Store({static_cast<uint64_t>(number), 0});
+  }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override {
+    if (error_.empty()) error_ = text;
+  }
+
+ private:
+  bool Store(EntryId id) {
     if (!error_.empty()) {
       stored_later_ = true;
       return true;
@@ -42,22 +56,17 @@ class IdsSink final : public Sink {
     ++stored_;
     return true;
   }
-  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
-  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
-  bool Nil(const redisReadTask& /*task*/) override { return false; }
-  void Error(std::string_view text) override {
-    if (error_.empty()) error_ = text;
-  }
 
- private:
   EntryId* ids_ = nullptr;
   size_t first_ = 0;
+  bool elements_ = false;
   size_t stored_ = 0;
   bool stored_later_ = false;
   std::string error_;
 };
 
-// For each request the entries of an XRANGE, and if its live flag is wanted, a PTTL.
+// For each request the entries of an XRANGE or the elements of an LRANGE, and if its live flag is
+// wanted, a PTTL.
 class ReadSink final : public Sink {
  public:
   explicit ReadSink(std::span<ReadRequest> requests) : requests_(requests) {}
@@ -75,15 +84,19 @@ class ReadSink final : public Sink {
       error_.clear();
     }
     if (flag_) return;
-    builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
+    if (requests_[at_].list) {
+      elements_.Begin(requests_[at_].after, requests_[at_].count + 1);
+    } else {
+      builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
+    }
     requests_[at_].status = Status();
   }
   EntriesBuilder* Entries() override { return flag_ ? nullptr : &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return !flag_ && builder_.String(text);
+    return !flag_ && (requests_[at_].list ? elements_.String(text) : builder_.String(text));
   }
   bool Array(const redisReadTask& /*task*/, size_t size) override {
-    return !flag_ && builder_.Array(size);
+    return !flag_ && (requests_[at_].list ? elements_.Array(size) : builder_.Array(size));
   }
   bool Integer(const redisReadTask& task, int64_t number) override {
     if (!flag_ || Depth(task) != 0) return false;
@@ -102,10 +115,12 @@ class ReadSink final : public Sink {
   void EndReply() override {
     ReadRequest& request = requests_[at_];
     if (!flag_) {
-      request.batch = builder_.Take();
+      request.batch = request.list ? elements_.Take() : builder_.Take();
       request.gap = false;
-      request.exists = builder_.skipped() || request.batch != nullptr;
-      bool suspect = !builder_.skipped() && request.after != EntryId{} && request.status.ok();
+      bool resumes = request.after != EntryId{};
+      bool seen = request.list ? resumes && elements_.verified() : builder_.skipped();
+      request.exists = seen || request.batch != nullptr;
+      bool suspect = !seen && resumes && request.status.ok();
       if (suspect) suspects_.push_back(&request);
     }
     if (!flag_ && !request.live_key.empty()) {
@@ -121,8 +136,37 @@ class ReadSink final : public Sink {
   size_t at_ = 0;
   bool flag_ = false;
   EntriesBuilder builder_;
+  ElementsBuilder elements_;
   std::vector<ReadRequest*> suspects_;
   std::string error_;
+};
+
+// The elements of one LRANGE.
+class ElementsSink final : public Sink {
+ public:
+  ElementsSink(uint64_t before_first, size_t most) : before_first_(before_first), most_(most) {}
+
+  std::string_view error() const { return error_; }
+  BatchPtr Take() { return builder_.Take(); }
+
+  void BeginReply(size_t index) override {
+    Sink::BeginReply(index);
+    error_.clear();
+    builder_.BeginAt(before_first_, most_);
+  }
+  bool String(const redisReadTask& /*task*/, std::string_view text) override {
+    return builder_.String(text);
+  }
+  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
+  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  void Error(std::string_view text) override { error_ = text; }
+
+ private:
+  const uint64_t before_first_;
+  const size_t most_;
+  std::string error_;
+  ElementsBuilder builder_;
 };
 
 // The entries of one XRANGE or XREVRANGE.

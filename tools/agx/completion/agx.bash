@@ -2,7 +2,7 @@
 # Completion of agx(1) for bash.
 
 _agx_commands='demo start add stop cancel live listen history info group chat run messages ls version'
-_agx_globals='--url --prefix --color --verbose --help'
+_agx_globals='--url --prefix --format --color --verbose --help'
 
 _agx_options() {
     case $1 in

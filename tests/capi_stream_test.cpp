@@ -1,0 +1,745 @@
+// ctest-labels: redis threads
+// Streams of other frameworks: their side is played by raw commands, as their own processes send
+// them, and ours by the C API; in both directions, and on both stores.
+#include "support/capi_tools.h"
+
+namespace agx::test {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+SessionPtr OpenStream(const ClientPtr& client, const std::string& name, const char* format,
+                      agx_stream_options options = AGX_STREAM_OPTIONS_INIT) {
+  agx_session* session = nullptr;
+  options.format = format;
+  EXPECT_EQ(agx_stream_open(client.get(), name.c_str(), &options, &session), AGX_OK)
+      << agx_last_error();
+  return SessionPtr(session);
+}
+
+std::string FieldOf(const Told& told, const char* name) {
+  const char* value = nullptr;
+  size_t length = 0;
+  if (agx_event_field(told.event.get(), name, &value, &length) != AGX_OK) return "(none)";
+  return {value, length};
+}
+
+agx_status AddText(const SessionPtr& session, const std::string& text) {
+  std::string body = "{\"text\":\"" + text + "\"}";
+  return agx_add(session.get(), "event", "test", body.c_str(), nullptr);
+}
+
+agx_listen_options Brief() {
+  agx_listen_options options = Patient();
+  options.timeout_ms = 300;
+  return options;
+}
+
+// --- Opening
+
+class CapiStream : public OnEachStore {};
+AGX_ON_EACH_STORE(CapiStream);
+
+TEST_P(CapiStream, IsOpenedByNameInAFormatThatHasNames) {
+  agx_session* session = nullptr;
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  EXPECT_EQ(agx_stream_open(client_.get(), "s", nullptr, &session), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("agx_session_open"));
+  EXPECT_EQ(session, nullptr);
+  options.format = "openai";
+  EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("one of agx, openai-agents, agent-framework, ag2"));
+  options.format = "openai-agents";
+  for (const char* name : {"", "a:live", "a:messages", "\xff"}) {
+    EXPECT_EQ(agx_stream_open(client_.get(), name, &options, &session), AGX_EINVAL) << name;
+  }
+  EXPECT_EQ(agx_stream_open(client_.get(), nullptr, &options, &session), AGX_EINVAL);
+  EXPECT_EQ(agx_stream_open(client_.get(), std::string(513, 'n').c_str(), &options, &session),
+            AGX_ETOOBIG);
+  options.prefix = "p";
+  EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session), AGX_EINVAL);
+  options.prefix = nullptr;
+  options.max_length = -1;
+  EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session), AGX_EINVAL);
+  EXPECT_EQ(agx_stream_open(client_.get(), "s", nullptr, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_stream_open(nullptr, "s", nullptr, &session), AGX_EINVAL);
+}
+
+TEST_P(CapiStream, AFormatOfTheClientIsThatOfItsSessions) {
+  ClientPtr client = Open("format=openai-agents");
+  agx_session* session = nullptr;
+  EXPECT_EQ(agx_session_open(client.get(), 1, 2, "s", &session), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("agx_stream_open"));
+  ASSERT_EQ(agx_stream_open(client.get(), "s", nullptr, &session), AGX_OK);
+  SessionPtr owned(session);
+  Add(owned, "token", R"({"token":"Hi"})");
+  EXPECT_THAT(Stored(OpenStream(client_, "s", "openai-agents")), ElementsAre("token"));
+  agx_client* none = nullptr;
+  EXPECT_EQ(agx_open((url() + "?format=agy").c_str(), nullptr, &none), AGX_EINVAL);
+}
+
+TEST_P(CapiStream, NamesMayHaveAnyCharacter) {
+  for (const char* name : {"a b", "*", "[x]?", "a:live:b", "{tag}", "é\n"}) {
+    SessionPtr session = OpenStream(client_, name, "openai-agents");
+    Add(session, "token");
+    EXPECT_THAT(Stored(OpenStream(other_, name, "openai-agents")), ElementsAre("token")) << name;
+  }
+}
+
+TEST_P(CapiStream, HasStartStopCancelAndLeases) {
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
+    SessionPtr session = OpenStream(client_, format, format);
+    SessionPtr elsewhere = OpenStream(other_, format, format);
+    EXPECT_FALSE(IsLive(elsewhere));
+    EXPECT_EQ(agx_stop(elsewhere.get(), -1), AGX_NOT_LIVE) << format;
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK) << agx_last_error();
+    EXPECT_TRUE(IsLive(elsewhere));
+    EXPECT_EQ(agx_start(elsewhere.get(), nullptr), AGX_EBUSY);
+    EXPECT_EQ(agx_renew(elsewhere.get()), AGX_OK);
+    int was_live = 0;
+    EXPECT_EQ(agx_cancel(elsewhere.get(), &was_live), AGX_OK);
+    EXPECT_EQ(was_live, 1);
+    EXPECT_EQ(agx_wait_canceled(session.get(), kPatienceMs), AGX_OK) << format;
+    EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    EXPECT_EQ(agx_start(elsewhere.get(), nullptr), AGX_EBUSY);
+    agx_start_options take = TakeOver();
+    EXPECT_EQ(agx_start(elsewhere.get(), &take), AGX_OK);
+    EXPECT_EQ(agx_wait_canceled(session.get(), kPatienceMs), AGX_TAKEN_OVER) << format;
+    EXPECT_EQ(agx_stop(elsewhere.get(), -1), AGX_OK);
+    EXPECT_FALSE(IsLive(session));
+  }
+}
+
+TEST_P(CapiStream, TellsThatItsProducerIsGone) {
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  agx_start_options options = Leased(300);
+  options.detached = 1;
+  ASSERT_EQ(agx_start(session.get(), &options), AGX_OK);
+  Add(session, "token");
+  EXPECT_THAT(Follow(Listen(OpenStream(other_, "s", "openai-agents"))),
+              ElementsAre("token", "AGX_GONE"));
+}
+
+TEST_P(CapiStream, OpenAiStreamsHaveNoEndAndAreFollowedUntilSilence) {
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  Add(session, "token");
+  Add(session, "complete");
+  Add(session, "end");
+  EXPECT_THAT(Follow(Listen(session, Brief())),
+              ElementsAre("token", "complete", "end", "AGX_SILENT"));
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  EXPECT_EQ(agx_stop(session.get(), 0), AGX_OK);
+  EXPECT_THAT(Stored(session), ElementsAre("token", "complete", "end")) << "nothing is dropped";
+}
+
+TEST_P(CapiStream, OpenAiStreamsHoldRuns) {
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  Add(session, "token");
+  agx_run* run = nullptr;
+  ASSERT_EQ(agx_run_begin(session.get(), nullptr, &run), AGX_OK) << agx_last_error();
+  EXPECT_EQ(agx_run_node_begin(run), AGX_OK);
+  EXPECT_EQ(agx_run_part_begin(run, AGX_PART_TEXT, "Hi", nullptr), AGX_OK);
+  EXPECT_EQ(agx_run_finish(run), AGX_OK);
+  agx_run_close(run);
+  EXPECT_THAT(Stored(session), ElementsAre("token", "event", "event", "event"));
+  EXPECT_EQ(agx_run_begin(OpenStream(client_, "t", "agent-framework").get(), nullptr, &run),
+            AGX_EUNSUPPORTED);
+}
+
+TEST_P(CapiStream, AgentStreamsEndWhenTheyAreStoppedAndBeginAfresh) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  SessionPtr reader = OpenStream(other_, "c", "agent-framework");
+  for (int run = 0; run < 2; ++run) {
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    ListenerPtr listener = Listen(reader);
+    EXPECT_EQ(AddText(session, "Hello"), AGX_OK);
+    EXPECT_EQ(AddText(session, "world"), AGX_OK);
+    EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+    Told first = Next(listener);
+    EXPECT_THAT(first.body(), HasSubstr(R"("content_delta":"Hello")"));
+    EXPECT_EQ(FieldOf(first, "sequence"), "0");
+    EXPECT_EQ(FieldOf(Next(listener), "sequence"), "1");
+    EXPECT_EQ(Next(listener).text(), "AGX_ENDED");
+    EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK) << "a second one adds no second end";
+    EXPECT_THAT(Stored(reader), ElementsAre("event", "event", "end"));
+  }
+}
+
+TEST_P(CapiStream, AnErrorOfAnAgentStreamIsHandedOnAndThenItsEnd) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  EXPECT_EQ(AddText(session, "Hello"), AGX_OK);
+  EXPECT_EQ(agx_add_error(session.get(), nullptr, R"({"msg":"no"})", nullptr), AGX_OK);
+  EXPECT_THAT(Follow(Listen(session)), ElementsAre("event", "error", "AGX_ENDED"));
+  agx_listen_options only = Patient();
+  only.where = "type = \"event\"";
+  EXPECT_THAT(Follow(Listen(session, only)), ElementsAre("event", "AGX_ENDED"));
+  EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+  EXPECT_THAT(Stored(session), ElementsAre("event", "error")) << "it has ended already";
+}
+
+TEST_P(CapiStream, ARunAfterAnEndDoesNotEndThere) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  EXPECT_EQ(AddText(session, "a"), AGX_OK);
+  Add(session, "end");
+  EXPECT_EQ(AddText(session, "b"), AGX_OK) << "nobody has started it: the numbers begin again";
+  ListenerPtr listener = Listen(session);
+  EXPECT_EQ(FieldOf(Next(listener), "sequence"), "0");
+  EXPECT_EQ(FieldOf(Next(listener), "sequence"), "0");
+  Add(session, "end");
+  EXPECT_EQ(Next(listener).text(), "AGX_ENDED");
+}
+
+TEST_P(CapiStream, NumbersGoOnWhereTheStreamIs) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  SessionPtr second = OpenStream(other_, "c", "agent-framework");
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(AddText(session, "a"), AGX_OK);
+    EXPECT_EQ(AddText(second, "b"), AGX_OK);
+  }
+  agx_new_event many[] = {{"event", "o", R"({"text":"c"})"}, {"event", "o", R"({"text":"d"})"}};
+  EXPECT_EQ(agx_add_many(session.get(), many, 2, nullptr, nullptr), AGX_OK);
+  ListenerPtr listener = Listen(session);
+  for (int i = 0; i < 8; ++i) EXPECT_EQ(FieldOf(Next(listener), "sequence"), std::to_string(i));
+}
+
+TEST_P(CapiStream, ManyThreadsNumbersAreInOrder) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  InThreads(4, [&](int) {
+    for (int i = 0; i < 25; ++i) EXPECT_EQ(AddText(session, "a"), AGX_OK);
+  });
+  ListenerPtr listener = Listen(session);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(FieldOf(Next(listener), "sequence"), std::to_string(i));
+}
+
+TEST_P(CapiStream, WhatAFormatCannotHoldIsNotWritten) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  EXPECT_EQ(agx_add(session.get(), "event", "o", R"({"event":"llm-begin"})", nullptr),
+            AGX_EUNSUPPORTED);
+  EXPECT_THAT(agx_last_error(), HasSubstr("agent-framework holds text alone"));
+  agx_new_event many[] = {{"event", "o", R"({"text":"c"})"}, {"info", "o", nullptr}};
+  EXPECT_EQ(agx_add_many(session.get(), many, 2, nullptr, nullptr), AGX_EUNSUPPORTED);
+  EXPECT_THAT(agx_last_error(), StartsWith("event 1: "));
+  EXPECT_THAT(Stored(session), IsEmpty());
+}
+
+TEST_P(CapiStream, EveryFieldOfAnEntryCanBeHad) {
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  Add(session, "token", "{}", "me");
+  Told told = Next(Listen(session));
+  EXPECT_EQ(agx_event_field_count(told.event.get()), 4u);
+  EXPECT_EQ(FieldOf(told, "metadata"), R"({"origin": "me"})");
+  EXPECT_EQ(FieldOf(told, "Metadata"), "(none)");
+  const char* name = nullptr;
+  const char* value = nullptr;
+  size_t name_length = 0;
+  size_t length = 0;
+  ASSERT_EQ(agx_event_field_at(told.event.get(), 0, &name, &name_length, &value, &length), AGX_OK);
+  EXPECT_STREQ(name, "type");
+  EXPECT_STREQ(value, "token");
+  EXPECT_EQ(name_length, 4u);
+  EXPECT_EQ(length, 5u);
+  EXPECT_EQ(agx_event_field_at(told.event.get(), 3, nullptr, nullptr, nullptr, nullptr), AGX_OK);
+  EXPECT_EQ(agx_event_field_at(told.event.get(), 4, &name, nullptr, &value, nullptr), AGX_NONE);
+  EXPECT_EQ(name, nullptr);
+  EXPECT_EQ(agx_event_field(told.event.get(), "none", &value, &length), AGX_NONE);
+  EXPECT_EQ(value, nullptr);
+  EXPECT_EQ(agx_event_field(nullptr, "type", &value, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_event_field(told.event.get(), nullptr, &value, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_event_field(told.event.get(), "type", nullptr, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_event_field_count(nullptr), 0u);
+}
+
+TEST_P(CapiStream, HistoryAndInfoReadEachFormat) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  EXPECT_EQ(AddText(session, "a"), AGX_OK);
+  EXPECT_EQ(AddText(session, "b"), AGX_OK);
+  agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+  options.reverse = 1;
+  options.where = "body.content_delta = \"b\"";
+  agx_event* event = nullptr;
+  size_t count = 0;
+  ASSERT_EQ(agx_history_read(session.get(), &options, &event, 1, &count), AGX_OK);
+  EXPECT_STREQ(agx_event_origin(event, nullptr), "agent-framework");
+  agx_event_free(event);
+  agx_history info = AGX_HISTORY_INIT;
+  ASSERT_EQ(agx_history_info(session.get(), &info), AGX_OK);
+  EXPECT_EQ(info.length, 2u);
+  EXPECT_GT(info.expire_ms, 590000);
+  EXPECT_EQ(agx_history_delete(session.get()), AGX_OK);
+  EXPECT_EQ(agx_history_info(session.get(), &info), AGX_NONE);
+}
+
+TEST_P(CapiStream, AMuxTakesListenersOfEachFormat) {
+  agx_mux* opened = nullptr;
+  ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);
+  MuxPtr mux(opened);
+  SessionPtr sessions[] = {OpenSession(client_), OpenStream(client_, "s", "openai-agents"),
+                           OpenStream(client_, "s", "agent-framework"),
+                           OpenStream(client_, "s", "ag2")};
+  std::vector<ListenerPtr> listeners;
+  for (const SessionPtr& session : sessions) {
+    listeners.push_back(Listen(session));
+    ASSERT_EQ(agx_mux_add(mux.get(), listeners.back().get()), AGX_OK);
+    if (listeners.size() < 4) {
+      EXPECT_EQ(AddText(session, "a"), AGX_OK);
+    } else {
+      Add(session, "my.Event");
+    }
+  }
+  for (size_t i = 0; i < 4; ++i) {
+    agx_listener* listener = nullptr;
+    agx_event* event = nullptr;
+    ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &listener, &event), AGX_OK);
+    agx_event_free(event);
+  }
+}
+
+// --- ag2
+
+TEST_P(CapiStream, ListsAreReadFollowedAndLookedBackAt) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  std::string first = Add(session, "my.A", R"({"n":1})");
+  std::string second = Add(session, "my.B", R"({"n":2})");
+  EXPECT_THAT(first, StartsWith("1-"));
+  EXPECT_THAT(second, StartsWith("2-"));
+  SessionPtr reader = OpenStream(other_, "s", "ag2");
+  ListenerPtr listener = Listen(reader);
+  Told told = Next(listener);
+  EXPECT_EQ(told.text(), "my.A");
+  EXPECT_EQ(told.id(), first);
+  EXPECT_EQ(told.origin(), "ag2");
+  EXPECT_EQ(told.body(), R"({"__type__": "my.A", "n":1})");
+  EXPECT_EQ(FieldOf(told, "element"), told.body());
+  EXPECT_EQ(agx_event_time(told.event.get()), 0);
+  EXPECT_EQ(Next(listener).text(), "my.B");
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Add(session, "my.C");
+  EXPECT_EQ(next.Get().text(), "my.C");
+  EXPECT_THAT(Position(listener), StartsWith("3-"));
+
+  EXPECT_THAT(Follow(ListenAfter(reader, first.c_str()), 0),
+              ElementsAre("my.B", "my.C", "AGX_TIMEOUT"));
+  EXPECT_THAT(Follow(ListenAfter(reader, "2"), 0), ElementsAre("my.C", "AGX_TIMEOUT"))
+      << "a place alone is taken as it is";
+  ListenerPtr later = ListenAfter(reader, "new");
+  Add(session, "my.D");
+  EXPECT_EQ(Next(later).text(), "my.D");
+
+  auto read = [&](const char* after, const char* before, int reverse, size_t capacity) {
+    agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+    options.after = after;
+    options.before = before;
+    options.reverse = reverse;
+    std::vector<agx_event*> events(capacity);
+    size_t count = 0;
+    agx_status status = agx_history_read(reader.get(), &options, events.data(), capacity, &count);
+    std::string text = status == AGX_OK ? "" : agx_status_string(status);
+    for (size_t i = 0; i < count; ++i) {
+      text += agx_event_type(events[i], nullptr) + 3;
+      agx_event_free(events[i]);
+    }
+    return text;
+  };
+  EXPECT_EQ(read(nullptr, nullptr, 0, 9), "ABCD");
+  EXPECT_EQ(read(nullptr, nullptr, 1, 9), "DCBA");
+  EXPECT_EQ(read(nullptr, nullptr, 1, 2), "DC");
+  EXPECT_EQ(read(nullptr, nullptr, 0, 2), "AB");
+  EXPECT_EQ(read(first.c_str(), nullptr, 0, 9), "BCD");
+  EXPECT_EQ(read("1", "4", 0, 9), "BC");
+  EXPECT_EQ(read(nullptr, second.c_str(), 1, 9), "A");
+  EXPECT_EQ(read("1", "4", 1, 1), "C");
+  EXPECT_EQ(read("4", nullptr, 0, 1), "AGX_ENDED");
+  EXPECT_EQ(read(nullptr, "1", 1, 1), "AGX_ENDED");
+  EXPECT_EQ(read(nullptr, "0", 1, 1), "AGX_ENDED");
+  EXPECT_EQ(read("18446744073709551615", nullptr, 0, 1), "AGX_ENDED");
+
+  agx_history info = AGX_HISTORY_INIT;
+  ASSERT_EQ(agx_history_info(reader.get(), &info), AGX_OK);
+  EXPECT_EQ(info.length, 4u);
+  EXPECT_EQ(info.first_id, first);
+  EXPECT_THAT(info.last_id, StartsWith("4-"));
+  EXPECT_EQ(info.expire_ms, -1);
+  uint64_t removed = 0;
+  EXPECT_EQ(agx_history_trim(reader.get(), 1, nullptr, &removed), AGX_EUNSUPPORTED);
+}
+
+TEST_P(CapiStream, AListThatWasReplacedIsAGap) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Add(session, "my.A");
+  Add(session, "my.B");
+  ListenerPtr listener = Listen(OpenStream(other_, "s", "ag2"));
+  EXPECT_EQ(Next(listener).text(), "my.A");
+  EXPECT_EQ(Next(listener).text(), "my.B");
+  ASSERT_EQ(agx_history_delete(session.get()), AGX_OK);
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP");
+  for (const char* type : {"my.C", "my.D", "my.E"}) Add(session, type);
+  for (const char* type : {"my.C", "my.D", "my.E"}) EXPECT_EQ(Next(listener).text(), type);
+  std::string position = Position(listener);
+  ASSERT_EQ(agx_history_delete(session.get()), AGX_OK);
+  for (const char* type : {"my.F", "my.G", "my.H"}) Add(session, type);
+  ListenerPtr resumed = ListenAfter(session, position.c_str());
+  EXPECT_EQ(Next(resumed).text(), "AGX_GAP");
+  EXPECT_THAT(Follow(resumed, 0), ElementsAre("my.F", "my.G", "my.H", "AGX_TIMEOUT"));
+}
+
+TEST_P(CapiStream, ListsTakeManyFromManyThreads) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  std::vector<agx_new_event> events(300, {"my.A", "o", R"({"n":1})"});
+  InThreads(3, [&](int) {
+    std::vector<char> ids(events.size() * AGX_ID_SIZE);
+    size_t added = 0;
+    EXPECT_EQ(agx_add_many(session.get(), events.data(), events.size(), ids.data(), &added),
+              AGX_OK);
+    EXPECT_EQ(added, events.size());
+    EXPECT_NE(std::string(&ids[0]).find('-'), std::string::npos);
+  });
+  EXPECT_EQ(Stored(session).size(), 900u);
+  EXPECT_EQ(agx_run_begin(session.get(), nullptr, nullptr), AGX_EINVAL);
+}
+
+TEST_P(CapiStream, AListIsNoStreamNorTheOtherWayRound) {
+  Add(OpenStream(client_, "s", "ag2"), "my.A");
+  Add(OpenStream(client_, "ag2:stream:t", "openai-agents"), "token");
+  agx_event* event = nullptr;
+  size_t count = 0;
+  SessionPtr as_stream = OpenStream(client_, "ag2:stream:s", "openai-agents");
+  SessionPtr as_list = OpenStream(client_, "t", "ag2");
+  for (const SessionPtr* session : {&as_stream, &as_list}) {
+    EXPECT_EQ(agx_add(session->get(), "my.A", "o", nullptr, nullptr), AGX_ETYPE);
+    EXPECT_EQ(agx_start(session->get(), nullptr), AGX_ETYPE);
+    EXPECT_EQ(agx_history_delete(session->get()), AGX_ETYPE);
+    EXPECT_EQ(agx_history_read(session->get(), nullptr, &event, 1, &count), AGX_ETYPE);
+    EXPECT_EQ(Next(Listen(*session), 0).status, AGX_ETYPE);
+  }
+}
+
+// --- The wire
+
+class CapiStreamWire : public OnRedis {
+ protected:
+  int64_t Ttl(const std::string& key) const { return std::stoll(Raw({"PTTL", key})); }
+  // The fields of a stream's entries, in turn.
+  std::string Entries(const std::string& key) const {
+    std::string text;
+    RespConnection connection = server_.Connect();
+    return connection.Command({"XRANGE", key, "-", "+"});
+  }
+};
+
+TEST_F(CapiStreamWire, OpenAiEntriesAreAsItsReadersExpectThem) {
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  int64_t before = std::stoll(Raw({"TIME"}).substr(1));
+  EXPECT_EQ(agx_add(session.get(), "token", "openai-agents", R"({"token": "Hi"})", nullptr),
+            AGX_OK);
+  std::string entries = Entries("out");
+  EXPECT_THAT(entries, HasSubstr("[type, token, timestamp, "));
+  EXPECT_THAT(entries, HasSubstr(R"(, data, {"token": "Hi"}]])"));
+  size_t at = entries.find("timestamp, ") + 11;
+  double timestamp = std::stod(entries.substr(at));
+  EXPECT_GE(timestamp, static_cast<double>(before) - 1);
+  EXPECT_LE(timestamp, static_cast<double>(before) + 60);
+  EXPECT_EQ(Raw({"DBSIZE"}), "1") << "no flag, no group";
+}
+
+TEST_F(CapiStreamWire, OpenAiStreamsAreBounded) {
+  auto logged = [&](const SessionPtr& session) {
+    RespConnection monitor = server_.Connect();
+    EXPECT_EQ(monitor.Command({"MONITOR"}), "OK");
+    Add(session, "token");
+    std::string line;
+    while (line.find("XADD") == std::string::npos) line = monitor.Read();
+    return line;
+  };
+  EXPECT_THAT(logged(OpenStream(client_, "a", "openai-agents")),
+              HasSubstr(R"("MAXLEN" "~" "10000")"));
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.max_length = 7;
+  EXPECT_THAT(logged(OpenStream(client_, "a", "openai-agents", options)),
+              HasSubstr(R"("MAXLEN" "~" "7")"));
+  EXPECT_THAT(logged(OpenStream(Open("max_length=8"), "a", "openai-agents")),
+              HasSubstr(R"("MAXLEN" "~" "8")"));
+}
+
+TEST_F(CapiStreamWire, OpenAiPublishersAreFollowed) {
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  Raw({"XGROUP", "CREATE", "out", "agents", "0", "MKSTREAM"});
+  ListenerPtr listener = Listen(session);
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Raw({"XADD", "out", "MAXLEN", "~", "10000", "*", "type", "token", "timestamp", "1734649123.25",
+       "data", R"({"token": "Hi"})", "metadata", R"({"a": 1})"});
+  Told told = next.Get();
+  EXPECT_EQ(told.text(), "token");
+  EXPECT_EQ(told.origin(), "openai-agents");
+  EXPECT_EQ(told.body(), R"({"token": "Hi"})");
+  EXPECT_EQ(FieldOf(told, "timestamp"), "1734649123.25");
+  EXPECT_EQ(FieldOf(told, "metadata"), R"({"a": 1})");
+}
+
+TEST_F(CapiStreamWire, StartingAnOpenAiStreamLeavesItAndItsExpiry) {
+  Raw({"XADD", "out", "*", "type", "token"});
+  Raw({"EXPIRE", "out", "100"});
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  EXPECT_EQ(Raw({"TYPE", "out:live"}), "string");
+  EXPECT_EQ(Raw({"XLEN", "out"}), "1");
+  EXPECT_GT(Ttl("out"), 90000);
+  ASSERT_EQ(agx_stop(session.get(), 0), AGX_OK);
+  EXPECT_EQ(Raw({"EXISTS", "out:live"}), "0");
+  EXPECT_EQ(Raw({"XLEN", "out"}), "1");
+  EXPECT_GT(Ttl("out"), 90000);
+}
+
+TEST_F(CapiStreamWire, ACancelBeforeTheFirstEntryIsNoLossOfData) {
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  Raw({"GETDEL", "out:live"});
+  EXPECT_EQ(agx_wait_canceled(session.get(), kPatienceMs), AGX_OK);
+}
+
+TEST_F(CapiStreamWire, AFlushIsNoCancelOnceThereWasAnEntry) {
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  agx_start_options options = Leased(1000);
+  ASSERT_EQ(agx_start(session.get(), &options), AGX_OK);
+  Add(session, "token");
+  Raw({"FLUSHALL"});
+  EXPECT_TRUE(WaitUntil([&] { return Raw({"EXISTS", "out:live"}) == "1"; }));
+  EXPECT_EQ(agx_is_canceled(session.get()), 0);
+}
+
+TEST_F(CapiStreamWire, AgentEntriesAreAsItsReadersExpectThem) {
+  SessionPtr session = OpenStream(client_, "conv", "agent-framework");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  EXPECT_EQ(AddText(session, "Hi"), AGX_OK);
+  EXPECT_GT(Ttl("agent-stream:conv"), 590000);
+  EXPECT_LE(Ttl("agent-stream:conv"), 600000);
+  Raw({"PERSIST", "agent-stream:conv"});
+  EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+  EXPECT_GT(Ttl("agent-stream:conv"), 590000) << "each entry renews it";
+  std::string entries = Entries("agent-stream:conv");
+  EXPECT_THAT(entries, HasSubstr("[text, Hi, sequence, 0, timestamp, 1"));
+  EXPECT_THAT(entries, HasSubstr("[text, , sequence, 1, timestamp, 1"));
+  EXPECT_THAT(entries, HasSubstr(", done, true]]"));
+}
+
+TEST_F(CapiStreamWire, AgentEntriesExpireAsWanted) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.expire_ms = 5000;
+  options.max_length = 1;
+  SessionPtr session = OpenStream(client_, "conv", "agent-framework", options);
+  for (int i = 0; i < 300; ++i) EXPECT_EQ(AddText(session, "Hi"), AGX_OK);
+  EXPECT_GT(Ttl("agent-stream:conv"), 0);
+  EXPECT_LE(Ttl("agent-stream:conv"), 5000);
+  EXPECT_LT(std::stoll(Raw({"XLEN", "agent-stream:conv"})), 300);
+}
+
+TEST_F(CapiStreamWire, AgentWritersAreFollowedToTheirEnd) {
+  SessionPtr session = OpenStream(client_, "conv", "agent-framework");
+  auto write = [&](const std::string& text, const std::string& sequence, bool done) {
+    std::vector<std::string> command = {"XADD",         "agent-stream:conv", "*",      "text",
+                                        text,           "sequence",          sequence, "timestamp",
+                                        "1734649123007"};
+    if (done) command.insert(command.end(), {"done", "true"});
+    Raw(command);
+    Raw({"EXPIRE", "agent-stream:conv", "600"});
+  };
+  write("Hel", "0", false);
+  ListenerPtr listener = Listen(session);
+  EXPECT_THAT(Next(listener).body(), HasSubstr(R"("content_delta":"Hel")"));
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  write("lo", "1", false);
+  Told told = next.Get();
+  EXPECT_EQ(FieldOf(told, "text"), "lo");
+  EXPECT_EQ(FieldOf(told, "timestamp"), "1734649123007");
+  std::string cursor = told.id();
+  write("", "2", true);
+  EXPECT_EQ(Next(listener).text(), "AGX_ENDED");
+  EXPECT_THAT(Follow(ListenAfter(session, cursor.c_str())), ElementsAre("AGX_ENDED"));
+  Raw({"XADD", "agent-stream:conv", "*", "error", "it broke"});
+  EXPECT_THAT(Follow(ListenAfter(session, cursor.c_str())), ElementsAre("AGX_ENDED"));
+}
+
+// A process of ag2: it writes the list, then publishes.
+class Ag2Process {
+ public:
+  Ag2Process(RespConnection connection, bool tagged)
+      : connection_(std::move(connection)), tagged_(tagged) {}
+
+  void Send(const std::string& element) {
+    connection_.Command({"RPUSH", "ag2:stream:s", element});
+    std::string payload = tagged_ ? "0f8fad5b-d9cb-469f-a165-70867728950e\x1e" + element : element;
+    connection_.Command({"PUBLISH", "ag2:stream:pubsub:s", payload});
+  }
+  void Send(int number) {
+    Send("{\"__type__\": \"my.Event\", \"n\": " + std::to_string(number) + "}");
+  }
+  void Replace(const std::vector<std::string>& elements) {
+    connection_.Command({"MULTI"});
+    connection_.Command({"DEL", "ag2:stream:s"});
+    for (const std::string& element : elements) {
+      connection_.Command({"RPUSH", "ag2:stream:s", element});
+    }
+    connection_.Command({"EXEC"});
+  }
+
+ private:
+  RespConnection connection_;
+  const bool tagged_;
+};
+
+TEST_F(CapiStreamWire, Ag2SendersAreJoinedWithoutAGapOrARepetition) {
+  constexpr int kEvents = 3000;
+  for (bool tagged : {false, true}) {
+    Raw({"DEL", "ag2:stream:s"});
+    std::thread sender([&] {
+      Ag2Process process(server_.Connect(), tagged);
+      for (int i = 0; i < kEvents; ++i) process.Send(i);
+    });
+    // In the middle of it, at different moments.
+    SessionPtr session = OpenStream(client_, "s", "ag2");
+    for (int from : {0, 50, 700}) {
+      ASSERT_TRUE(WaitUntil([&] { return std::stoi(Raw({"LLEN", "ag2:stream:s"})) >= from; }));
+      ListenerPtr listener = Listen(session);
+      int expected = 0;
+      for (; expected < kEvents; ++expected) {
+        Told told = Next(listener);
+        if (told.body() !=
+            "{\"__type__\": \"my.Event\", \"n\": " + std::to_string(expected) + "}") {
+          ADD_FAILURE() << expected << ": " << told.text() << " " << told.body();
+          break;
+        }
+      }
+      if (expected < kEvents) break;
+    }
+    sender.join();
+  }
+}
+
+TEST_F(CapiStreamWire, Ag2ReadersGetWhatTheyExpect) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  for (int tagged : {0, 1}) {
+    options.tagged = tagged;
+    options.prefix = "my";
+    RespConnection reader = server_.Connect();
+    EXPECT_EQ(reader.Command({"SUBSCRIBE", "my:pubsub:s"}), "[subscribe, my:pubsub:s, 1]");
+    SessionPtr session = OpenStream(client_, "s", "ag2", options);
+    const char* element = R"({"__type__": "my.Event", "n": 1})";
+    Add(session, "my.Event", R"({"n": 1})");
+    std::string message = reader.Read();
+    EXPECT_EQ(Raw({"LINDEX", "my:s", "-1"}), element) << "the list comes first";
+    if (tagged == 0) {
+      EXPECT_EQ(message, std::string("[message, my:pubsub:s, ") + element + "]");
+    } else {
+      EXPECT_THAT(message, StartsWith("[message, my:pubsub:s, "));
+      size_t separator = message.find('\x1e');
+      ASSERT_NE(separator, std::string::npos);
+      EXPECT_GT(separator, 30u) << "an instance id is before it";
+      EXPECT_EQ(message.substr(separator + 1), std::string(element) + "]");
+    }
+  }
+}
+
+TEST_F(CapiStreamWire, WhoeverMayNotPublishAddsNothing) {
+  Raw({"ACL", "SETUSER", "mute", "on", ">p", "~*", "&none", "+@all"});
+  ClientPtr client = OpenClient("redis://mute:p@127.0.0.1:" + std::to_string(server_.port()));
+  SessionPtr session = OpenStream(client, "s", "ag2");
+  EXPECT_NE(agx_add(session.get(), "my.Event", "o", nullptr, nullptr), AGX_OK);
+  EXPECT_EQ(Raw({"EXISTS", "ag2:stream:s"}), "0");
+}
+
+TEST_F(CapiStreamWire, AReplacedHistoryOfAg2IsAGapAndThenWhatThereIs) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Ag2Process process(server_.Connect(), true);
+  process.Send(1);
+  process.Send(2);
+  ListenerPtr listener = Listen(session);
+  Next(listener);
+  Next(listener);
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  process.Replace({R"({"__type__": "my.Summary"})", R"({"__type__": "my.Last"})"});
+  EXPECT_EQ(next.Get().text(), "AGX_GAP");
+  EXPECT_EQ(Next(listener).text(), "my.Summary");
+  EXPECT_EQ(Next(listener).text(), "my.Last");
+  Background<Told> dropped([&] { return Next(listener); });
+  dropped.AwaitBlocked();
+  Raw({"DEL", "ag2:stream:s"});
+  EXPECT_EQ(dropped.Get().text(), "AGX_GAP");
+  process.Send(3);
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+}
+
+TEST_F(CapiStreamWire, APickleIsRefusedAndPassedOver) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Ag2Process process(server_.Connect(), true);
+  process.Send(1);
+  process.Send("\x80\x04\x95pickle");
+  process.Send("no JSON");
+  process.Send(2);
+  ListenerPtr listener = Listen(session);
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+  Told refused = Next(listener);
+  EXPECT_EQ(refused.status, AGX_EUNSUPPORTED);
+  EXPECT_THAT(refused.error, HasSubstr("PICKLE"));
+  EXPECT_THAT(refused.error, HasSubstr("the entry 2-"));
+  EXPECT_EQ(Next(listener).body(), "no JSON");
+  EXPECT_EQ(Next(listener).text(), "my.Event");
+  agx_event* events[4] = {};
+  size_t count = 0;
+  EXPECT_EQ(agx_history_read(session.get(), nullptr, events, 4, &count), AGX_EUNSUPPORTED);
+  EXPECT_EQ(count, 0u);
+  agx_history_options after = AGX_HISTORY_OPTIONS_INIT;
+  after.after = "2";
+  EXPECT_EQ(agx_history_read(session.get(), &after, events, 4, &count), AGX_OK);
+  EXPECT_EQ(count, 2u);
+  for (agx_event* event : events) agx_event_free(event);
+}
+
+TEST_F(CapiStreamWire, ListsAreFollowedWithoutTracking) {
+  Raw({"ACL", "SETUSER", "plain", "on", ">p", "~*", "&*", "+@all", "-client|tracking"});
+  ClientPtr client = OpenClient("redis://plain:p@127.0.0.1:" + std::to_string(server_.port()));
+  SessionPtr session = OpenStream(client, "s", "ag2");
+  ListenerPtr listener = Listen(session);
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Ag2Process process(server_.Connect(), false);
+  process.Send(1);
+  EXPECT_EQ(next.Get().text(), "my.Event");
+  process.Replace({R"({"__type__": "my.Other"})"});
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP") << "of the same length";
+  EXPECT_EQ(Next(listener).text(), "my.Other");
+}
+
+TEST_F(CapiStreamWire, AFlushUnderAWaitingReaderIsSurvived) {
+  SessionPtr session = OpenStream(client_, "out", "openai-agents");
+  Raw({"XADD", "out", "*", "type", "one"});
+  ListenerPtr listener = Listen(session);
+  EXPECT_EQ(Next(listener).text(), "one");
+  Background<Told> next([&] { return Next(listener); });
+  next.AwaitBlocked();
+  Raw({"FLUSHALL"});
+  Raw({"XADD", "out", "*", "type", "two"});
+  Told told = next.Get();
+  if (told.status == AGX_GAP) told = Next(listener);
+  EXPECT_EQ(told.text(), "two");
+}
+
+TEST_F(CapiStreamWire, KeysOfOtherTypesAreErrors) {
+  Raw({"SET", "out", "text"});
+  Raw({"RPUSH", "agent-stream:c", "x"});
+  EXPECT_EQ(agx_add(OpenStream(client_, "out", "openai-agents").get(), "t", "o", nullptr, nullptr),
+            AGX_ETYPE);
+  EXPECT_EQ(AddText(OpenStream(client_, "c", "agent-framework"), "x"), AGX_ETYPE);
+  EXPECT_EQ(agx_start(OpenStream(client_, "c", "agent-framework").get(), nullptr), AGX_ETYPE);
+}
+
+}  // namespace
+}  // namespace agx::test
