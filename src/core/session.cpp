@@ -7,6 +7,7 @@
 
 #include "base/token.h"
 #include "core/listener.h"
+#include "format/agx_format.h"
 
 namespace agx {
 namespace {
