@@ -119,6 +119,68 @@ TEST_F(CursorTest, AsksForWhatComesAfterWhatItHasRead) {
   EXPECT_EQ(cursor_->position(), (EntryId{5, 1}));
 }
 
+TEST_F(CursorTest, ForeseesWhatItWillAskForIfThereMayBeMore) {
+  for (size_t count : {size_t{1}, size_t{2}, size_t{3}}) {
+    Make();
+    ReadRequest answer;
+    cursor_->Prepare(&answer);
+    answer.count = count;
+    answer.batch = MakeBatch({{1, "a"}, {2, "end"}});
+    answer.exists = true;
+    ReadRequest foreseen;
+    bool more = cursor_->Foresee(answer, &foreseen);
+    ASSERT_TRUE(cursor_->Absorb(&answer, At(0)));
+    EXPECT_EQ(more, cursor_->more());
+    EXPECT_EQ(more, count <= 2);
+    if (!more) continue;
+    ReadRequest next;
+    cursor_->Prepare(&next);
+    EXPECT_EQ(foreseen.after, next.after);
+    EXPECT_EQ(foreseen.count, next.count);
+    answer.batch = MakeBatch({{3, "b"}, {4, "c"}});
+    EXPECT_FALSE(cursor_->Foresee(answer, &foreseen));  // it was asked for before the others came
+  }
+}
+
+TEST_F(CursorTest, HoldsMoreOnlyIfTheTimeDoesNotMatter) {
+  Make({.timeout_ms = 1000});
+  EXPECT_FALSE(cursor_->HoldsMore());
+  ASSERT_TRUE(Read(0, {{1, "a"}, {2, "b"}, {3, "c"}}));
+  EXPECT_TRUE(cursor_->HoldsMore());
+  Status status;
+  Entry* entry = nullptr;
+  ASSERT_TRUE(cursor_->Take(TimePoint::min(), &status, &entry));
+  EXPECT_EQ(entry->type, "a");
+  Batch::Release(entry);
+  EXPECT_TRUE(cursor_->HoldsMore());
+  EXPECT_EQ(Take(500), "b");
+  EXPECT_FALSE(cursor_->HoldsMore());
+  // Silence counts from the last.
+  EXPECT_EQ(Take(5000), "c");
+  cursor_->Nothing(At(5999));
+  EXPECT_EQ(Take(5999), "");
+  cursor_->Nothing(At(6000));
+  EXPECT_EQ(Take(6000), "AGX_SILENT");
+}
+
+TEST_F(CursorTest, AnEndAGapAndALimitAreNoEntriesAtHand) {
+  Make();
+  ASSERT_TRUE(Read(0, {{1, "a"}, {2, "end"}}));
+  EXPECT_FALSE(cursor_->HoldsMore());
+  Make();
+  ASSERT_TRUE(Read(0, {{1, "end"}, {2, "a"}, {3, "b"}}));
+  EXPECT_FALSE(cursor_->HoldsMore());
+  Make();
+  ASSERT_TRUE(Read(0, {{1, "a"}, {2, "b"}}, true, true));
+  EXPECT_FALSE(cursor_->HoldsMore());
+  EXPECT_EQ(Take(0), "AGX_GAP");
+  EXPECT_TRUE(cursor_->HoldsMore());
+  Make({.limit = 1});
+  ASSERT_TRUE(Read(0, {{1, "a"}, {2, "b"}, {3, "c"}}));
+  EXPECT_EQ(Take(0), "a");
+  EXPECT_FALSE(cursor_->HoldsMore());
+}
+
 TEST_F(CursorTest, TakesNothingInTwice) {
   Make();
   ReadRequest early;

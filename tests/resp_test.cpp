@@ -101,9 +101,13 @@ std::string Bulk(std::string_view text) {
 }
 
 // Entries of an XRANGE.
-class Entries final : public Sink {
+class EntriesSink final : public Sink {
  public:
-  explicit Entries(size_t most) { builder_.Begin({}, most); }
+  explicit EntriesSink(size_t most) : most_(most) { Begin(); }
+
+  void Begin() { builder_.Begin({}, most_); }
+  EntriesBuilder* Entries() override { return &builder_; }
+  BatchPtr Take() { return builder_.Take(); }
 
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
     return builder_.String(text);
@@ -114,12 +118,13 @@ class Entries final : public Sink {
   void Error(std::string_view /*text*/) override {}
 
  private:
+  size_t most_;
   EntriesBuilder builder_;
 };
 
 Parser::Outcome OutcomeAsEntries(const std::string& bytes, size_t most) {
   Parser parser;
-  Entries sink(most);
+  EntriesSink sink(most);
   EXPECT_TRUE(Fed(&parser, bytes));
   return parser.Next(&sink);
 }
@@ -137,6 +142,84 @@ TEST(EntriesBuilder, RefusesAnEntryThatIsLongerThanAnyInAll) {
             Parser::Outcome::kIncomplete);
   EXPECT_EQ(OutcomeAsEntries(entry + "*10\r\n" + part + part + part + part, 1),
             Parser::Outcome::kBroken);
+}
+
+std::string EntryOf(std::string_view id, size_t fields) {
+  std::string entry = "*2\r\n" + Bulk(id) + Header('*', fields * 2);
+  for (size_t i = 0; i < fields; ++i) {
+    entry += Bulk(i == 1 ? "type" : "name" + std::to_string(i)) + Bulk(std::string(i * 60, 'v'));
+  }
+  return entry;
+}
+
+std::string Seen(EntriesSink* sink) {
+  std::string seen;
+  BatchPtr batch = sink->Take();
+  while (batch != nullptr && !batch->empty()) {
+    Entry* entry = batch->TakeFirst();
+    seen.append(entry->id_text).append(": ");
+    for (size_t i = 0; i < entry->field_count; ++i) {
+      const Field& field = entry->fields[i];
+      EXPECT_EQ(field.name.data()[field.name.size()], '\0');
+      EXPECT_EQ(field.value.data()[field.value.size()], '\0');
+      seen.append(field.name).append("=").append(field.value).append(" ");
+    }
+    seen += '\n';
+    Batch::Release(entry);
+  }
+  return seen;
+}
+
+// Three replies, of which the one in the middle is no list and goes another way.
+TEST(EntriesBuilder, BuildsTheSameHoweverTheBytesArrive) {
+  std::string list =
+      "*3\r\n" + EntryOf("1-1", 1) + EntryOf("1795625596164-12", 20) + EntryOf("2-0", 0);
+  std::string bytes = list + "-ERR no\r\n" + list;
+  std::string whole;
+  for (size_t step = bytes.size(); step > 0; step = step > 100 ? step / 2 : step - 1) {
+    Parser parser;
+    EntriesSink sink(3);
+    std::string seen;
+    size_t complete = 0;
+    for (std::string_view rest = bytes; !rest.empty();) {
+      std::string_view piece = rest.substr(0, step);
+      rest.remove_prefix(piece.size());
+      ASSERT_TRUE(Fed(&parser, piece));
+      Parser::Outcome outcome = Parser::Outcome::kComplete;
+      while ((outcome = parser.Next(&sink)) == Parser::Outcome::kComplete) {
+        ++complete;
+        seen += Seen(&sink) + "--\n";
+        sink.Begin();
+      }
+      ASSERT_EQ(outcome, Parser::Outcome::kIncomplete) << parser.error();
+    }
+    EXPECT_EQ(complete, 3U);
+    EXPECT_FALSE(parser.HasMore());
+    if (whole.empty()) whole = seen;
+    ASSERT_EQ(seen, whole) << "in steps of " << step;
+  }
+  EXPECT_NE(whole.find("1795625596164-12: name0= type="), std::string::npos) << whole;
+}
+
+TEST(EntriesBuilder, RefusesWhatIsNoListOfEntries) {
+  std::string id = "*2\r\n" + Bulk("1-1");
+  for (const std::string& list :
+       {std::string("*-1\r\n"), std::string("*x\r\n"), std::string("*1\n"), "*1\r\n" + Bulk("1-1"),
+        std::string("*1\r\n*3\r\n"), "*1\r\n*2\r\n" + Bulk("x"),
+        "*1\r\n*2\r\n" + Bulk("1-") + "*0\r\n", "*1\r\n*2\r\n" + Bulk("") + "*0\r\n",
+        "*1\r\n*2\r\n" + Bulk("99999999999999999999-0") + "*0\r\n", "*1\r\n" + id + Bulk("type"),
+        "*1\r\n" + id + "*3\r\n", "*1\r\n" + id + "*-1\r\n", "*1\r\n" + id + "*2\r\n:1\r\n",
+        "*1\r\n" + id + "*2\r\n$-1\r\n", "*1\r\n" + id + "*2\r\n$4\r\ntypeXX",
+        "*1\r\n" + id + "*2\r\n*1\r\n", "*1\r\n" + id + Header('*', 200000)}) {
+    EXPECT_EQ(OutcomeAsEntries(list, 1), Parser::Outcome::kBroken) << list;
+  }
+}
+
+TEST(EntriesBuilder, RefusesATextLongerThanAnyAsSoonAsItIsAnnounced) {
+  std::string entry = "*1\r\n*2\r\n" + Bulk("1-1") + "*2\r\n";
+  EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostText + 1), 1), Parser::Outcome::kBroken);
+  EXPECT_EQ(OutcomeAsEntries(entry + "$9999999999999999999999", 1), Parser::Outcome::kBroken);
+  EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostText), 1), Parser::Outcome::kIncomplete);
 }
 
 TEST(ValueSink, RefusesAReplyThatIsLongerThanAnyInAll) {

@@ -167,11 +167,10 @@ void Cursor::Prepare(ReadRequest* request) const {
   request->count = count_;
 }
 
-// A read that says so comes to the same before and after the entries are taken in.
-bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) {
-  bool full =
-      answer.batch != nullptr && !answer.batch->empty() && answer.batch->size() >= answer.count;
-  if (!full) return false;
+bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) const {
+  if (answer.after != read_to_ || !WantsEntries()) return false;
+  if (answer.batch == nullptr || answer.batch->empty()) return false;
+  if (answer.batch->size() < answer.count) return false;
   next->after = answer.batch->last()->id;
   next->count = CountAfter(*answer.batch);
   return true;

@@ -60,7 +60,7 @@ class Cursor {
 
   void Prepare(ReadRequest* request) const;
   // What Prepare will ask for once this is absorbed, if there may be more.
-  static bool Foresee(const ReadRequest& answer, ReadRequest* next);
+  bool Foresee(const ReadRequest& answer, ReadRequest* next) const;
   // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before
   // they were.
   bool Absorb(ReadRequest* answer, TimePoint now);
