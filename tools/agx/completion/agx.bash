@@ -12,8 +12,8 @@ _agx_options() {
         stop) echo "--grace" ;;
         listen) echo "--after --wait --timeout --limit --where --end --pretty --json" ;;
         history) echo "--after --before --count --reverse --where --pretty --json" ;;
-        chat) echo "--model --system --timeout --pretty --json" ;;
-        run) echo "--feed --save --quiet" ;;
+        chat) echo "--model --system --timeout --grace --pretty --json" ;;
+        run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
         ls) echo "--json" ;;
     esac
