@@ -153,12 +153,12 @@ typedef struct agx_interceptor agx_interceptor;
 typedef enum agx_log_level {
   AGX_LOG_ERROR = 0,
   AGX_LOG_WARNING = 1,
-  AGX_LOG_INFO = 2,
+  AGX_LOG_INFO = 2, /**< connections that were made */
   AGX_LOG_DEBUG = 3
 } agx_log_level;
 
-/** Receives the library's log. May be called from any thread, one call at a time for each client.
- * It must not call libagx and should return soon. The message is one line, without a newline or a
+/** Receives the library's log. May be called from any thread, one call at a time for each client,
+ * and before agx_open returns. It must not call libagx and should return soon. The message is one line, without a newline or a
  * password, valid during the call. */
 typedef void (*agx_log_function)(void* user_data, agx_log_level level, const char* message);
 

@@ -324,14 +324,24 @@ class Usage(Case):
                 (["listen", "1/2/a", "--timeout", "nan"], '"nan"'),
                 (["listen", "1/2/a", "--limit", "0"], "from 1 on"),
                 (["listen", "1/2/a", "--pretty", "--json"], "do not go together"),
-                (["listen", "1/2/a", "--after", "yesterday"], ""),
+                (["listen", "1/2/a", "--after", "yesterday"], "--after is neither an entry id"),
+                (["history", "1/2/a", "--after", "yesterday"], "--after is no entry id"),
+                (["history", "1/2/a", "--before", "yesterday"], "--before is no entry id"),
+                (["live", "1/2/a", "--prefix="], "--prefix is empty"),
+                (["live", "1/2/a", "--url", "redis://h?colour=red"], "man agx names those"),
                 (["run", "1/2/a", "--feed", "morse"], '"morse"'),
+                (["run", "1/2/a", "--grace", "-1"], "not negative"),
                 (["messages", "1/2/a", "--nodes", "--title"], "do not go together"),
                 (["add", "1/2/a"], "--type TYPE is needed"),
                 (["add", "1/2/a", "--type", "t", "--lines", "--body", "{}"],
                  "do not go together")):
             with self.subTest(words=words):
                 self.fails(2, *words, says=says)
+
+    def test_a_password_as_a_parameter(self):
+        # Where else to put it is said in words of the command line.
+        self.fails(2, "live", "1/2/a", "--url", "redis://h?password=x",
+                   says="write it before the '@'\n")
 
     def test_session_names(self):
         for name in ("", "1", "1/2", "1/2/", "a/2/x", "1/b/x", "1.0/2/x", "/2/x", "1//x",
@@ -688,6 +698,13 @@ class Listen(Case):
                 listening.process.send_signal(number)
                 listening_status, _, messages = listening.end()
                 self.assertEqual((listening_status, messages), (status, ""))
+
+    def test_verbose_tells_of_connections(self):
+        done = subprocess.run([options.agx, "live", self.name, "--verbose"], capture_output=True,
+                              timeout=DEADLINE, env=environment(AGX_URL=server.url))
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertRegex(done.stderr.decode(),
+                         r"^agx: connected to unix://%s, (Redis|Valkey) \d+\.\d+\n$" % re.escape(server.path))
 
     def test_a_signal_while_nothing_is_there(self):
         with Piped("listen", self.name, "--wait=never", "--timeout=never", "--verbose") as waiting:
@@ -1133,6 +1150,13 @@ class Run(Case):
                 self.assertEqual(entries.count("answer"), 1)
                 self.assertIsNone(self.conversation())
                 self.assertEqual(self.ok("run", self.name, "--quiet", *words, stdin=stream), "")
+
+    def test_how_long_its_events_stay(self):
+        for words, least, most in (([], 2500, 5000), (["--grace", "2.5"], 1, 2500),
+                                   (["--grace=3600"], 5000, 3600000)):
+            with self.subTest(words=words):
+                self.ok("run", self.name, *words, stdin=CHAT)
+                self.assertTrue(least < self.redis("PTTL", self.key) <= most)
 
     def test_the_conversation_grows_if_asked(self):
         first = json.loads(self.ok("run", self.name, "--save", stdin=CHAT))

@@ -239,5 +239,19 @@ TEST(ValueSink, RefusesAReplyThatIsLongerThanAnyInAll) {
   EXPECT_TRUE(parser.refused());
 }
 
+TEST(ServerError, IsFoundInWhatAScriptOfRedis6SaysOfIt) {
+  const std::string script = "ERR Error running script (call to f_ea865a25): @user_script:2: ";
+  EXPECT_EQ(ServerError(script + "WRONGTYPE Operation against a key", "w").code(), AGX_ETYPE);
+  EXPECT_EQ(ServerError(script + "@user_script: 14: -OOM command not allowed", "w").code(),
+            AGX_EFULL);
+  EXPECT_EQ(ServerError(script + "-READONLY You can't write", "w").code(), AGX_EREADONLY);
+  EXPECT_EQ(ServerError(script + "bad argument #1 to 'unpack'", "w").code(), AGX_ESERVER);
+  for (const char* odd : {"", "@user_script:", "@user_script:2: ", "WRONGTYPE"}) {
+    std::string text = std::string("ERR Error running script ") + odd;
+    EXPECT_EQ(ServerError(text, "w").code(), AGX_ESERVER);
+    EXPECT_NE(ServerError(text, "w").message().find(text), std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace agx::redis

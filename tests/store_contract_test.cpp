@@ -1291,6 +1291,19 @@ TEST_P(StoreContract, ATailReadsAheadAndFollows) {
   EXPECT_EQ(got, kEntries);
 }
 
+TEST_P(StoreContract, ATailFromTheStartHasNoGapHoweverItsAnswerArrives) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  constexpr size_t kEntries = 40;  // too long in all for one packet
+  for (size_t i = 0; i < kEntries; ++i) Add("s", Event("e", std::string(100000, 'x')));
+  ASSERT_TRUE(tail->Request("s", {}, kEntries, true).ok());
+  std::optional<ReadRequest> answer = Await(tail.get());
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->gap);
+  EXPECT_TRUE(answer->exists);
+  EXPECT_THAT(Entries(*answer), SizeIs(kEntries));
+}
+
 TEST_P(StoreContract, ATailThatDoesNotFollowIsAnsweredAtOnce) {
   std::unique_ptr<Tail> tail = store_->OpenTail();
   if (tail == nullptr) return;

@@ -42,6 +42,7 @@ constexpr int64_t kGraceMs = 60000;
 struct Plan {
   chat::Settings settings;
   Form form;
+  int64_t grace_ms = kGraceMs;
   std::optional<std::string> prompt;  // else it is read
 };
 
@@ -59,6 +60,9 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   if (!patience.ok()) return Planned::Error(patience.error());
   const bool never = *patience < 0 || *patience > kNever.count();
   plan.settings.patience = never ? kNever : std::chrono::milliseconds(*patience);
+  const Result<int64_t> grace = arguments.Seconds("grace", kGraceMs, false);
+  if (!grace.ok()) return Planned::Error(grace.error());
+  plan.grace_ms = *grace;
   const Result<Form> form = ChooseForm(arguments);
   if (!form.ok()) return Planned::Error(form.error());
   plan.form = *form;
@@ -144,7 +148,7 @@ class Chat {
     Turn turn = {to_.session.get(), chat::Agent(plan_.settings, prompt, stop),
                  Follower(plan_.form)};
     agx_run_options options = AGX_RUN_OPTIONS_INIT;
-    options.grace_ms = kGraceMs;
+    options.grace_ms = plan_.grace_ms;
     watcher.OnWake([] {});  // the agent asks
     const agx_status status =
         agx_run_execute_with(to_.session.get(), &options, messages.get(), RunTurn, &turn);

@@ -46,7 +46,7 @@ class Reading {
   int Run(const SessionName& name) {
     agx_status status = AGX_OK;
     while (status == AGX_OK && left_ > 0 && !writer_.output().closed()) status = Next();
-    const std::string reason = agx_last_error();
+    const std::string reason = LastError();
     // What is left out says nothing of an end.
     writer_.Finish(AGX_OK);
     if (writer_.output().closed()) return writer_.output().ExitForClosed();

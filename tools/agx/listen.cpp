@@ -83,7 +83,7 @@ class Listening {
 
   int End(agx_status status) {
     // What is said of a status is kept until the next call, and there may be one below.
-    const std::string reason = agx_last_error();
+    const std::string reason = LastError();
     writer_.Finish(status);
     if (status == AGX_INTERRUPTED) {
       if (watcher_.signal() == 0) return kDone;

@@ -76,11 +76,13 @@ constexpr std::array kChatOptions = {
     Option{"model", "MODEL", "which model answers; default $OPENAI_MODEL"},
     Option{"system", "TEXT", "what the model is told first, in a new conversation"},
     Option{"timeout", "S", "give up after so long without a byte; default 300; never"},
+    Option{"grace", "S", "seconds until its events are gone; default 60"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
 constexpr std::array kRunOptions = {
     Option{"feed", "API", "openai-chat (the default), openai-responses or anthropic"},
+    Option{"grace", "S", "seconds until its events are gone; default 5"},
     Option{"save", "", "append the response to the session's conversation"},
     Option{"quiet", "", "do not print the response"},
 };

@@ -130,8 +130,9 @@ int PrintResponse(const std::string& response, bool is_terminal) {
 int RunFeed(const Arguments& arguments) {
   const Result<agx_model_api> api = ChooseApi(arguments);
   const Result<Terminal> terminal = LookAtTerminal(arguments);
-  if (!api.ok() || !terminal.ok()) {
-    Complain(api.ok() ? terminal.error() : api.error());
+  const Result<int64_t> grace = arguments.Seconds("grace", -1, false);
+  if (!api.ok() || !terminal.ok() || !grace.ok()) {
+    Complain(!api.ok() ? api.error() : !terminal.ok() ? terminal.error() : grace.error());
     return kUsage;
   }
   Watcher watcher;
@@ -142,9 +143,11 @@ int RunFeed(const Arguments& arguments) {
     if (const int exit = OpenMessages(to.session.get(), &messages); exit != kDone) return exit;
   }
   Feeder feeder(*api, watcher, to.session.get());
+  agx_run_options options = AGX_RUN_OPTIONS_INIT;
+  options.grace_ms = *grace;
   watcher.OnWake([] {});  // the feeder looks
-  const agx_status status = agx_run_execute(
-      to.session.get(), messages.get(),
+  const agx_status status = agx_run_execute_with(
+      to.session.get(), &options, messages.get(),
       [](agx_run* run, agx_messages* kept, void* data) {
         return static_cast<Feeder*>(data)->Work(run, kept);
       },

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -82,11 +83,40 @@ ExitStatus ExitFor(agx_status status) {
   }
 }
 
+std::string LastError() {
+  struct Words {
+    std::string_view library;
+    std::string_view ours;
+  };
+  // The library's begin its sentences, or end them: what others wrote is in between.
+  constexpr std::array kBeginnings = {
+      Words{"agx_options.prefix", "--prefix"},
+      Words{"agx_listen_options.after", "--after"},
+      Words{"agx_history_options.after", "--after"},
+      Words{"agx_history_options.before", "--before"},
+  };
+  constexpr std::array kEnds = {
+      Words{"agx_options in agx.h names those that there are",
+            "man agx names those that there are"},
+      Words{", or set agx_options.password", ""},
+  };
+  std::string reason = agx_last_error();
+  for (const auto& [library, ours] : kBeginnings) {
+    if (reason.starts_with(library)) reason.replace(0, library.size(), ours);
+  }
+  for (const auto& [library, ours] : kEnds) {
+    if (reason.ends_with(library)) {
+      reason.replace(reason.size() - library.size(), library.size(), ours);
+    }
+  }
+  return reason;
+}
+
 int Fail(agx_status status, std::string_view context) {
   std::string message(context);
   if (!message.empty()) message += ": ";
-  const std::string_view reason = agx_last_error();
-  message += reason.empty() ? std::string_view(agx_status_string(status)) : reason;
+  const std::string reason = LastError();
+  message += reason.empty() ? std::string(agx_status_string(status)) : reason;
   Complain(message);
   return ExitFor(status);
 }

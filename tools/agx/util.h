@@ -54,6 +54,9 @@ void Complain(std::string_view message);
 
 ExitStatus ExitFor(agx_status status);
 
+// What the library says went wrong in this thread, in the words of the command line.
+std::string LastError();
+
 // Complains with what the library says of `status`, after `context` if there is one, and returns
 // the exit status for it.
 int Fail(agx_status status, std::string_view context = {});

@@ -24,13 +24,11 @@ timeval ToTimeval(int64_t ms) {
   return value;
 }
 
-// The number after "redis_version:" or "valkey_version:" in INFO; Valkey gives a Redis version that
-// it is compatible with.
-bool FindVersion(std::string_view info, int* major, int* minor) {
-  constexpr std::string_view kLabel = "redis_version:";
-  size_t at = info.find(kLabel);
+// The number after `label` in INFO.
+bool FindVersion(std::string_view info, std::string_view label, int* major, int* minor) {
+  size_t at = info.find(label);
   if (at == std::string_view::npos) return false;
-  std::string number(info.substr(at + kLabel.size(), 16));
+  std::string number(info.substr(at + label.size(), 16));
   return std::sscanf(number.c_str(), "%d.%d", major, minor) == 2;
 }
 
@@ -46,7 +44,10 @@ Result<std::unique_ptr<Connection>> Dialer::Dial() {
 #endif
   std::unique_ptr<Connection> connection(new Connection(this));
   Status status = connection->Open();
-  if (status.ok()) return connection;
+  if (status.ok()) {
+    if (log_) log_(AGX_LOG_INFO, Cat("connected to ", Describe(config_), connection->server_));
+    return connection;
+  }
   if (closed()) return Status(AGX_ECLOSED, "the client is closed");
   return status;
 }
@@ -219,14 +220,22 @@ Status Connection::Introduce() {
       return ServerError(reply.text, Cat("logging in to ", Describe(config_)));
     }
   }
+  return CheckVersion(sink.replies.back().text);
+}
+
+Status Connection::CheckVersion(std::string_view info) {
   int major = 0;
   int minor = 0;
-  if (FindVersion(sink.replies.back().text, &major, &minor) &&
-      (major < 6 || (major == 6 && minor < 2))) {
-    return {AGX_EUNSUPPORTED, Cat(Describe(config_), " is Redis ", major, ".", minor,
-                                  "; Redis 6.2 or later, or Valkey, is needed")};
+  // Valkey also gives a Redis version, which it is compatible with.
+  if (FindVersion(info, "valkey_version:", &major, &minor)) {
+    server_ = Cat(", Valkey ", major, ".", minor);
+    return {};
   }
-  return {};
+  if (!FindVersion(info, "redis_version:", &major, &minor)) return {};
+  server_ = Cat(", Redis ", major, ".", minor);
+  if (major > 6 || (major == 6 && minor >= 2)) return {};
+  return {AGX_EUNSUPPORTED, Cat(Describe(config_), " is Redis ", major, ".", minor,
+                                "; Redis 6.2 or later, or Valkey, is needed")};
 }
 
 long Connection::ReadSome(char* buffer, size_t size) {

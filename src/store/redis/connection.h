@@ -10,12 +10,14 @@
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/config.h"
 #include "base/status.h"
 #include "store/redis/address.h"
 #include "store/redis/resp.h"
+#include "store/store.h"
 
 namespace agx::redis {
 
@@ -26,7 +28,8 @@ class Tls;
 // being made among them.
 class Dialer {
  public:
-  explicit Dialer(const Config& config) : config_(config) {}
+  explicit Dialer(const Config& config, Log log = nullptr)
+      : config_(config), log_(std::move(log)) {}
 
   const Config& config() const { return config_; }
   // Connects and introduces itself: TLS, AUTH, SELECT, the client's name, the server's version. All
@@ -45,6 +48,7 @@ class Dialer {
   bool closed();
 
   const Config& config_;
+  const Log log_;
   std::mutex mutex_;
   Connection* first_ = nullptr;  // linked through themselves
   bool closed_ = false;
@@ -99,7 +103,7 @@ class Connection {
   Status StartTls();
   Status SendTls(std::string_view bytes, size_t* sent);
   Status Introduce();
-  Status CheckVersion();
+  Status CheckVersion(std::string_view info);
   // One read or write without waiting: > 0 bytes, 0 not ready, -1 broken.
   long ReadSome(char* buffer, size_t size);
   long WriteSome(const char* bytes, size_t size);
@@ -122,6 +126,7 @@ class Connection {
   int fd_ = -1;  // until it is connected changed under the dialer's lock
   TimePoint open_by_;
   bool open_ = false;
+  std::string server_;  // such as ", Redis 7.0"; empty if it does not say
   std::unique_ptr<Tls> tls_;
   int64_t receive_timeout_ms_ = 0;
   std::mutex tls_mutex_;  // OpenSSL's objects take one thread at a time

@@ -142,7 +142,7 @@ class RedisStore final : public Store {
   RedisStore(const Config& config, Log log)
       : config_(config),
         log_(std::move(log)),
-        dialer_(config_),
+        dialer_(config_, log_),
         bell_(dialer_, log_, [this] { reads_.Reset(); }),
         commands_(dialer_, log_, nullptr),
         reads_(dialer_, log_, [this](Connection& connection) { return bell_.Track(connection); }) {}

@@ -109,6 +109,19 @@ bool HasPrefix(std::string_view text, std::string_view prefix) {
   return text.substr(0, prefix.size()) == prefix;
 }
 
+// What a command in a script was refused with: Redis 6.2 says "ERR Error running script (call to
+// f_…): @user_script:2: WRONGTYPE …", at times with the place twice or with a dash before the error.
+std::string_view WithoutScript(std::string_view text) {
+  constexpr std::string_view kPlace = "@user_script:";
+  if (!HasPrefix(text, "ERR Error running script")) return text;
+  std::string_view error = text.substr(std::min(text.find(kPlace), text.size()));
+  while (HasPrefix(error, kPlace)) {
+    error.remove_prefix(kPlace.size());
+    error.remove_prefix(std::min(error.find_first_not_of("0123456789: -"), error.size()));
+  }
+  return error.empty() ? text : error;
+}
+
 }  // namespace
 
 void Commands::Header(char kind, uint64_t number) {
@@ -412,6 +425,7 @@ bool ElementsBuilder::String(std::string_view text) {
 }
 
 Status ServerError(std::string_view text, std::string_view what) {
+  text = WithoutScript(text);
   struct Kind {
     std::string_view prefix;
     agx_status code;

@@ -226,8 +226,10 @@ Status RedisTail::Answer(ReadRequest* answer) {
   answer->exists = true;
   answer->batch = complete ? sink_->Take() : nullptr;
   // One command adds one entry and so ends a blocked read; several at once come from a transaction
-  // or a script, which may have trimmed as well.
-  bool several = waited_ && answer->batch != nullptr && answer->batch->size() > 1;
+  // or a script, which may have trimmed as well. Or the server had a long answer and sent it piece by
+  // piece. Before the first entry there is none that could show a gap.
+  bool several =
+      waited_ && after_ != EntryId{} && answer->batch != nullptr && answer->batch->size() > 1;
   bool suspect = (!sink_->cursor_seen() && !checked_) || several;
   if (suspect) {
     Status status = gap_check_(key_, after_, &answer->gap, &answer->exists);

@@ -14,8 +14,8 @@ _agx_options() {
         history) echo "--after --before --count --reverse --where --pretty --json" ;;
         group) echo "--group --consumer --from --count --block --pending --idle --retries --limit" \
             "--timeout --dead-letters --replay --delete --pretty --json" ;;
-        chat) echo "--model --system --timeout --pretty --json" ;;
-        run) echo "--feed --save --quiet" ;;
+        chat) echo "--model --system --timeout --grace --pretty --json" ;;
+        run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
         ls) echo "--json" ;;
     esac
