@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "core/listener.h"
 #include "format/agx_format.h"
@@ -35,6 +36,7 @@ Cursor::Cursor(const Options& options, EntryId after, TimePoint now)
 
 bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   *entry = nullptr;
+  Select();
   if (limited()) {
     *status = {AGX_LIMIT, "the listener's limit is reached"};
     return true;
@@ -170,11 +172,7 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
     return true;
   }
   batch_ = std::move(answer->batch);
-  if (options_.where != nullptr) Select(batch_.get());
-  if (batch_->empty()) {
-    batch_.reset();
-    position_ = read_to_;
-  }
+  unselected_ = options_.where != nullptr;
   appeared_ = true;
   since_ = now;
   if (producer_ == Producer::kLost) StartAnew(now);
@@ -184,12 +182,16 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
 
 // Drops what the condition does not select, but for what says whether the session has ended: an
 // `end`, and a `begin` behind one.
-void Cursor::Select(Batch* batch) const {
-  batch->Filter([&](Entry& entry, const Entry* before) {
+void Cursor::Select() {
+  if (!std::exchange(unselected_, false)) return;
+  batch_->Filter([&](Entry& entry, const Entry* before) {
     if (options_.where->Selects(entry.type, entry.origin, entry.body)) return true;
     entry.hidden = IsEnd(entry) || (before != nullptr && IsEnd(*before) && entry.type == "begin");
     return entry.hidden;
   });
+  if (!batch_->empty()) return;
+  batch_.reset();
+  position_ = read_to_;
 }
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {

@@ -219,6 +219,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   now = Clock::now();
   if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
   cursor_.Absorb(&request, now);
+  cursor_.Select();
   return {};
 }
 
@@ -242,19 +243,20 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   now = Clock::now();
   if (outcome == Tail::Outcome::kDone) {
     cursor_.Absorb(&answer, now);
-    // The server looks for the next batch while this one is handed on.
+    // The server looks for the next batch while this one is selected from and handed on.
     if (cursor_.more()) {
       cursor_.Prepare(&answer);
       tail_follows_ = false;
-      return tail_->Request(key(), answer.after, answer.count, false);
+      status = tail_->Request(key(), answer.after, answer.count, false);
     }
+    cursor_.Select();
   } else if (outcome == Tail::Outcome::kTimeout && tail_follows_) {
     cursor_.Nothing(now);
     if (now >= deadline && !cursor_.Has(now)) {
       return {AGX_TIMEOUT, "nothing came within the timeout"};
     }
   }
-  return {};
+  return status;
 }
 
 Status Listener::LookAtFlag(Lock& lock) {
@@ -398,6 +400,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   if (status.ok()) {
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
     absorbed = cursor_.Absorb(answer, now);
+    cursor_.Select();
     // What cannot be taken in yet is read again when there is room.
     if (!absorbed) changed_ = true;
   } else {
