@@ -484,9 +484,8 @@ typedef void (*agx_subscriber)(agx_subscription* subscription, agx_status status
 
 typedef struct agx_subscribe_options {
   size_t size;
-  const char*
-      after;       /**< as agx_listen_options.after; default NULL: everything from the beginning */
-  int64_t wait_ms; /**< as agx_listen_options.wait_ms, but default -1: never AGX_ABSENT */
+  const char* after;  /**< as agx_listen_options.after; default NULL: everything */
+  int64_t wait_ms;    /**< as agx_listen_options.wait_ms, but default -1: never AGX_ABSENT */
   int64_t timeout_ms; /**< as agx_listen_options.timeout_ms, but default -1: never AGX_SILENT */
   int hand_on_end;    /**< as agx_listen_options.hand_on_end */
   int64_t limit;      /**< as agx_listen_options.limit */
