@@ -525,9 +525,8 @@ typedef void (*agx_subscriber)(agx_subscription* subscription, agx_status status
 
 typedef struct agx_subscribe_options {
   size_t size;
-  const char*
-      after;       /**< as agx_listen_options.after; default NULL: everything from the beginning */
-  int64_t wait_ms; /**< as agx_listen_options.wait_ms, but default -1: never AGX_ABSENT */
+  const char* after;  /**< as agx_listen_options.after; default NULL: everything */
+  int64_t wait_ms;    /**< as agx_listen_options.wait_ms, but default -1: never AGX_ABSENT */
   int64_t timeout_ms; /**< as agx_listen_options.timeout_ms, but default -1: never AGX_SILENT */
   int hand_on_end;    /**< as agx_listen_options.hand_on_end */
   int64_t limit;      /**< as agx_listen_options.limit */
@@ -599,16 +598,20 @@ AGX_API agx_status agx_intercept(agx_session* session, const char* where,
  * running and none will come; called from within the function, only that very call goes on. */
 AGX_API void agx_interceptor_close(agx_interceptor* interceptor);
 
-/** The event as it is by now. The strings are the event's, until they are set or the call returns;
- * "{}" for a body that is none. `length`, or NULL, gets the length without the NUL. */
+/** The type as it is by now. The string is the event's, until it is set or the call returns.
+ * `length`, or NULL, gets the length without the NUL. */
 AGX_API const char* agx_intercepted_type(const agx_intercepted* event, size_t* length);
+/** The origin, in the same way. */
 AGX_API const char* agx_intercepted_origin(const agx_intercepted* event, size_t* length);
+/** The body, in the same way; "{}" if there is none. */
 AGX_API const char* agx_intercepted_body(const agx_intercepted* event, size_t* length);
 
-/** Changes the event. The text is copied, and checked as agx_add does; if it is not valid the event
- * stays as it is. Do not block. Errors: AGX_ETOOBIG, AGX_EJSON (a body; NULL is none). */
+/** Changes the type. The text is copied, and checked as agx_add does; if it is not valid the event
+ * stays as it is. Does not block. Errors: AGX_ETOOBIG. */
 AGX_API agx_status agx_intercepted_set_type(agx_intercepted* event, const char* type);
+/** Changes the origin, in the same way. */
 AGX_API agx_status agx_intercepted_set_origin(agx_intercepted* event, const char* origin);
+/** Changes the body, in the same way; NULL takes it away. Errors: AGX_ETOOBIG, AGX_EJSON. */
 AGX_API agx_status agx_intercepted_set_body(agx_intercepted* event, const char* body);
 
 /** For an interceptor to return: `return agx_intercepted_refuse(event, AGX_EDENIED, "why");`. Gives

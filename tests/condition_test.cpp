@@ -4,7 +4,27 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <new>
 #include <string>
+
+namespace {
+
+thread_local size_t allocations = 0;
+
+}  // namespace
+
+// Not inlined, where compilers take malloc and delete, or new and free, for a mismatch.
+[[gnu::noinline]] void* operator new(size_t size) {
+  ++allocations;
+  void* memory = std::malloc(size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, size_t /*size*/) noexcept {
+  std::free(memory);
+}
 
 namespace agx {
 namespace {
@@ -115,6 +135,27 @@ TEST(Condition, ABodyThatIsNoJsonHasNoFields) {
 
 TEST(Condition, OfSeveralMembersWithOneNameTheLastCounts) {
   EXPECT_TRUE(Selects("body.a = 2", R"({"a":1,"a":2})"));
+}
+
+TEST(Condition, AskingAllocatesNothing) {
+  auto condition = Condition::Compile(
+      R"((type = "event" or origin = "x") and body.a.b[1]."c d" = "\u00e9" and not body.n >= 7)");
+  ASSERT_TRUE(condition.ok());
+  const std::string bodies[] = {R"({"a":{"b":[0,{"c d":"\u00e9"}]},"n":6})",
+                                R"({"a":{"b":[0,{"c d":"\u00e9"}]},"n":7})",
+                                R"({"a":1})",
+                                "no JSON",
+                                "",
+                                "{\"text\":\"" + std::string(100000, 'x') + "\"}",
+                                std::string(500, '[') + std::string(500, ']')};
+  size_t selected = 0;
+  size_t before = allocations;
+  for (const std::string& body : bodies) {
+    selected += (*condition)->Selects("event", "o", body) ? 1 : 0;
+    selected += (*condition)->Selects("info", "o", body) ? 1 : 0;
+  }
+  EXPECT_EQ(allocations, before);
+  EXPECT_EQ(selected, 1U);
 }
 
 TEST(Condition, SaysWhereItIsWrong) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "core/listener.h"
 
@@ -40,6 +41,7 @@ Cursor::Cursor(const Options& options, EntryId after, TimePoint now)
 
 bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   *entry = nullptr;
+  Select();
   if (limited()) {
     *status = {AGX_LIMIT, "the listener's limit is reached"};
     return true;
@@ -90,7 +92,7 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
 }
 
 bool Cursor::HoldsMore() const {
-  if (!Holds() || ended_) return false;
+  if (!Holds() || ended_ || unselected_) return false;
   const Entry* first = batch_->first();
   const Entry* second = first->next;
   auto plain = [](const Entry& entry) {
@@ -206,11 +208,7 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
     return true;
   }
   batch_ = std::move(answer->batch);
-  if (options_.where != nullptr) Select(batch_.get());
-  if (batch_->empty()) {
-    batch_.reset();
-    position_ = read_to_;
-  }
+  unselected_ = options_.where != nullptr;
   appeared_ = true;
   since_ = now;
   if (producer_ == Producer::kLost) StartAnew(now);
@@ -220,13 +218,17 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
 
 // Drops what the condition does not select, but for what says whether the session has ended: an
 // `end`, and a `begin` behind one.
-void Cursor::Select(Batch* batch) const {
-  batch->Filter([&](Entry& entry, const Entry* before) {
+void Cursor::Select() {
+  if (!std::exchange(unselected_, false)) return;
+  batch_->Filter([&](Entry& entry, const Entry* before) {
     if (entry.refusal != nullptr || options_.where->Selects(entry.type, entry.origin, entry.body))
       return true;
     entry.hidden = Ends(entry) || (before != nullptr && Ends(*before) && entry.begins);
     return entry.hidden;
   });
+  if (!batch_->empty()) return;
+  batch_.reset();
+  position_ = read_to_;
 }
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {

@@ -231,6 +231,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   now = Clock::now();
   if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
   cursor_.Absorb(&request, now);
+  cursor_.Select();
   return {};
 }
 
@@ -261,6 +262,7 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
       status = tail_->Request(key(), next.after, next.count, false);
     }
     cursor_.Absorb(&answer, now);
+    cursor_.Select();
   } else if (outcome == Tail::Outcome::kTimeout && tail_follows_) {
     cursor_.Nothing(now);
     if (now >= deadline && !cursor_.Has(now)) {
@@ -413,6 +415,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   if (status.ok()) {
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
     absorbed = cursor_.Absorb(answer, now);
+    cursor_.Select();
     // What cannot be taken in yet is read again when there is room.
     if (!absorbed) changed_ = true;
   } else {

@@ -62,8 +62,10 @@ class Cursor {
   // What Prepare will ask for once this is absorbed, if there may be more.
   bool Foresee(const ReadRequest& answer, ReadRequest* next) const;
   // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before
-  // they were.
+  // they were. Select is to follow.
   bool Absorb(ReadRequest* answer, TimePoint now);
+  // Drops what the condition does not select. Before it, only Prepare and more may be asked.
+  void Select();
   void AbsorbFlag(const LiveFlag& flag, TimePoint now);
   // Nothing came up to now, although it would have.
   void Nothing(TimePoint now) { read_at_ = now; }
@@ -75,7 +77,6 @@ class Cursor {
 
   bool limited() const { return limit_left_ == 0; }
   bool WantsEntries() const;
-  void Select(Batch* batch) const;
   bool Refuse(Status* status);
   agx_status Outcome(TimePoint now) const;
   TimePoint SilentAt() const;
@@ -86,7 +87,8 @@ class Cursor {
   EntryId position_;  // handed on
   EntryId read_to_;   // read
   BatchPtr batch_;
-  size_t count_ = 64;  // how many to read at once
+  bool unselected_ = false;  // batch_ is as it was read
+  size_t count_ = 64;        // how many to read at once
   bool more_ = true;
   bool gap_ = false;
   bool ended_ = false;

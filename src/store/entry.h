@@ -154,6 +154,7 @@ template <class Keep>
 void Batch::Filter(Keep keep) {
   Entry* kept = nullptr;
   Entry** link = &first_;
+  size_t gone = 0;
   while (Entry* entry = *link) {
     if (keep(*entry, static_cast<const Entry*>(kept))) {
       kept = entry;
@@ -161,10 +162,11 @@ void Batch::Filter(Keep keep) {
       continue;
     }
     *link = entry->next;
-    --size_;
-    Release(entry);
+    ++gone;
   }
   last_ = kept;
+  size_ -= gone;
+  if (gone != 0) Unref(gone);  // nobody has seen them, so they have no JSON
 }
 
 struct BatchDrop {
