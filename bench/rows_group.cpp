@@ -12,7 +12,8 @@ struct CloseGroup {
 
 void MakeGroup(const Plain& plain) {
   std::string key = KeyOf("group");
-  redisCommand(plain.get(), "XGROUP DESTROY %s g", key.c_str());
+  ReplyPtr gone(
+      static_cast<redisReply*>(redisCommand(plain.get(), "XGROUP DESTROY %s g", key.c_str())));
   ReplyPtr made(
       static_cast<redisReply*>(redisCommand(plain.get(), "XGROUP CREATE %s g 0", key.c_str())));
   if (made == nullptr || made->type != REDIS_REPLY_STATUS) Fail("XGROUP CREATE failed");

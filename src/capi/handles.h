@@ -17,7 +17,16 @@
 
 namespace agx::capi {
 
-enum class Kind : uint8_t { kClient = 1, kSession, kListener, kMux, kQuery, kRun, kMessages, kGroup };
+enum class Kind : uint8_t {
+  kClient = 1,
+  kSession,
+  kListener,
+  kMux,
+  kQuery,
+  kRun,
+  kMessages,
+  kGroup
+};
 
 // Keeps the object in the slot of a handle. Null if there is no memory.
 void* OpenHandle(Kind kind, std::shared_ptr<void> object) noexcept;
