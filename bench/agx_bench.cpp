@@ -26,6 +26,7 @@ const std::vector<Row>& Rows() {
       {"mux10k", "10,000 listeners", Mux10k},
       {"mux100k", "100,000 listeners", Mux100k},
       {"cancel", "from agx_cancel to agx_wait_canceled", Cancel},
+      {"group", "agx_group_read and agx_group_ack", GroupBatches},
       {"feed", "agx_run_feed into memory, beside cJSON", FeedMemory},
       {"feed-redis", "agx_run_feed into Redis, beside agx_add_many", FeedRedis},
   };

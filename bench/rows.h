@@ -12,6 +12,7 @@ std::vector<Measure> Replay(const Options& options);
 std::vector<Measure> Select(const Options& options);
 std::vector<Measure> Latency(const Options& options);
 std::vector<Measure> Cancel(const Options& options);
+std::vector<Measure> GroupBatches(const Options& options);
 std::vector<Measure> FeedMemory(const Options& options);
 std::vector<Measure> FeedRedis(const Options& options);
 std::vector<Measure> Mux10k(const Options& options);

@@ -181,6 +181,7 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
   capacity = std::min(capacity, kMostAtOnce);
   Turn turn(this);
   if (Status status = turn.Take(deadline, false); !status.ok()) return status;
+  bool made_again = false;  // and is not to be gone at once
   for (;;) {
     uint32_t ticket = bell_.ticket();
     if (Status status = Stopped(); !status.ok()) return status;
@@ -188,9 +189,11 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
     bool again = false;
     Takings taken;
     Status status = Look(source, capacity, armed, &taken, &again);
-    if (status.code() == AGX_NONE && recreate_) {
+    if (status.code() == AGX_NONE && recreate_ && !std::exchange(made_again, true)) {
       status = MakeAgain();
       again = true;
+    } else if (status.ok()) {
+      made_again = false;
     }
     if (!status.ok()) return status;
     Give(std::move(taken.batch), entries, capacity, count);

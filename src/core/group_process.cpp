@@ -121,6 +121,7 @@ class Processor {
   TimePoint done_since_;
   int64_t handled_ = 0;
   bool stopping_ = false;
+  bool made_again_ = false;  // and nothing has succeeded since
   EntryId claim_after_;
   TimePoint claim_at_ = TimePoint::min();
   TimePoint event_at_ = Clock::now();  // the last event, or when waiting for one began
@@ -148,15 +149,18 @@ Status Processor::Run() {
     if (status.code() == AGX_NONE) {
       // The events that are held are handled all the same.
       for (Holding& one : held_) one.loose = true;
-      status = group_.MakeAgain();
-    }
-    if (status.ok()) {
+      Status made = group_.MakeAgain();
+      // One that is gone again at once is an outage.
+      if (!made.ok()) status = std::move(made);
+      if (made.ok() && !std::exchange(made_again_, true)) continue;
+    } else if (status.ok()) {
+      made_again_ = false;
       outage_since_ = kNever;
       pause_ms_ = 0;
       if (!done) continue;
     }
     if (done) return Finish(std::move(status));
-    if (!IsPassing(status)) return status;
+    if (!IsPassing(status) && status.code() != AGX_NONE) return status;
     if (status = Outage(status); !status.ok()) return status;
   }
 }

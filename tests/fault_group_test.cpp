@@ -1,0 +1,397 @@
+// ctest-labels: redis threads
+// ctest-timeout: 180
+// Consumer groups on connections that are cut at every byte, and on a server that answers anything.
+#include <agx.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "support/fault_proxy.h"
+#include "support/fault_tools.h"
+#include "support/redis_server.h"
+#include "support/wait.h"
+
+namespace agx::test {
+namespace {
+
+using Command = std::vector<std::string>;
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr uint64_t kSample = 97;
+#else
+constexpr uint64_t kSample = 11;
+#endif
+
+constexpr int kEvents = 4;
+
+Owned<agx_group> OpenGroup(agx_session* session, const char* consumer) {
+  agx_group_options options = AGX_GROUP_OPTIONS_INIT;
+  options.consumer = consumer;
+  agx_group* group = nullptr;
+  Require(agx_group_open(session, "g", &options, &group));
+  return Owned<agx_group>(group);
+}
+
+// How often each number was handed on.
+using Times = std::map<int, int>;
+
+void Count(const agx_event* event, Times* times) {
+  Numbered numbered;
+  if (ParseBody(agx_event_body(event, nullptr), &numbered)) ++(*times)[numbered.number];
+}
+
+agx_status CountAndFailOnce(const agx_event* event, int64_t attempt, void* user_data) {
+  Numbered numbered;
+  if (!ParseBody(agx_event_body(event, nullptr), &numbered)) return AGX_EFAILED;
+  if (numbered.number == 1 && attempt == 1) return AGX_EFAILED;
+  ++(*static_cast<Times*>(user_data))[numbered.number];
+  return AGX_OK;
+}
+
+// One consumer's work over a proxy that cuts its connections. The other consumer died before.
+class Work {
+ public:
+  Work(const FaultProxy& proxy, const RedisServer& server, const std::string& id)
+      : direct_(OpenClient(server.url())), session_(OpenSession(direct_.get(), id)) {
+    looker_ = OpenGroup(session_.get(), "looks on");
+    for (int n = 0; n < kEvents; ++n) {
+      Require(agx_add(session_.get(), "t", "o", BodyOf({0, n}).c_str(), nullptr));
+    }
+    Owned<agx_group> dead = OpenGroup(session_.get(), "dead");
+    agx_event* event = nullptr;
+    size_t count = 0;
+    Require(agx_group_read(dead.get(), AGX_GROUP_NEW, 0, &event, 1, &count));
+    agx_event_free(event);
+    client_ = OpenClient(proxy.url());
+    through_ = OpenSession(client_.get(), id);
+    group_ = OpenGroup(through_.get(), "me");
+  }
+
+  // All that is new, and each once.
+  void Read() {
+    std::vector<std::string> ids;
+    Times times;
+    for (;;) {
+      agx_event* events[2] = {};
+      size_t count = 0;
+      agx_status status = agx_group_read(group_.get(), AGX_GROUP_NEW, 20, events, 2, &count);
+      if (status == AGX_TIMEOUT) break;
+      ASSERT_EQ(status, AGX_OK) << Explain(status);
+      for (size_t i = 0; i < count; ++i) {
+        Owned<agx_event> event(events[i]);
+        Count(events[i], &times);
+        ids.emplace_back(agx_event_id(events[i], nullptr));
+      }
+    }
+    for (int n = 1; n < kEvents; ++n) EXPECT_EQ(times[n], 1) << n;
+    std::vector<const char*> texts;
+    for (const std::string& id : ids) texts.push_back(id.c_str());
+    agx_status status = agx_group_ack(group_.get(), texts.data(), texts.size(), nullptr);
+    EXPECT_EQ(status, AGX_OK) << Explain(status);
+    EXPECT_EQ(Pending(), 1U) << "what the other left";
+  }
+
+  // All of it, also what the other left; each once, for nobody died.
+  void Process() {
+    Times times;
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.claim_idle_ms = 1;
+    options.backoff_ms = 1;
+    options.count = 2;
+    options.timeout_ms = 120;
+    agx_status status = agx_group_process(group_.get(), &options, CountAndFailOnce, &times);
+    EXPECT_EQ(status, AGX_TIMEOUT) << Explain(status);
+    for (int n = 0; n < kEvents; ++n) EXPECT_EQ(times[n], 1) << n;
+    EXPECT_EQ(Pending(), 0U);
+    agx_dead_letter letter;
+    size_t count = 0;
+    EXPECT_EQ(agx_group_dead_letters(looker_.get(), nullptr, &letter, 1, &count), AGX_ENDED);
+  }
+
+  uint64_t Pending() {
+    agx_pending pending = AGX_PENDING_INIT;
+    Require(agx_group_pending(looker_.get(), &pending));
+    return pending.count;
+  }
+
+ private:
+  Owned<agx_client> direct_;
+  Owned<agx_session> session_;
+  Owned<agx_group> looker_;
+  Owned<agx_client> client_;
+  Owned<agx_session> through_;
+  Owned<agx_group> group_;
+};
+
+// The cuts move on by a few bytes each time, until one comes too late to matter, or far enough.
+constexpr uint64_t kFar = 1200;
+
+class CutGroup : public testing::TestWithParam<std::tuple<bool, bool>> {};
+
+TEST_P(CutGroup, EachEventComesOnce) {
+  auto [replies, process] = GetParam();
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  uint64_t at = 0;
+  for (bool cut = true; cut && at < kFar && !HasFailure(); at += kSample) {
+    Work work(proxy, server, "s" + std::to_string(at));
+    int before = proxy.cuts();
+    if (replies) {
+      proxy.CutAfterReplyBytes(at);
+    } else {
+      proxy.CutAfterRequestBytes(at);
+    }
+    process ? work.Process() : work.Read();
+    cut = proxy.cuts() != before;
+  }
+  EXPECT_GT(at, 100U) << "nothing was cut";
+}
+
+INSTANTIATE_TEST_SUITE_P(Of, CutGroup, testing::Combine(testing::Bool(), testing::Bool()),
+                         [](const auto& of) {
+                           return std::string(std::get<0>(of.param) ? "Replies" : "Requests") +
+                                  (std::get<1>(of.param) ? "OfProcess" : "OfRead");
+                         });
+
+// --- A server that answers anything
+
+std::string Bulk(std::string_view text) {
+  return "$" + std::to_string(text.size()) + "\r\n" + std::string(text) + "\r\n";
+}
+
+// What a command of a group is for; of scripts, by what is in them.
+std::string NameOf(const Command& command) {
+  if (command[0] != "EVAL") return command[0];
+  auto has = [&](const char* word) { return command[1].find(word) != std::string::npos; };
+  return has("'same'")       ? "take"
+         : has("DELCONSUM")  ? "delete idle"
+         : has("'foreign'")  ? "revive"
+         : has("left_out")   ? "bury"
+         : has("own[#own")   ? "hold"
+         : has("ARGV[i], 1") ? "claim"
+                             : "other";
+}
+
+class OddServer {
+ public:
+  std::string url() const { return server_.url() + "?reconnect_timeout=-1&command_timeout=60"; }
+  // From now on this is the answer to the command; "" as name: to none.
+  void Answer(const std::string& name, const std::string& raw) {
+    std::lock_guard lock(mutex_);
+    odd_ = name;
+    raw_ = raw;
+  }
+
+ private:
+  FakeReply Handle(const Command& command) {
+    std::lock_guard lock(mutex_);
+    std::string name = NameOf(command);
+    if (name == odd_) return raw_;
+    if (name == "INFO") return Bulk("redis_version:7.0.15\r\n");
+    if (name == "CLIENT") return command[1] == "ID" ? ":7\r\n" : "+OK\r\n";
+    if (name == "SUBSCRIBE") return "*3\r\n" + Bulk("subscribe") + Bulk(command[1]) + ":1\r\n";
+    if (name == "take") return "*5\r\n*0\r\n*0\r\n" + Bulk("0-0") + ":0\r\n:0\r\n";
+    if (name == "XREADGROUP") return Entries();
+    if (name == "hold") return "*1\r\n:1\r\n";
+    if (name == "XLEN" || name == "PTTL" || name == "EXISTS" || name == "XACK" || name == "bury")
+      return ":1\r\n";
+    return "+OK\r\n";
+  }
+
+  static std::string Entries() {
+    return "*1\r\n*2\r\n" + Bulk("agx:1:2:s") + "*1\r\n*2\r\n" + Bulk("5-1") + "*2\r\n" +
+           Bulk("type") + Bulk("t");
+  }
+
+  std::mutex mutex_;
+  std::string odd_;
+  std::string raw_;
+  FakeServer server_{[this](int, const Command& command) { return Handle(command); }};
+};
+
+std::vector<std::string> Oddities() {
+  std::string entry = "*2\r\n" + Bulk("5-1") + "*2\r\n" + Bulk("a") + Bulk("b");
+  std::string stream = Bulk("agx:1:2:s");
+  return {
+      "HTTP/1.1 400 Bad Request\r\n\r\n",
+      "\r\n",
+      "$abc\r\n",
+      "*9223372036854775807\r\n",
+      "$9223372036854775807\r\nabc",
+      "+what\r\n",
+      "-ERR odd\r\n",
+      "-NOGROUP no\r\n",
+      "-WRONGTYPE of course\r\n",
+      ":-1\r\n",
+      "$-1\r\n",
+      "*-1\r\n",
+      "$0\r\n\r\n",
+      "$3\r\nabc\r\n",
+      "*0\r\n",
+      "*1\r\n*0\r\n",
+      "*1\r\n$-1\r\n",
+      "*1\r\n-ERR inside\r\n",
+      "*1\r\n:1\r\n",
+      // What XREADGROUP might answer.
+      "*2\r\n*2\r\n" + stream + "*0\r\n*2\r\n" + stream + "*0\r\n",
+      "*1\r\n*3\r\n" + stream + "*0\r\n*0\r\n",
+      "*1\r\n*2\r\n*0\r\n" + stream,
+      "*1\r\n*2\r\n" + stream + stream,
+      "*1\r\n*2\r\n" + stream + "*-1\r\n",
+      "*1\r\n*2\r\n" + stream + "*1\r\n*2\r\n" + Bulk("5-1") + "*-1\r\n",
+      "*1\r\n*2\r\n" + stream + "*1\r\n*2\r\n" + Bulk("none") + "*0\r\n",
+      "*1\r\n*2\r\n" + stream + "*3\r\n" + entry + entry + entry,
+      // What the scripts might.
+      "*5\r\n*0\r\n*0\r\n" + Bulk("0-0") + ":0\r\n:-1\r\n",
+      "*5\r\n*1\r\n" + entry + "*0\r\n" + Bulk("5-1") + ":0\r\n:1\r\n",
+      "*5\r\n*0\r\n*1\r\n:3\r\n" + Bulk("5-1") + ":0\r\n:1\r\n",
+      "*5\r\n*1\r\n" + entry + "*1\r\n" + Bulk("x") + Bulk("5-1") + ":0\r\n:1\r\n",
+      "*5\r\n*0\r\n*0\r\n" + Bulk("x") + ":0\r\n:0\r\n",
+      "*5\r\n*0\r\n*0\r\n" + Bulk("0-0") + ":0\r\n:1000000\r\n",
+      "*4\r\n*0\r\n*0\r\n" + Bulk("0-0") + ":0\r\n",
+      "*5\r\n" + Bulk("x") + "*0\r\n" + Bulk("0-0") + ":0\r\n:0\r\n",
+      // XPENDING and XINFO.
+      "*4\r\n:1\r\n$-1\r\n$-1\r\n*-1\r\n",
+      "*4\r\n:-5\r\n" + Bulk("1-1") + Bulk("1-1") + "*0\r\n",
+      "*1\r\n*4\r\n" + Bulk("x") + Bulk("c") + ":1\r\n:1\r\n",
+      "*2\r\n*4\r\n" + Bulk("5-1") + Bulk("c") + ":1\r\n:1\r\n*4\r\n" + Bulk("5-1") + Bulk("c") +
+          ":1\r\n:1\r\n",
+      "*1\r\n*2\r\n" + Bulk("name") + Bulk("g"),
+      "*1\r\n*8\r\n" + Bulk("name") + Bulk("g") + Bulk("consumers") + ":-1\r\n" + Bulk("pending") +
+          ":1\r\n" + Bulk("last-delivered-id") + Bulk("1-1"),
+      "*1\r\n*3\r\n" + Bulk("name") + Bulk("g") + Bulk("pending"),
+      std::string(100000, '*'),
+      "+" + std::string(1000000, 'x') + "\r\n",
+  };
+}
+
+struct Case {
+  const char* name;
+  const char* command;
+  std::function<agx_status(agx_group*)> call;
+};
+
+std::vector<Case> Cases() {
+  static agx_event* events[2];
+  auto give = [](agx_status status, size_t count) {
+    for (size_t i = 0; i < count; ++i) agx_event_free(events[i]);
+    return status;
+  };
+  static const char* const kId = "5-1";
+  auto read = [give](agx_group* group) {
+    size_t count = 0;
+    agx_status status = agx_group_read(group, AGX_GROUP_PENDING_FIRST, 0, events, 2, &count);
+    return give(status, count);
+  };
+  auto process = [](agx_group* group) {
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.outage_ms = 0;
+    options.max_retries = 2;
+    options.backoff_ms = 1;
+    options.limit = 1;
+    return agx_group_process(
+        group, &options, [](const agx_event*, int64_t, void*) { return AGX_EFAILED; }, nullptr);
+  };
+  return {
+      {"agx_group_read", "XREADGROUP", read},
+      {"agx_group_read, pending", "take", read},
+      {"agx_group_ack", "XACK",
+       [](agx_group* group) { return agx_group_ack(group, &kId, 1, nullptr); }},
+      {"agx_group_claim", "claim",
+       [give](agx_group* group) {
+         size_t count = 0;
+         agx_status status = agx_group_claim(group, 0, &kId, 1, events, &count);
+         return give(status, count);
+       }},
+      {"agx_group_autoclaim", "take",
+       [give](agx_group* group) {
+         size_t count = 0;
+         char cursor[AGX_ID_SIZE] = "";
+         agx_status status = agx_group_autoclaim(group, 0, cursor, events, 2, &count);
+         return give(status, count);
+       }},
+      {"agx_group_pending", "XPENDING",
+       [](agx_group* group) {
+         agx_pending pending = AGX_PENDING_INIT;
+         return agx_group_pending(group, &pending);
+       }},
+      {"agx_group_pending_events", "XPENDING",
+       [](agx_group* group) {
+         agx_pending_event entry;
+         size_t count = 0;
+         return agx_group_pending_events(group, nullptr, 0, nullptr, &entry, 1, &count);
+       }},
+      {"agx_group_health", "XINFO",
+       [](agx_group* group) {
+         agx_health health = AGX_HEALTH_INIT;
+         return agx_group_health(group, &health);
+       }},
+      {"agx_group_consumers", "XINFO",
+       [](agx_group* group) {
+         agx_consumer_info consumers[2];
+         size_t count = 0;
+         return agx_group_consumers(group, consumers, 2, &count);
+       }},
+      {"agx_group_delete_consumer", "XGROUP",
+       [](agx_group* group) { return agx_group_delete_consumer(group, "c", nullptr); }},
+      {"agx_group_delete", "XGROUP", [](agx_group* group) { return agx_group_delete(group); }},
+      {"agx_group_process, reading", "XREADGROUP", process},
+      {"agx_group_process, holding", "hold", process},
+      {"agx_group_process, burying", "bury", process},
+      {"agx_group_dead_letters", "XRANGE",
+       [](agx_group* group) {
+         agx_dead_letter letter{};
+         size_t count = 0;
+         agx_status status = agx_group_dead_letters(group, nullptr, &letter, 1, &count);
+         agx_event_free(letter.event);
+         return status;
+       }},
+      {"agx_group_replay", "revive",
+       [](agx_group* group) { return agx_group_replay(group, &kId, 1, nullptr); }},
+      {"agx_group_delete_dead_letters", "XDEL",
+       [](agx_group* group) { return agx_group_delete_dead_letters(group, &kId, 1, nullptr); }},
+  };
+}
+
+TEST(HostileGroup, EveryCallSurvivesEveryOddReply) {
+  OddServer server;
+  Owned<agx_client> client = OpenClient(server.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  for (const Case& test : Cases()) {
+    for (const std::string& reply : Oddities()) {
+      std::string what =
+          std::string(test.name) + " given " + testing::PrintToString(reply.substr(0, 80));
+      server.Answer("", "");
+      // What was odd has gone with its connection; a starved machine may miss its short timeout.
+      agx_group* opened = nullptr;
+      EXPECT_TRUE(WaitUntil([&] {
+        return agx_group_open(session.get(), "g", nullptr, &opened) == AGX_OK;
+      })) << what;
+      Owned<agx_group> group(opened);
+      server.Answer(test.command, reply);
+      // Whoever goes on for as long as the store does is told to stop.
+      std::atomic<bool> done{false};
+      std::thread watch([&] {
+        if (!WaitUntil([&] { return done.load(); }, std::chrono::milliseconds(150))) {
+          agx_group_interrupt(group.get());
+        }
+      });
+      agx_status status = test.call(group.get());
+      done = true;
+      watch.join();
+      bool documented = std::string_view(agx_status_string(status)) != "AGX_UNKNOWN" &&
+                        status != AGX_ENOMEM && status != AGX_ECLOSED && status != AGX_EINVAL;
+      EXPECT_TRUE(documented) << what << ": " << Explain(status);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace agx::test
