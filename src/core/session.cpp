@@ -150,7 +150,12 @@ Status Session::Start(const agx_start_options& options) {
   if (!run->detached) {
     if (Status status = BeginKeeping(run); !status.ok()) return status;
   }
-  StartMode mode = options.take_over != 0 ? StartMode::kTakeOver : StartMode::kIfNotLive;
+  if (options.keep != 0 && options.take_over == 0) {
+    return {AGX_EINVAL, "agx_start_options.keep goes with take_over"};
+  }
+  StartMode mode = options.keep != 0        ? StartMode::kContinue
+                   : options.take_over != 0 ? StartMode::kTakeOver
+                                            : StartMode::kIfNotLive;
   if (Status status = StartLive(run, mode); !status.ok()) {
     EndKeeping();
     // The next try must not find the session busy with this one.
@@ -363,30 +368,75 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
   return status;
 }
 
-Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
-  *added = 0;
-  std::vector<EventFields> fields;
-  fields.reserve(events.size());
-  std::vector<NewEntry> entries;
-  entries.reserve(events.size());
+// Events as entries, which may be numbered for as long as this is there.
+struct Session::Written {
   std::unique_lock<std::mutex> numbering;
-  Result<Stamp> stamp = NextStamp(&numbering);
+  std::vector<EventFields> fields;
+  std::vector<NewEntry> entries;
+};
+
+Status Session::WriteAll(std::span<const agx_new_event> events, Written* written) {
+  written->fields.reserve(events.size());  // entries point at them
+  written->entries.reserve(events.size());
+  Result<Stamp> stamp = NextStamp(&written->numbering);
   if (!stamp.ok()) return stamp.status();
   for (const agx_new_event& event : events) {
     size_t length = 0;
     Status status = CheckEvent(event, &length);
-    if (status.ok()) {
-      status = format_->Write(EventOf(event, length), *stamp, &fields.emplace_back());
-      ++stamp->sequence;
-    }
+    EventFields& fields = written->fields.emplace_back();
+    if (status.ok()) status = format_->Write(EventOf(event, length), *stamp, &fields);
     if (!status.ok()) {
-      return {status.code(), Cat("event ", entries.size(), ": ", status.message())};
+      return {status.code(), Cat("event ", written->entries.size(), ": ", status.message())};
     }
-    entries.push_back(fields.back().entry());
+    ++stamp->sequence;
+    written->entries.push_back(fields.entry());
   }
-  Status status = AddEntries(entries, ids, added);
+  return {};
+}
+
+Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
+  *added = 0;
+  Written written;
+  if (Status status = WriteAll(events, &written); !status.ok()) return status;
+  Status status = AddEntries(written.entries, ids, added);
   Numbered(status, *added);
   return status;
+}
+
+Status Session::AddChecked(std::span<const agx_new_event> events, const char* name,
+                           const char* from, const char* to) {
+  if (Status status = CheckName("name", name); !status.ok()) return status;
+  if (Status status = CheckName("to", to); !status.ok()) return status;
+  if (from == nullptr) return {AGX_EINVAL, "from is NULL: pass \"\" for none"};
+  if (*from != '\0') {
+    if (Status status = CheckName("from", from); !status.ok()) return status;
+  }
+  if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
+  Written written;
+  if (Status status = WriteAll(events, &written); !status.ok()) return status;
+  if (state() == State::kTakenOver) return TakenOver();
+  std::string key = CheckpointKey(key_, name);
+  bool conflict = false;
+  Status status =
+      client_->store().AddChecked(target(), written.entries, {key, from, to}, &conflict);
+  if (status.ok() && conflict) {
+    status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
+                                 "\": somebody else copies to ", key_)};
+  }
+  Numbered(status, status.ok() ? events.size() : 0);
+  return status;
+}
+
+Status Session::GetCheckpoint(const char* name, std::string* position) const {
+  if (Status status = CheckName("name", name); !status.ok()) return status;
+  KeptText kept;
+  std::string key = CheckpointKey(key_, name);
+  if (Status status = client_->store().GetText(key, &kept); !status.ok()) return status;
+  if (kept.text.size() > AGX_NAME_MAX) {
+    return {AGX_ETOOBIG, Cat(key, " holds more than a checkpoint")};
+  }
+  *position = std::move(kept.text);
+  return {};
 }
 
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {

@@ -16,6 +16,7 @@ int RunFeed(const Arguments& arguments);
 int RunHistory(const Arguments& arguments);
 int RunInfo(const Arguments& arguments);
 int RunMessages(const Arguments& arguments);
+int RunBridge(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunDemo(const Arguments& arguments);
 

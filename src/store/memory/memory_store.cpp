@@ -168,6 +168,8 @@ class MemoryStore final : public Store {
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  Status AddChecked(const Target& target, std::span<const NewEntry> entries,
+                    const Checkpoint& checkpoint, bool* conflict) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -221,6 +223,8 @@ class MemoryStore final : public Store {
   };
 
   Status Append(const Target& target, std::span<StoredEntry::Ptr> entries, EntryId* ids);
+  static Status AppendIn(Access& access, const Target& target, std::span<StoredEntry::Ptr> entries,
+                         EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
   static void StartAfresh(Access& access, const StartRequest& request,
@@ -302,6 +306,11 @@ Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> ent
                            EntryId* ids) {
   Access access(this);
   if (access.closed) return Closed();
+  return AppendIn(access, target, entries, ids);
+}
+
+Status MemoryStore::AppendIn(Access& access, const Target& target,
+                             std::span<StoredEntry::Ptr> entries, EntryId* ids) {
   if (entries.empty()) return {};
   KeySpace::Obtained node = access.keys.Obtain(target.key, access.now);
   if (node->is_flag) return NotAStream(target.key);
@@ -321,6 +330,26 @@ Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> ent
   return {};
 }
 
+Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
+                               const Checkpoint& checkpoint, bool* conflict) {
+  *conflict = false;
+  std::vector<StoredEntry::Ptr> stored;
+  stored.reserve(entries.size());
+  for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
+  std::string reached(checkpoint.reached);
+  Access access(this);
+  if (access.closed) return Closed();
+  KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
+  if (node->stream != nullptr) return NotAText(checkpoint.key);
+  std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
+  if (now == checkpoint.reached) return {};
+  *conflict = now != checkpoint.expected;
+  if (*conflict) return {};
+  if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
+  access.keys.SetFlag(&*node, std::move(reached));
+  return {};
+}
+
 Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   StoredEntry::Ptr begin;
   if (request.begin.count > 0) begin = StoredEntry::Copy(request.begin);
@@ -333,8 +362,10 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   if (Status status = access.FindStream(request.key, request.list, &stream); !status.ok())
     return status;
   bool others = flag != nullptr && flag->token != request.token;
-  bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
-  if (others && request.mode != StartMode::kTakeOver) {
+  StartMode mode = request.mode;
+  bool leaves = mode == StartMode::kResume || mode == StartMode::kContinue;
+  bool afresh = stream == nullptr || (flag == nullptr && !leaves);
+  if (others && mode != StartMode::kTakeOver && mode != StartMode::kContinue) {
     *outcome = StartOutcome::kBusy;
   } else if (afresh && (request.keep || (begin == nullptr && stream == nullptr))) {
     TakeOver(access, request, stream, std::move(token));

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of agx(1) for bash.
 
-_agx_commands='demo start add stop cancel live listen history info chat run messages ls version'
+_agx_commands='demo start add stop cancel live listen history info chat run messages bridge ls version'
 _agx_globals='--url --prefix --format --color --verbose --help'
 
 _agx_options() {
@@ -15,6 +15,7 @@ _agx_options() {
         chat) echo "--model --system --timeout --pretty --json" ;;
         run) echo "--feed --save --quiet" ;;
         messages) echo "--nodes --title" ;;
+        bridge) echo "--skip --wait --timeout" ;;
         ls) echo "--json" ;;
     esac
 }
@@ -26,6 +27,7 @@ _agx_values() {
         --wait | --timeout) echo "never" ;;
         --feed) echo "openai-chat openai-responses anthropic" ;;
         --type) echo "event info error" ;;
+        --format) echo "agx openai-agents agent-framework ag2" ;;
         --url) echo "redis:// rediss:// unix:///" ;;
     esac
 }
@@ -33,7 +35,7 @@ _agx_values() {
 _agx_takes_value() {
     case $1 in
         --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
-            --before | --wait | --timeout | --limit | --count | --where | --model | --system | \
+            --before | --wait | --timeout | --limit | --count | --where | --format | --model | --system | \
             --feed) return 0 ;;
     esac
     return 1
