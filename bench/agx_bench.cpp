@@ -22,6 +22,7 @@ const std::vector<Row>& Rows() {
       {"addmany", "agx_add_many beside redis-benchmark", AddBatches},
       {"replay", "agx_listen_next, replay", Replay},
       {"latency", "from agx_add to agx_listen_next", Latency},
+      {"ag2", "a live ag2 stream, beside SUBSCRIBE and LRANGE", Ag2Live},
       {"mux10k", "10,000 listeners", Mux10k},
       {"mux100k", "100,000 listeners", Mux100k},
       {"cancel", "from agx_cancel to agx_wait_canceled", Cancel},

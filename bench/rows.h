@@ -11,6 +11,7 @@ std::vector<Measure> AddBatches(const Options& options);
 std::vector<Measure> Replay(const Options& options);
 std::vector<Measure> Latency(const Options& options);
 std::vector<Measure> Cancel(const Options& options);
+std::vector<Measure> Ag2Live(const Options& options);
 std::vector<Measure> FeedMemory(const Options& options);
 std::vector<Measure> FeedRedis(const Options& options);
 std::vector<Measure> Mux10k(const Options& options);
