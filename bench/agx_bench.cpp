@@ -23,6 +23,7 @@ const std::vector<Row>& Rows() {
       {"replay", "agx_listen_next, replay", Replay},
       {"select", "agx_listen_next with a condition, replay", Select},
       {"latency", "from agx_add to agx_listen_next", Latency},
+      {"ag2", "a live ag2 stream, beside SUBSCRIBE and LRANGE", Ag2Live},
       {"mux10k", "10,000 listeners", Mux10k},
       {"mux100k", "100,000 listeners", Mux100k},
       {"cancel", "from agx_cancel to agx_wait_canceled", Cancel},

@@ -13,6 +13,7 @@ std::vector<Measure> Select(const Options& options);
 std::vector<Measure> Latency(const Options& options);
 std::vector<Measure> Cancel(const Options& options);
 std::vector<Measure> GroupBatches(const Options& options);
+std::vector<Measure> Ag2Live(const Options& options);
 std::vector<Measure> FeedMemory(const Options& options);
 std::vector<Measure> FeedRedis(const Options& options);
 std::vector<Measure> Mux10k(const Options& options);

@@ -310,10 +310,13 @@ typedef struct agx_start_options {
   int detached;
   int64_t lease_ms;   /**< default 0: the client's */
   const char* origin; /**< origin of `begin` and `end`; default "opale" */
+  /** 1, with take_over: the stream goes on where it was also if the session is not live any more: for
+   * who goes on with what an earlier process began. Default 0 */
+  int keep;
 } agx_start_options;
 
 #define AGX_START_OPTIONS_INIT \
-  { sizeof(agx_start_options), 0, 0, 0, NULL }
+  { sizeof(agx_start_options), 0, 0, 0, NULL, 0 }
 
 /** Starts the session, in one atomic step: sets the live flag, drops what an earlier run of the
  * same session left, with its expiry, and adds `begin`. From here a thread of the client renews the
@@ -368,6 +371,24 @@ typedef struct agx_new_event {
  * for agx_add. */
 AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count,
                                 char* ids, size_t* added);
+
+/** Adds count events (0 as well) and moves a checkpoint of the session, in one atomic step: for who
+ * copies from elsewhere, and is to know after any crash how far that came. name: free text, such as
+ * where the events are from. from: what the checkpoint is now ("" if there is none); to: what it is
+ * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
+ * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
+ * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written.
+ *
+ * It is kept in the string key {stream's key}:from:{name}, which does not expire. Blocks: one command,
+ * which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
+ * AGX_EJSON, AGX_ETOOBIG, AGX_EUNSUPPORTED, AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,
+                                   const char* name, const char* from, const char* to);
+
+/** What the checkpoint of that name is; "" if there is none. position has room for AGX_NAME_MAX + 1
+ * bytes. Blocks: one command. Errors: AGX_ETOOBIG (another program has put a longer text there),
+ * store errors. */
+AGX_API agx_status agx_checkpoint(agx_session* session, const char* name, char* position);
 
 /** agx_add with the type "error"; origin NULL is "opale". */
 AGX_API agx_status agx_add_error(agx_session* session, const char* origin, const char* body,

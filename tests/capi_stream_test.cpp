@@ -420,6 +420,70 @@ TEST_P(CapiStream, AListIsNoStreamNorTheOtherWayRound) {
   }
 }
 
+// --- Checkpoints
+
+std::string Checkpoint(const SessionPtr& session, const char* name) {
+  char position[AGX_NAME_MAX + 1] = "?";
+  EXPECT_EQ(agx_checkpoint(session.get(), name, position), AGX_OK) << agx_last_error();
+  return position;
+}
+
+TEST_P(CapiStream, ACheckpointMovesWithWhatIsAdded) {
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
+    SessionPtr session = OpenStream(client_, "s", format);
+    SessionPtr other = OpenStream(other_, "s", format);
+    bool text = std::string(format) == "agent-framework";
+    agx_new_event events[] = {{text ? "event" : "my.A", "o", R"({"text":"a"})"},
+                              {text ? "event" : "my.B", "o", R"({"text":"b"})"}};
+    EXPECT_EQ(Checkpoint(session, "x"), "");
+    EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "", "1"), AGX_OK) << agx_last_error();
+    EXPECT_EQ(Checkpoint(other, "x"), "1");
+    EXPECT_EQ(Checkpoint(other, "y"), "") << "each name has its own";
+    EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "", "1"), AGX_OK)
+        << "it was done before";
+    EXPECT_EQ(agx_add_checked(other.get(), events, 2, "x", "", "2"), AGX_ECONFLICT);
+    EXPECT_THAT(agx_last_error(), HasSubstr(":from:x"));
+    EXPECT_EQ(Stored(session).size(), 2u);
+    EXPECT_EQ(agx_add_checked(other.get(), nullptr, 0, "x", "1", "2"), AGX_OK);
+    EXPECT_EQ(agx_add_checked(other.get(), events, 1, "x", "2", "3"), AGX_OK);
+    EXPECT_EQ(Stored(session).size(), 3u);
+  }
+}
+
+TEST_P(CapiStream, WhatIsRefusedMovesNoCheckpoint) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  agx_new_event events[] = {{"event", "o", R"({"text":"a"})"}, {"info", "o", nullptr}};
+  EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "", "1"), AGX_EUNSUPPORTED);
+  EXPECT_EQ(Checkpoint(session, "x"), "");
+  EXPECT_THAT(Stored(session), IsEmpty());
+  EXPECT_EQ(agx_add_checked(session.get(), nullptr, 1, "x", "", "1"), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, nullptr, "", "1"), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, "", "", "1"), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, "x", nullptr, "1"), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, "x", "", ""), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, "x", "1", "1"), AGX_EINVAL);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 1, "x", "", std::string(257, '1').c_str()),
+            AGX_ETOOBIG);
+  EXPECT_EQ(agx_checkpoint(session.get(), "x", nullptr), AGX_EINVAL);
+}
+
+TEST_P(CapiStream, WhoeverKeepsAStreamDropsNothingOfIt) {
+  SessionPtr session = OpenSession(client_);
+  agx_start_options keep = TakeOver();
+  keep.keep = 1;
+  ASSERT_EQ(agx_start(session.get(), &keep), AGX_OK) << "there is none: it begins";
+  Add(session, "event");
+  int was_live = 0;
+  ASSERT_EQ(agx_cancel(session.get(), &was_live), AGX_OK);
+  SessionPtr second = OpenSession(other_);
+  ASSERT_EQ(agx_start(second.get(), &keep), AGX_OK);
+  EXPECT_THAT(Stored(second), ElementsAre("begin", "event"));
+  EXPECT_TRUE(IsLive(session));
+  agx_start_options alone = AGX_START_OPTIONS_INIT;
+  alone.keep = 1;
+  EXPECT_EQ(agx_start(OpenSession(client_, "t").get(), &alone), AGX_EINVAL);
+}
+
 // --- The wire
 
 class CapiStreamWire : public OnRedis {

@@ -27,7 +27,7 @@ import unittest
 SOURCE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DEADLINE = 30.0
 COMMANDS = ["demo", "start", "add", "stop", "cancel", "live", "listen", "history", "info", "group",
-            "chat", "run", "messages", "ls", "version"]
+            "chat", "run", "messages", "bridge", "ls", "version"]
 
 options = argparse.Namespace()
 

@@ -1,3 +1,5 @@
+#include <cstring>
+#include <string>
 #include <vector>
 
 #include "base/options.h"
@@ -101,6 +103,25 @@ agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_
       *id = '\0';
       if (i < stored && entries[i] != EntryId()) PrintEntryId(entries[i], id);
     }
+    return status;
+  });
+}
+
+agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,
+                           const char* name, const char* from, const char* to) {
+  return Call(session, [&](Session& object) -> Status {
+    if (count > 0 && events == nullptr) return {AGX_EINVAL, "agx_add_checked: events is NULL"};
+    return object.AddChecked({events, count}, name, from, to);
+  });
+}
+
+agx_status agx_checkpoint(agx_session* session, const char* name, char* position) {
+  if (position == nullptr) return MissingOut("agx_checkpoint: position is NULL");
+  *position = '\0';
+  return Call(session, [&](Session& object) {
+    std::string kept;
+    Status status = object.GetCheckpoint(name, &kept);
+    if (status.ok()) std::memcpy(position, kept.c_str(), kept.size() + 1);
     return status;
   });
 }

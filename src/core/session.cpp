@@ -36,6 +36,18 @@ NewEvent EventOf(const agx_new_event& event, size_t body_length) {
 
 Stamp Now() { return {.now_ms = WallMillis()}; }
 
+Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked) {
+  checked->reserve(events.size());
+  for (const agx_new_event& event : events) {
+    size_t length = 0;
+    if (Status status = CheckEvent(event, &length); !status.ok()) {
+      return {status.code(), Cat("event ", checked->size(), ": ", status.message())};
+    }
+    checked->push_back(EventOf(event, length));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<std::shared_ptr<Session>> Session::Open(std::shared_ptr<Client> client, int64_t scope,
@@ -135,7 +147,12 @@ Status Session::Start(const agx_start_options& options) {
   if (!run->detached) {
     if (Status status = BeginKeeping(run); !status.ok()) return status;
   }
-  StartMode mode = options.take_over != 0 ? StartMode::kTakeOver : StartMode::kIfNotLive;
+  if (options.keep != 0 && options.take_over == 0) {
+    return {AGX_EINVAL, "agx_start_options.keep goes with take_over"};
+  }
+  StartMode mode = options.keep != 0        ? StartMode::kContinue
+                   : options.take_over != 0 ? StartMode::kTakeOver
+                                            : StartMode::kIfNotLive;
   if (Status status = StartLive(run, mode); !status.ok()) {
     EndKeeping();
     // The next try must not find the session busy with this one.
@@ -344,14 +361,7 @@ Status Session::Add(const char* type, const char* origin, const char* body, Entr
 Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added) {
   *added = 0;
   std::vector<NewEvent> checked;
-  checked.reserve(events.size());
-  for (const agx_new_event& event : events) {
-    size_t length = 0;
-    if (Status status = CheckEvent(event, &length); !status.ok()) {
-      return {status.code(), Cat("event ", checked.size(), ": ", status.message())};
-    }
-    checked.push_back(EventOf(event, length));
-  }
+  if (Status status = CheckAll(events, &checked); !status.ok()) return status;
   if (intercepted()) return AddManyIntercepted(checked, ids, added);
   return WriteMany(checked, nullptr, ids, added);
 }
@@ -369,28 +379,77 @@ Status Session::Write(const NewEvent& event, EntryId* id) {
   return status;
 }
 
-// places, or null: which of the caller's events each is, for errors.
-Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places, EntryId* ids,
-                          size_t* added) {
-  std::vector<EventFields> fields;
-  fields.reserve(events.size());
-  std::vector<NewEntry> entries;
-  entries.reserve(events.size());
+// Events as entries, which may be numbered for as long as this is there.
+struct Session::Written {
   std::unique_lock<std::mutex> numbering;
-  Result<Stamp> stamp = NextStamp(&numbering);
+  std::vector<EventFields> fields;
+  std::vector<NewEntry> entries;
+};
+
+// places, or null: which of the caller's events each is, for errors.
+Status Session::WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written) {
+  written->fields.reserve(events.size());  // entries point at them
+  written->entries.reserve(events.size());
+  Result<Stamp> stamp = NextStamp(&written->numbering);
   if (!stamp.ok()) return stamp.status();
   for (const NewEvent& event : events) {
-    Status status = format_->Write(event, *stamp, &fields.emplace_back());
-    if (!status.ok()) {
-      size_t place = places != nullptr ? places[entries.size()] : entries.size();
-      return {status.code(), Cat("event ", place, ": ", status.message())};
+    EventFields& fields = written->fields.emplace_back();
+    if (Status status = format_->Write(event, *stamp, &fields); !status.ok()) {
+      size_t at = written->entries.size();
+      return {status.code(),
+              Cat("event ", places != nullptr ? places[at] : at, ": ", status.message())};
     }
     ++stamp->sequence;
-    entries.push_back(fields.back().entry());
+    written->entries.push_back(fields.entry());
   }
-  Status status = AddEntries(entries, ids, added);
+  return {};
+}
+
+Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places, EntryId* ids,
+                          size_t* added) {
+  Written written;
+  if (Status status = WriteAll(events, places, &written); !status.ok()) return status;
+  Status status = AddEntries(written.entries, ids, added);
   Numbered(status, *added);
   return status;
+}
+
+Status Session::AddChecked(std::span<const agx_new_event> events, const char* name,
+                           const char* from, const char* to) {
+  if (Status status = CheckName("name", name); !status.ok()) return status;
+  if (Status status = CheckName("to", to); !status.ok()) return status;
+  if (from == nullptr) return {AGX_EINVAL, "from is NULL: pass \"\" for none"};
+  if (*from != '\0') {
+    if (Status status = CheckName("from", from); !status.ok()) return status;
+  }
+  if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
+  std::vector<NewEvent> checked;
+  if (Status status = CheckAll(events, &checked); !status.ok()) return status;
+  Written written;
+  if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
+  if (state() == State::kTakenOver) return TakenOver();
+  std::string key = CheckpointKey(key_, name);
+  bool conflict = false;
+  Status status =
+      client_->store().AddChecked(target(), written.entries, {key, from, to}, &conflict);
+  if (status.ok() && conflict) {
+    status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
+                                 "\": somebody else copies to ", key_)};
+  }
+  Numbered(status, status.ok() ? events.size() : 0);
+  return status;
+}
+
+Status Session::GetCheckpoint(const char* name, std::string* position) const {
+  if (Status status = CheckName("name", name); !status.ok()) return status;
+  KeptText kept;
+  std::string key = CheckpointKey(key_, name);
+  if (Status status = client_->store().GetText(key, &kept); !status.ok()) return status;
+  if (kept.text.size() > AGX_NAME_MAX) {
+    return {AGX_ETOOBIG, Cat(key, " holds more than a checkpoint")};
+  }
+  *position = std::move(kept.text);
+  return {};
 }
 
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {

@@ -51,6 +51,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
   // The fields of an event that is of the library's own making.
   void MakeFields(const NewEvent& event, EventFields* fields) const;
+  // AGX_ECONFLICT if the checkpoint is not what it is to be.
+  Status AddChecked(std::span<const agx_new_event> events, const char* name, const char* from,
+                    const char* to);
+  Status GetCheckpoint(const char* name, std::string* position) const;
   // Of the library's own making, so not checked.
   Status AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
   Status IsLive(bool* live);
@@ -151,6 +155,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status InterceptOpen(Intercepted* event);
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
+  struct Written;
+  Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);
   Target target() const;
   Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
   void Numbered(const Status& status, size_t count) noexcept;

@@ -38,6 +38,13 @@ class Watcher {
   ~Watcher() = default;
 };
 
+// How far a copy has come, in a string key beside it.
+struct Checkpoint {
+  std::string_view key;
+  std::string_view expected;
+  std::string_view reached;
+};
+
 // What a live flag says.
 struct LiveFlag {
   bool present = false;
@@ -65,6 +72,7 @@ enum class StartMode {
   // kTakenOver.
   kIfNotLive,
   kTakeOver,  // take the flag whosever it is and leave the stream; begin afresh if there is no flag
+  kContinue,  // take the flag whosever it is and leave the stream; begin afresh if there is none
   kResume  // take back a flag that ran out and leave the stream; begin afresh if there is no stream
 };
 
@@ -243,6 +251,12 @@ class Store {
                  EntryId* ids, size_t* added) {
     return AddMany({key, max_length}, entries, ids, added);
   }
+
+  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
+  // are added and it holds `reached` from now on. If it does already, that was done before. Otherwise
+  // *conflict, and nothing is changed.
+  virtual Status AddChecked(const Target& target, std::span<const NewEntry> entries,
+                            const Checkpoint& checkpoint, bool* conflict) = 0;
 
   // Each is one atomic step.
   virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;

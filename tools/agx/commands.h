@@ -17,6 +17,7 @@ int RunHistory(const Arguments& arguments);
 int RunInfo(const Arguments& arguments);
 int RunGroup(const Arguments& arguments);
 int RunMessages(const Arguments& arguments);
+int RunBridge(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunDemo(const Arguments& arguments);
 

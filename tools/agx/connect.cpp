@@ -15,9 +15,13 @@ std::string NamedFormat(const Arguments& arguments) {
 
 int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
                Client* client) {
+  const std::string* url = arguments.Get("url");
+  return OpenClientAt(arguments, lease_ms, url ? url->c_str() : default_url, client);
+}
+
+int OpenClientAt(const Arguments& arguments, int64_t lease_ms, const char* url, Client* client) {
   agx_options options = AGX_OPTIONS_INIT;
   const std::string* prefix = arguments.Get("prefix");
-  const std::string* url = arguments.Get("url");
   if (prefix) options.prefix = prefix->c_str();
   options.lease_ms = lease_ms;
   if (arguments.Has("verbose")) {
@@ -25,7 +29,7 @@ int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default
     options.log_level = AGX_LOG_DEBUG;
   }
   agx_client* opened = nullptr;
-  const agx_status status = agx_open(url ? url->c_str() : default_url, &options, &opened);
+  const agx_status status = agx_open(url, &options, &opened);
   client->reset(opened);
   return status == AGX_OK ? kDone : Fail(status);
 }

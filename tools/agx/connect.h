@@ -12,6 +12,8 @@ namespace cli {
 // lease_ms 0: the default. default_url, or null: $AGX_URL, or else a Redis on this machine.
 int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
                Client* client);
+// The same at this URL, or null, whatever --url says.
+int OpenClientAt(const Arguments& arguments, int64_t lease_ms, const char* url, Client* client);
 int OpenSession(agx_client* client, const SessionName& name, Session* session);
 // format: as --format has it; prefix: null for the default.
 int OpenStream(agx_client* client, const std::string& format, const std::string& name,

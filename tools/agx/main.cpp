@@ -90,6 +90,11 @@ constexpr std::array kMessagesOptions = {
     Option{"nodes", "", "its nodes: each request and response as one"},
     Option{"title", "", "its title: what the user asked first"},
 };
+constexpr std::array kBridgeOptions = {
+    Option{"skip", "", "pass over what the other format cannot hold, instead of stopping there"},
+    Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
+    Option{"timeout", "S", "give up after so long without an event; default 60; never"},
+};
 constexpr std::array kLsOptions = {
     Option{"json", "", "a line of JSON for each session"},
 };
@@ -189,6 +194,12 @@ constexpr std::array kCommands = {
     Command{"messages", kSession, 1, 1, "print a session's conversation",
             "Prints what the session keeps between runs, as JSON. Exit status 1: nothing.",
             kMessagesOptions, RunMessages},
+    Command{"bridge", "FROM TO", 2, 2, "copy a session to another format or store",
+            "FROM and TO are FORMAT:STREAM, or agx:SCOPE/USER/SESSION, each with @URL if it is in\n"
+            "another store. Copies what has happened and what happens, until FROM ends, and then\n"
+            "ends TO. Killed and begun again it goes on where it was, without loss or repetition.\n"
+            "Exit status as for listen, and 5: somebody else writes to TO.",
+            kBridgeOptions, RunBridge},
     Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
             "Lists the sessions that are live, of all, a scope, or a scope and user.\n"
             "Exit status 1: there is none.",

@@ -41,6 +41,7 @@ class Result {
   const std::string& error() const { return error_; }
   const T& operator*() const { return *value_; }
   const T* operator->() const { return &*value_; }
+  T& Take() { return *value_; }
 
  private:
   Result(std::string message, int) : error_(std::move(message)) {}

@@ -160,6 +160,8 @@ class MemoryStore final : public Store, private Groups {
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  Status AddChecked(const Target& target, std::span<const NewEntry> entries,
+                    const Checkpoint& checkpoint, bool* conflict) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -236,7 +238,7 @@ class MemoryStore final : public Store, private Groups {
   };
 
   Status Append(const Target& target, std::span<StoredEntry::Ptr> entries, EntryId* ids);
-  static Status AppendTo(Access& access, const Target& target, std::span<StoredEntry::Ptr> entries,
+  static Status AppendIn(Access& access, const Target& target, std::span<StoredEntry::Ptr> entries,
                          EntryId* ids);
   static void TakeOver(Access& access, const StartRequest& request, Node* stream,
                        std::string token);
@@ -322,11 +324,12 @@ Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> ent
                            EntryId* ids) {
   Access access(this);
   if (access.closed) return Closed();
-  return entries.empty() ? Status() : AppendTo(access, target, entries, ids);
+  return AppendIn(access, target, entries, ids);
 }
 
-Status MemoryStore::AppendTo(Access& access, const Target& target,
+Status MemoryStore::AppendIn(Access& access, const Target& target,
                              std::span<StoredEntry::Ptr> entries, EntryId* ids) {
+  if (entries.empty()) return {};
   KeySpace::Obtained node = access.keys.Obtain(target.key, access.now);
   if (node->is_flag) return NotAStream(target.key);
   std::unique_ptr<Stream> fresh;
@@ -345,6 +348,26 @@ Status MemoryStore::AppendTo(Access& access, const Target& target,
   return {};
 }
 
+Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
+                               const Checkpoint& checkpoint, bool* conflict) {
+  *conflict = false;
+  std::vector<StoredEntry::Ptr> stored;
+  stored.reserve(entries.size());
+  for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
+  std::string reached(checkpoint.reached);
+  Access access(this);
+  if (access.closed) return Closed();
+  KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
+  if (node->stream != nullptr) return NotAText(checkpoint.key);
+  std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
+  if (now == checkpoint.reached) return {};
+  *conflict = now != checkpoint.expected;
+  if (*conflict) return {};
+  if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
+  access.keys.SetFlag(&*node, std::move(reached));
+  return {};
+}
+
 Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   StoredEntry::Ptr begin;
   if (request.begin.count > 0) begin = StoredEntry::Copy(request.begin);
@@ -357,8 +380,10 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   if (Status status = access.FindStream(request.key, request.list, &stream); !status.ok())
     return status;
   bool others = flag != nullptr && flag->token != request.token;
-  bool afresh = stream == nullptr || (flag == nullptr && request.mode != StartMode::kResume);
-  if (others && request.mode != StartMode::kTakeOver) {
+  StartMode mode = request.mode;
+  bool leaves = mode == StartMode::kResume || mode == StartMode::kContinue;
+  bool afresh = stream == nullptr || (flag == nullptr && !leaves);
+  if (others && mode != StartMode::kTakeOver && mode != StartMode::kContinue) {
     *outcome = StartOutcome::kBusy;
   } else if (afresh && (request.keep || (begin == nullptr && stream == nullptr))) {
     TakeOver(access, request, stream, std::move(token));
@@ -923,7 +948,7 @@ Status MemoryStore::Bury(const Burial& burial, bool* done) {
   if (!with.IsPendingFor(burial.consumer, burial.id)) return {};
   if (const StoredEntry* entry = node->stream->FindEntry(burial.id)) {
     StoredEntry::Ptr copy = CopyOf(*entry, nullptr, burial.fields);
-    Status status = AppendTo(access, {burial.to}, {&copy, 1}, nullptr);
+    Status status = AppendIn(access, {burial.to}, {&copy, 1}, nullptr);
     if (!status.ok()) return status;
   }
   with.Acknowledge({&burial.id, 1});
@@ -956,7 +981,7 @@ Status MemoryStore::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   *outcome = RevivalOutcome::kForeign;
   if (proof == 0 || letter.fields[proof - 1].value != revival.proof.value) return {};
   StoredEntry::Ptr copy = CopyOf(*entry, &going, revival.fields);
-  if (Status status = AppendTo(access, {revival.key}, {&copy, 1}, id); !status.ok()) return status;
+  if (Status status = AppendIn(access, {revival.key}, {&copy, 1}, id); !status.ok()) return status;
   node->stream->Delete({&revival.id, 1});
   access.keys.Ring(node);
   *outcome = RevivalOutcome::kDone;

@@ -153,6 +153,8 @@ class RedisStore final : public Store {
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  Status AddChecked(const Target& target, std::span<const NewEntry> entries,
+                    const Checkpoint& checkpoint, bool* conflict) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -314,15 +316,45 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
   return failure;
 }
 
+Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
+                              const Checkpoint& checkpoint, bool* conflict) {
+  Commands commands;
+  size_t words = 12;
+  size_t bytes = sizeof(kAddChecked) + 512;
+  for (const NewEntry& entry : entries) {
+    words += 1 + entry.count * 2;
+    bytes += SizeOf(entry) + 16;
+  }
+  commands.Reserve(bytes);
+  commands.Begin(words).Arg("EVAL").Arg(kAddChecked).Arg("2").Arg(target.key).Arg(checkpoint.key);
+  commands.Arg(checkpoint.expected).Arg(checkpoint.reached).Arg(target.list ? "list" : "stream");
+  commands.Arg(static_cast<int64_t>(target.max_length)).Arg(target.expire_ms);
+  commands.Arg(target.channel).Arg(target.tag);
+  for (const NewEntry& entry : entries) {
+    commands.Arg(static_cast<int64_t>(entry.count * 2));
+    AppendFields(&commands, entry);
+  }
+  ValueSink sink;
+  std::string what = AddingTo(target);
+  // A second run finds what the first has reached.
+  Status status = Run(commands_, commands, Effect::kRepeatableWrite, what, &sink);
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger) return Unfit(what);
+  *conflict = reply.integer == 0;
+  return {};
+}
+
 Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Commands commands;
   commands.Begin(10 + request.begin.count * 2);
   commands.Arg("EVAL").Arg(kStart).Arg("2").Arg(request.key).Arg(request.live_key);
   commands.Arg(request.token).Arg(request.lease_ms);
   commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
-  commands.Arg(request.mode == StartMode::kTakeOver ? "take over"
-               : request.mode == StartMode::kResume ? "resume"
-                                                    : "begin");
+  commands.Arg(request.mode == StartMode::kTakeOver   ? "take over"
+               : request.mode == StartMode::kContinue ? "continue"
+               : request.mode == StartMode::kResume   ? "resume"
+                                                      : "begin");
   commands.Arg(request.list ? "list" : request.keep ? "keep" : "");
   AppendFields(&commands, request.begin);
   ValueSink sink;

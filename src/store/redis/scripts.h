@@ -7,7 +7,7 @@
 namespace agx::redis {
 
 // KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
-// resume, 'keep', 'list' (which is kept) or '', fields of begin if there is one… The new entry comes first: a server that is
+// continue / resume, 'keep', 'list' (which is kept) or '', fields of begin if there is one… The new entry comes first: a server that is
 // out of memory refuses it before anything was dropped.
 inline constexpr char kStart[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
@@ -17,11 +17,12 @@ if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' 
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
 if flag_kind ~= 'none' and flag_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. flag_kind) end
 local flag = redis.call('GET', KEYS[2])
-if flag and flag ~= ARGV[1] and ARGV[4] ~= 'take over' then return 'busy' end
+local mode = ARGV[4]
+if flag and flag ~= ARGV[1] and mode ~= 'take over' and mode ~= 'continue' then return 'busy' end
 local outcome = 'taken over'
 local fields = {}
 for i = 6, #ARGV do fields[i - 5] = ARGV[i] end
-if kind == 'none' or (not flag and ARGV[4] ~= 'resume') then
+if kind == 'none' or (not flag and mode ~= 'resume' and mode ~= 'continue') then
   outcome = 'started'
   if #fields > 0 then
     local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
@@ -125,6 +126,41 @@ if type(published) == 'table' and published.err then
   return published
 end
 return length
+)";
+
+// KEYS: stream or list, checkpoint. ARGV: what the checkpoint is to hold, and holds then, 'stream' or
+// 'list', about the most entries or 0, expiry ms or 0, channel, tag; then for each entry the number of
+// its names and values, and these. Gives 0 for a conflict.
+inline constexpr char kAddChecked[] = R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= ARGV[3] then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local text_kind = redis.call('TYPE', KEYS[2]).ok
+if text_kind ~= 'none' and text_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. text_kind) end
+local reached = redis.call('GET', KEYS[2]) or ''
+if reached == ARGV[2] then return 1 end
+if reached ~= ARGV[1] then return 0 end
+local at = 8
+while at <= #ARGV do
+  local fields = {}
+  for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
+  at = at + #fields + 1
+  if ARGV[3] == 'list' then
+    redis.call('RPUSH', KEYS[1], fields[2])
+    local published = redis.pcall('PUBLISH', ARGV[6], ARGV[7] .. fields[2])
+    if type(published) == 'table' and published.err then
+      redis.call('RPOP', KEYS[1])  -- refused for one is refused for all: this is the first
+      return published
+    end
+  elseif ARGV[4] == '0' then
+    redis.call('XADD', KEYS[1], '*', unpack(fields))
+  else
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(fields))
+  end
+end
+if ARGV[5] ~= '0' and at > 8 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+redis.call('SET', KEYS[2], ARGV[2])
+return 1
 )";
 
 // KEYS: list. Gives its length, and its first and last element.

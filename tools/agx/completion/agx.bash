@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Completion of agx(1) for bash.
 
-_agx_commands='demo start add stop cancel live listen history info group chat run messages ls version'
+_agx_commands='demo start add stop cancel live listen history info group chat run messages bridge ls version'
 _agx_globals='--url --prefix --format --color --verbose --help'
 
 _agx_options() {
@@ -17,6 +17,7 @@ _agx_options() {
         chat) echo "--model --system --timeout --grace --pretty --json" ;;
         run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
+        bridge) echo "--skip --wait --timeout" ;;
         ls) echo "--json" ;;
     esac
 }
@@ -29,6 +30,7 @@ _agx_values() {
         --wait | --timeout | --block) echo "never" ;;
         --feed) echo "openai-chat openai-responses anthropic" ;;
         --type) echo "event info error" ;;
+        --format) echo "agx openai-agents agent-framework ag2" ;;
         --url) echo "redis:// rediss:// unix:///" ;;
     esac
 }
@@ -36,7 +38,7 @@ _agx_values() {
 _agx_takes_value() {
     case $1 in
         --url | --prefix | --color | --lease | --origin | --grace | --type | --body | --after | \
-            --before | --wait | --timeout | --limit | --count | --where | --model | --system | \
+            --before | --wait | --timeout | --limit | --count | --where | --format | --model | --system | \
             --feed | --group | --consumer | --from | --block | --idle | --retries | \
             --dead-letters) return 0 ;;
     esac

@@ -1,6 +1,6 @@
 # Completion of agx(1) for fish.
 
-set -l commands demo start add stop cancel live listen history info group chat run messages ls version
+set -l commands demo start add stop cancel live listen history info group chat run messages bridge ls version
 set -l of_session start add stop cancel live listen history info group chat run messages
 
 # A store that does not answer must not hold up the shell.
@@ -22,6 +22,7 @@ end
 complete -c agx -f
 complete -c agx -l url -x -a 'redis:// rediss:// unix:///' -d 'The store'
 complete -c agx -l prefix -x -d 'First part of every key'
+complete -c agx -l format -x -a 'agx openai-agents agent-framework ag2' -d 'Whose streams'
 complete -c agx -l color -x -a 'auto always never' -d 'When to use colour'
 complete -c agx -l verbose -d 'Say what the library does'
 complete -c agx -s h -l help -d 'Show help'
@@ -38,6 +39,7 @@ complete -c agx -n "not __fish_seen_subcommand_from $commands" -a info -d 'How m
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a group -d 'Share its events'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a chat -d 'Let a model answer'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a run -d 'Run from a model\'s stream'
+complete -c agx -n "not __fish_seen_subcommand_from $commands" -a bridge -d 'Copy to another format'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a messages -d 'Its conversation'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a ls -d 'List live sessions'
 complete -c agx -n "not __fish_seen_subcommand_from $commands" -a version -d 'Show the versions'
@@ -82,3 +84,6 @@ complete -c agx -n '__fish_seen_subcommand_from run' -l feed -x -a 'openai-chat 
 complete -c agx -n '__fish_seen_subcommand_from run' -l save -d 'Append to the conversation'
 complete -c agx -n '__fish_seen_subcommand_from messages' -l nodes -d 'Its nodes'
 complete -c agx -n '__fish_seen_subcommand_from messages' -l title -d 'Its title'
+complete -c agx -n '__fish_seen_subcommand_from bridge' -l skip -d 'Pass over what cannot be held'
+complete -c agx -n '__fish_seen_subcommand_from bridge' -l wait -x -a never -d 'Seconds'
+complete -c agx -n '__fish_seen_subcommand_from bridge' -l timeout -x -a never -d 'Seconds'

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+# agx --format and agx bridge, from outside: what other frameworks' processes would write and read is
+# written and read here by plain commands.
+# ctest-labels: redis
+# ctest-timeout: 120
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+AGX = os.environ["AGX"]
+DEADLINE = 30.0
+
+
+class Server:
+    """A server of its own, and a plain client of it."""
+
+    def __init__(self):
+        self.directory = tempfile.mkdtemp()
+        path = os.path.join(self.directory, "socket")
+        program = os.environ.get("AGX_REDIS_SERVER") or shutil.which("redis-server")
+        self.process = subprocess.Popen(
+            [program, "--port", "0", "--unixsocket", path, "--save", ""], cwd=self.directory,
+            stdout=subprocess.DEVNULL)
+        self.url = "unix://" + path
+        until = time.monotonic() + DEADLINE
+        while True:
+            try:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.connect(path)
+                break
+            except OSError:
+                self.socket.close()
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.01)
+        self.file = self.socket.makefile("rb")
+
+    def __call__(self, *words):
+        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        self.socket.sendall(b"*%d\r\n" % len(words) +
+                            b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in words))
+        return self.reply()
+
+    def reply(self):
+        line = self.file.readline()[:-2]
+        if line[:1] == b"-":
+            raise RuntimeError(line.decode())
+        if line[:1] in b"+:":
+            return line[1:].decode()
+        count = int(line[1:])
+        if line[:1] == b"$":
+            return None if count < 0 else self.file.read(count + 2)[:-2].decode()
+        return None if count < 0 else [self.reply() for _ in range(count)]
+
+    def entries(self, key):
+        return [dict(zip(e[1][::2], e[1][1::2])) for e in self("XRANGE", key, "-", "+")]
+
+    def close(self):
+        self.file.close()
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.directory)
+
+
+def wait_for(what, condition):
+    until = time.monotonic() + DEADLINE
+    while time.monotonic() < until:
+        if condition():
+            return
+        time.sleep(0.005)
+    raise AssertionError("did not come: " + what)
+
+
+class Streams(unittest.TestCase):
+    def setUp(self):
+        self.server = Server()
+        self.addCleanup(self.server.close)
+
+    def agx(self, *words, status=0, stdin=""):
+        done = subprocess.run([AGX, "--url", self.server.url, *words], input=stdin, text=True,
+                              capture_output=True, timeout=DEADLINE)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.said = done.stderr
+        return done.stdout
+
+    def bridge(self, *words):
+        process = subprocess.Popen([AGX, "--url", self.server.url, "bridge", *words],
+                                   stderr=subprocess.PIPE, text=True)
+        self.addCleanup(process.stderr.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        return process
+
+    def test_streams_are_opened_by_name(self):
+        self.server("XADD", "tokens", "*", "type", "token", "data", '{"token": "Hi"}')
+        out = self.agx("--format", "openai-agents", "listen", "tokens", "--timeout", "0", status=7)
+        self.assertEqual(json.loads(out)["body"], {"token": "Hi"})
+        self.agx("add", "tokens", "--format=openai-agents", "--type", "complete", "--body", "{}")
+        self.assertEqual(self.server.entries("tokens")[1]["type"], "complete")
+        info = json.loads(self.agx("info", "--format", "openai-agents", "tokens"))
+        self.assertEqual(info["length"], 2)
+        out = self.agx("--format", "openai-agents", "history", "tokens", "--reverse", "--count", "1")
+        self.assertEqual(json.loads(out)["type"], "complete")
+
+    def test_an_agent_stream_from_start_to_stop(self):
+        of = ["--format", "agent-framework"]
+        self.agx(*of, "start", "c")
+        self.agx(*of, "live", "c")
+        self.agx(*of, "add", "c", "--type", "event", "--body", '{"text": "Hi"}')
+        self.agx(*of, "add", "c", "--type", "event", "--body", '{"x": 1}', status=4)
+        self.assertIn("holds text alone", self.said)
+        self.agx(*of, "stop", "c")
+        self.agx(*of, "live", "c", status=1)
+        self.assertEqual([(e["text"], e["sequence"], e.get("done"))
+                          for e in self.server.entries("agent-stream:c")],
+                         [("Hi", "0", None), ("", "1", "true")])
+        out = self.agx(*of, "listen", "c")
+        self.assertEqual(json.loads(out)["body"]["content_delta"], "Hi")
+
+    def test_ag2_with_a_prefix(self):
+        self.server("RPUSH", "my:s", '{"__type__": "a.B", "n": 1}')
+        out = self.agx("--format", "ag2", "--prefix", "my", "history", "s")
+        self.assertEqual(json.loads(out)["type"], "a.B")
+        self.agx("--format", "ag2", "add", "s", "--type", "a.C", "--body", '{"n": 2}')
+        self.assertEqual(self.server("LRANGE", "ag2:stream:s", 0, -1),
+                         ['{"__type__": "a.C", "n": 2}'])
+
+    def test_wrong_words(self):
+        self.agx("--format", "openai", "live", "s", status=2)
+        self.assertIn("one of agx, openai-agents", self.said)
+        self.agx("bridge", "tokens", "agx:1/2/s", status=2)
+        self.agx("bridge", "agx:tokens", "agx:1/2/s", status=2)
+        self.agx("bridge", "openai-agents:", "agx:1/2/s", status=2)
+        self.agx("bridge", "openai-agents:t@redis://nobody:pw@127.0.0.1:1/x", "agx:1/2/s", status=2)
+        self.assertNotIn("pw", self.said)
+
+    def test_a_bridge_copies_live_and_ends_with_its_source(self):
+        self.server("XADD", "agent-stream:c", "*", "text", "Hel", "sequence", "0")
+        process = self.bridge("agent-framework:c", "agx:1/2/copy")
+        wait_for("the first", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+        self.assertEqual(self.server("EXISTS", "agx:1:2:copy:live"), "1")
+        self.server("XADD", "agent-stream:c", "*", "text", "lo", "sequence", "1")
+        wait_for("the second", lambda: self.server("XLEN", "agx:1:2:copy") == "3")
+        self.server("XADD", "agent-stream:c", "*", "text", "", "sequence", "2", "done", "true")
+        self.assertEqual(process.wait(DEADLINE), 0)
+        copies = self.server.entries("agx:1:2:copy")
+        self.assertEqual([e["type"] for e in copies], ["begin", "event", "event", "end"])
+        self.assertEqual(json.loads(copies[2]["body"])["content_delta"], "lo")
+        self.assertEqual(self.server("EXISTS", "agx:1:2:copy:live"), "0")
+
+    def test_a_cancel_of_the_copy_cancels_the_original(self):
+        self.agx("--format", "openai-agents", "start", "t")
+        self.bridge("openai-agents:t", "agx:1/2/copy", "--wait", "never", "--timeout", "never")
+        wait_for("the copy", lambda: self.server("EXISTS", "agx:1:2:copy:live") == "1")
+        self.server("GETDEL", "agx:1:2:copy:live")
+        wait_for("the cancel", lambda: self.server("EXISTS", "t:live") == "0")
+
+    def test_what_cannot_be_held_stops_a_bridge_or_is_skipped(self):
+        self.agx("start", "1/2/s")
+        for body in ['{"event":"llm-begin"}', '{"text":"Hi"}', '{"event":"llm-end"}']:
+            self.agx("add", "1/2/s", "--type", "event", "--body", body)
+        self.agx("stop", "1/2/s", "--grace", "60")
+        self.agx("bridge", "agx:1/2/s", "agent-framework:c", status=4)
+        self.assertIn("of agx:1/2/s", self.said)
+        self.assertIn("holds text alone", self.said)
+        self.agx("bridge", "--skip", "agx:1/2/s", "agent-framework:c")
+        self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["Hi", ""])
+
+    def test_another_producers_stream_is_left_alone(self):
+        self.agx("start", "1/2/copy")
+        self.agx("bridge", "openai-agents:t", "agx:1/2/copy", status=5)
+
+    def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
+        count = 4000
+        source = {
+            "agx": ("agx:1/2/s", lambda i: self.server(
+                "XADD", "agx:1:2:s", "*", "type", "event", "origin", "o", "body", '{"n":%d}' % i)),
+            "ag2": ("ag2:s", lambda i: self.server(
+                "RPUSH", "ag2:stream:s", '{"__type__": "a.B", "n": %d}' % i)),
+        }
+        target = {
+            "openai-agents": ("openai-agents:t", lambda: [
+                json.loads(e["data"])["n"] for e in self.server.entries("t")]),
+            "ag2": ("ag2:t", lambda: [
+                json.loads(e)["n"] for e in self.server("LRANGE", "ag2:stream:t", 0, -1)]),
+        }
+        for of, to in (("agx", "openai-agents"), ("ag2", "ag2")):
+            with self.subTest(of=of, to=to):
+                self.server("FLUSHALL")
+                from_word, write = source[of]
+                to_word, read = target[to]
+                written = kills = 0
+                process = self.bridge(from_word, to_word, "--wait", "never", "--timeout", "never")
+                while written < count:
+                    until = time.monotonic() + random.uniform(0.01, 0.08)
+                    while written < count and time.monotonic() < until:
+                        write(written)
+                        written += 1
+                    process.send_signal(signal.SIGKILL)
+                    process.wait()
+                    kills += 1
+                    process = self.bridge(from_word, to_word, "--wait", "never", "--timeout",
+                                          "never")
+                wait_for("all of it", lambda: len(read()) >= count)
+                self.assertEqual(read(), list(range(count)))
+                self.assertGreater(kills, 3)
+                self.assertIsNone(process.poll())
+                process.kill()
+                process.wait()
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,234 @@
+// agx bridge: copies a session, live, from one format and store to another. How far it has come is
+// kept with what it writes, in one step, so that it can be killed at any time and begun again.
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "commands.h"
+#include "connect.h"
+#include "json.h"
+#include "signals.h"
+
+namespace cli {
+namespace {
+
+constexpr int64_t kWaitMs = 3000;
+constexpr int64_t kTimeoutMs = 60000;
+// How often it is looked whether the copy was cancelled.
+constexpr int64_t kLookMs = 500;
+constexpr size_t kBatch = 128;
+constexpr size_t kBatchBytes = size_t{1024} * 1024;
+
+// FORMAT:STREAM, and @URL if it is in another store.
+struct End {
+  std::string format;
+  std::string name;
+  std::string url;
+  std::string text;  // without the URL, which may hold a password
+  Client client;
+  Session session;
+};
+
+Result<End> ParseEnd(const std::string& word) {
+  End end;
+  size_t at = word.npos;
+  for (const char* scheme : {"@redis://", "@rediss://", "@unix:///", "@memory:"}) {
+    at = std::min(at, word.find(scheme));
+  }
+  end.text = word.substr(0, at);
+  if (at != word.npos) end.url = word.substr(at + 1);
+  const size_t colon = end.text.find(':');
+  if (colon == end.text.npos || colon == 0 || colon + 1 == end.text.size()) {
+    return Result<End>::Error("\"" + end.text +
+                              "\" is not FORMAT:STREAM, such as openai-agents:tokens");
+  }
+  end.format = end.text.substr(0, colon);
+  end.name = end.text.substr(colon + 1);
+  return end;
+}
+
+int Open(const Arguments& arguments, End* end) {
+  const std::string* url = arguments.Get("url");
+  const char* chosen = !end->url.empty() ? end->url.c_str() : url ? url->c_str() : nullptr;
+  const int exit = OpenClientAt(arguments, 0, chosen, &end->client);
+  if (exit != kDone) return exit;
+  if (end->format != "agx") {
+    return OpenStream(end->client.get(), end->format, end->name, nullptr, &end->session);
+  }
+  const Result<SessionName> name = ParseSessionName(end->name);
+  if (name.ok()) return OpenSession(end->client.get(), *name, &end->session);
+  Complain(name.error());
+  return kUsage;
+}
+
+class Bridge {
+ public:
+  Bridge(const End& from, const End& to, bool skip, const Watcher& watcher)
+      : from_(from), to_(to), skip_(skip), watcher_(watcher) {}
+
+  // Becomes the producer of the copy, and goes on where an earlier bridge was.
+  int Start() {
+    agx_status status = agx_checkpoint(to(), name(), position_);
+    if (status != AGX_OK) return Fail(status);
+    agx_start_options options = AGX_START_OPTIONS_INIT;
+    options.take_over = 1;
+    options.keep = std::strcmp(position_, kBeginning) != 0 ? 1 : 0;
+    if (*position_ == '\0') {
+      int live = 0;
+      status = agx_is_live(to(), &live);
+      if (status == AGX_OK && live != 0) {
+        Complain(to_.text + " is live already: somebody else writes there");
+        return kBusy;
+      }
+      // From here on whoever begins again knows that the copy is its own.
+      if (status == AGX_OK) status = Move(nullptr, 0, kBeginning);
+      options.keep = 0;
+    }
+    if (status == AGX_OK) status = agx_start(to(), &options);
+    return status == AGX_OK ? kDone : Fail(status);
+  }
+
+  int Run(agx_listener* listener) {
+    for (;;) {
+      PassCancelOn();
+      std::array<agx_event*, kBatch> events = {};
+      size_t count = 0;
+      const agx_status status =
+          agx_listen_next_many(listener, kLookMs, events.data(), events.size(), &count);
+      const std::string reason = agx_last_error();
+      std::vector<Event> owned(events.begin(), events.begin() + static_cast<ptrdiff_t>(count));
+      if (const int exit = Copy(owned); exit != kDone) return exit;
+      if (status == AGX_OK || status == AGX_TIMEOUT) continue;
+      if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
+      if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
+      if (status == AGX_ENDED) return Stop();
+      Complain(from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason));
+      gap_ = gap_ || status == AGX_GAP;
+      if (status != AGX_GAP && !(status == AGX_EUNSUPPORTED && skip_)) return ExitFor(status);
+    }
+  }
+
+  const char* position() const { return position_; }
+
+ private:
+  static constexpr const char* kBeginning = "0-0";
+
+  agx_session* to() const { return to_.session.get(); }
+  const char* name() const { return from_.text.c_str(); }
+
+  int Copy(const std::vector<Event>& events) {
+    size_t begin = 0;
+    while (begin < events.size()) {
+      size_t end = begin;
+      for (size_t bytes = 0; end < events.size() && (end == begin || bytes < kBatchBytes); ++end) {
+        size_t length = 0;
+        agx_event_body(events[end].get(), &length);
+        bytes += length;
+      }
+      const int exit = CopyAtOnce(events, begin, end);
+      if (exit != kDone) return exit;
+      begin = end;
+    }
+    return kDone;
+  }
+
+  int CopyAtOnce(const std::vector<Event>& events, size_t begin, size_t end) {
+    std::vector<agx_new_event> copies;
+    for (size_t i = begin; i < end; ++i) {
+      const agx_event* event = events[i].get();
+      const auto or_unknown = [](const char* text) { return *text != '\0' ? text : "unknown"; };
+      const agx_new_event copy = {or_unknown(agx_event_type(event, nullptr)),
+                                  or_unknown(agx_event_origin(event, nullptr)),
+                                  agx_event_body(event, nullptr)};
+      // The copy has a begin of its own.
+      if (from_.format != "agx" || std::strcmp(copy.type, "begin") != 0) copies.push_back(copy);
+    }
+    const std::string last = agx_event_id(events[end - 1].get(), nullptr);
+    agx_status status = Move(copies.data(), copies.size(), last.c_str());
+    const bool refused = status == AGX_EJSON || status == AGX_EUNSUPPORTED;
+    if (refused && end - begin > 1) {
+      for (size_t i = begin; i < end; ++i) {
+        if (const int exit = CopyAtOnce(events, i, i + 1); exit != kDone) return exit;
+      }
+      return kDone;
+    }
+    std::string quoted;
+    if (status == AGX_EJSON) {
+      // What is not JSON is copied as text.
+      quoted = Quoted(copies[0].body);
+      copies[0].body = quoted.c_str();
+      status = Move(copies.data(), 1, last.c_str());
+    }
+    if (status == AGX_OK) return kDone;
+    const int exit = Fail(status, "the event " + last + " of " + from_.text);
+    if (status != AGX_EUNSUPPORTED || !skip_) return exit;
+    status = Move(nullptr, 0, last.c_str());
+    return status == AGX_OK ? kDone : Fail(status);
+  }
+
+  agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {
+    const agx_status status = agx_add_checked(to(), events, count, name(), position_, to_id);
+    if (status == AGX_OK) std::strncpy(position_, to_id, sizeof(position_) - 1);
+    return status;
+  }
+
+  // Whoever cancels the copy means the original.
+  void PassCancelOn() {
+    if (canceled_ || agx_is_canceled(to()) == 0) return;
+    canceled_ = true;
+    if (agx_wait_canceled(to(), 0) != AGX_OK) return;
+    const agx_status status = agx_cancel(from_.session.get(), nullptr);
+    if (status != AGX_OK) Fail(status, "the copy was cancelled, the original was not");
+  }
+
+  int Stop() {
+    const agx_status status = agx_stop(to(), -1);
+    if (status != AGX_OK) return Fail(status);
+    return gap_ ? kGap : kDone;
+  }
+
+  const End& from_;
+  const End& to_;
+  const bool skip_;
+  const Watcher& watcher_;
+  char position_[AGX_NAME_MAX + 1] = "";
+  bool canceled_ = false;
+  bool gap_ = false;
+};
+
+}  // namespace
+
+int RunBridge(const Arguments& arguments) {
+  Result<End> from_end = ParseEnd(arguments.operands()[0]);
+  Result<End> to_end = ParseEnd(arguments.operands()[1]);
+  const Result<int64_t> wait = arguments.Seconds("wait", kWaitMs, true);
+  const Result<int64_t> timeout = arguments.Seconds("timeout", kTimeoutMs, true);
+  for (const std::string& error :
+       {from_end.error(), to_end.error(), wait.error(), timeout.error()}) {
+    if (error.empty()) continue;
+    Complain(error);
+    return kUsage;
+  }
+  End from = std::move(from_end.Take());
+  End to = std::move(to_end.Take());
+  Watcher watcher;
+  if (const int exit = Open(arguments, &from); exit != kDone) return exit;
+  if (const int exit = Open(arguments, &to); exit != kDone) return exit;
+  Bridge bridge(from, to, arguments.Has("skip"), watcher);
+  if (const int exit = bridge.Start(); exit != kDone) return exit;
+  agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+  options.after = bridge.position();
+  options.wait_ms = *wait;
+  options.timeout_ms = *timeout;
+  agx_listener* opened = nullptr;
+  const agx_status status = agx_listen(from.session.get(), &options, &opened);
+  if (status != AGX_OK) return Fail(status);
+  const Listener listener(opened);
+  watcher.OnWake([&listener] { agx_listener_interrupt(listener.get()); });
+  const int exit = bridge.Run(listener.get());
+  watcher.OnWake({});
+  return exit;
+}
+
+}  // namespace cli
