@@ -897,10 +897,10 @@ AGX_API agx_status agx_group_autoclaim(agx_group* group, int64_t min_idle_ms, ch
 /** What agx_group_pending tells. */
 typedef struct agx_pending {
   size_t size;
-  uint64_t count;              /**< how many events are pending */
-  char lowest_id[AGX_ID_SIZE]; /**< of the oldest of them; "" if none is */
-  char highest_id[AGX_ID_SIZE];
-  uint64_t consumers; /**< how many consumers have any */
+  uint64_t count;               /**< how many events are pending */
+  char lowest_id[AGX_ID_SIZE];  /**< of the oldest of them; "" if none is */
+  char highest_id[AGX_ID_SIZE]; /**< of the newest */
+  uint64_t consumers;           /**< how many consumers have any */
 } agx_pending;
 
 #define AGX_PENDING_INIT \
@@ -912,10 +912,10 @@ AGX_API agx_status agx_group_pending(agx_group* group, agx_pending* pending);
 
 /** An event that is pending. This struct does not grow. */
 typedef struct agx_pending_event {
-  char id[AGX_ID_SIZE];
-  char consumer[AGX_NAME_MAX + 1];
-  int64_t idle_ms;  /**< since it was given to the consumer */
-  int64_t attempts; /**< how often it was given to one */
+  char id[AGX_ID_SIZE];            /**< the event's */
+  char consumer[AGX_NAME_MAX + 1]; /**< whom it is pending for */
+  int64_t idle_ms;                 /**< since it was given to the consumer */
+  int64_t attempts;                /**< how often it was given to one */
 } agx_pending_event;
 
 /** Lists events that are pending, in the order of their ids, into events[0 .. *count-1]: of a
@@ -929,9 +929,9 @@ AGX_API agx_status agx_group_pending_events(agx_group* group, const char* consum
 
 /** A group of a stream. This struct does not grow. */
 typedef struct agx_group_info {
-  char name[AGX_NAME_MAX + 1];
-  uint64_t consumers;
-  uint64_t pending;
+  char name[AGX_NAME_MAX + 1];         /**< its name */
+  uint64_t consumers;                  /**< how many it has */
+  uint64_t pending;                    /**< how many events are pending in it */
   char last_delivered_id[AGX_ID_SIZE]; /**< "0-0" before the first */
   /** How many events were given to nobody yet; -1: not known. Before Redis 7 it is counted, by a
    * script, and no further than about 100000 */
@@ -946,9 +946,9 @@ AGX_API agx_status agx_group_list(agx_session* session, agx_group_info* groups, 
 
 /** A consumer of a group. This struct does not grow. */
 typedef struct agx_consumer_info {
-  char name[AGX_NAME_MAX + 1];
-  uint64_t pending;
-  int64_t idle_ms; /**< since it last asked for something */
+  char name[AGX_NAME_MAX + 1]; /**< its name */
+  uint64_t pending;            /**< how many events are pending for it */
+  int64_t idle_ms;             /**< since it last asked for something */
 } agx_consumer_info;
 
 /** Tells of the consumers of the group, in the same way. Outcomes: AGX_NONE (no such group). */
@@ -969,15 +969,15 @@ AGX_API agx_status agx_group_delete(agx_group* group);
 /** What agx_group_health tells. */
 typedef struct agx_health {
   size_t size;
-  uint64_t length;  /**< how many events the stream has */
-  uint64_t pending; /**< how many were given to a consumer and not acknowledged */
-  int64_t lag;      /**< as agx_group_info.lag */
-  uint64_t consumers;
-  uint64_t dead_letters;
+  uint64_t length;       /**< how many events the stream has */
+  uint64_t pending;      /**< how many were given to a consumer and not acknowledged */
+  int64_t lag;           /**< as agx_group_info.lag */
+  uint64_t consumers;    /**< how many the group has */
+  uint64_t dead_letters; /**< how many there are */
   /** How long ago the oldest event that is pending was written, by this machine's clock, in
    * milliseconds; -1: none is pending */
   int64_t oldest_pending_ms;
-  char last_delivered_id[AGX_ID_SIZE];
+  char last_delivered_id[AGX_ID_SIZE]; /**< "0-0" before the first */
 } agx_health;
 
 #define AGX_HEALTH_INIT \

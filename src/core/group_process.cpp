@@ -151,8 +151,8 @@ Status Processor::Run() {
       for (Holding& one : held_) one.loose = true;
       Status made = group_.MakeAgain();
       // One that is gone again at once is an outage.
-      if (!made.ok()) status = std::move(made);
       if (made.ok() && !std::exchange(made_again_, true)) continue;
+      if (!made.ok()) status = std::move(made);
     } else if (status.ok()) {
       made_again_ = false;
       outage_since_ = kNever;

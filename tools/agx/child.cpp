@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <string_view>
@@ -46,6 +47,7 @@ class Attributes {
 
 int Spawn(const std::vector<std::string>& command, int input, int64_t attempt, pid_t* pid) {
   std::vector<char*> words;
+  words.reserve(command.size() + 1);
   for (const std::string& word : command) words.push_back(const_cast<char*>(word.c_str()));
   words.push_back(nullptr);
   std::string variable = "AGX_ATTEMPT=" + std::to_string(attempt);
@@ -83,8 +85,9 @@ bool IsProgram(const std::string& name) {
   if (path.empty()) path = "/usr/local/bin:/bin:/usr/bin";
   for (size_t at = 0; at <= path.size();) {
     const size_t end = std::min(path.find(':', at), path.size());
-    const std::string folder = end > at ? path.substr(at, end - at) : ".";
-    if (IsExecutable(folder + "/" + name)) return true;
+    std::string file = end > at ? path.substr(at, end - at) : ".";
+    file.append("/").append(name);
+    if (IsExecutable(file)) return true;
     at = end + 1;
   }
   return false;
