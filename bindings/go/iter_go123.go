@@ -36,7 +36,7 @@ func (l *Listener) All(ctx context.Context) iter.Seq2[Event, error] {
 			if err == io.EOF || !yield(event, err) {
 				return
 			}
-			if ctx.Err() != nil || isClosed(err) {
+			if err != nil && (ctx.Err() != nil || isClosed(err)) {
 				return
 			}
 		}
