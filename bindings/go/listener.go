@@ -246,6 +246,9 @@ func (l *listener) take() (it item, ok bool, err error) {
 func (l *listener) settle() {
 	left := len(l.queue) - l.head
 	if left == 0 {
+		if !l.inMux && !l.final {
+			l.wake() // another who waits puts it back
+		}
 		l.queue, l.head = l.queue[:0], 0
 		if cap(l.queue) > 64 {
 			l.queue = nil // ten thousand that wait keep no room

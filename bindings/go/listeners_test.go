@@ -168,3 +168,22 @@ func TestCollectorClosesWhatIsDropped(t *testing.T) {
 		return err != nil
 	})
 }
+
+// An outcome takes the listener out of the mux; whoever else waits is not forgotten.
+func TestAllWhoWaitOnOneListenerAreServed(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		l := listen(t, s, agx.OnlyNew(), agx.Timeout(20*time.Millisecond))
+		results := make(chan error, 8)
+		for i := 0; i < cap(results); i++ {
+			go func() {
+				_, err := nextErr(l)
+				results <- err
+			}()
+		}
+		for i := 0; i < cap(results); i++ {
+			wantIs(t, <-results, agx.ErrSilent)
+		}
+	})
+}

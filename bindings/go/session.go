@@ -256,7 +256,7 @@ func (s *Session) watchOnce() error {
 type waiting struct {
 	mu    sync.Mutex // held by the one that waits
 	where string
-	found []Event // by a wait that nobody waited for any more, or none
+	found *Event // by a wait that nobody waited for any more, or nil
 }
 
 // WaitFor waits for the next event of the session that a condition selects ("": any): how an agent
@@ -284,8 +284,7 @@ func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
 		case answers <- answer{event, err}:
 		case <-ctx.Done():
 			if err == nil {
-				s.waiting.where = where
-				s.waiting.found = append(s.waiting.found, event)
+				s.waiting.where, s.waiting.found = where, &event
 			}
 		}
 	}()
@@ -299,9 +298,9 @@ func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
 
 // waitFor waits in slices, so that it ends some time after its context.
 func (s *Session) waitFor(ctx context.Context, where string, condition *byte) (Event, error) {
-	if found := s.waiting.found; len(found) > 0 && s.waiting.where == where {
-		s.waiting.found = found[1:]
-		return found[0], nil
+	if found := s.waiting.found; found != nil && s.waiting.where == where {
+		s.waiting.found = nil
+		return *found, nil
 	}
 	b, err := newBatch()
 	if err != nil {
