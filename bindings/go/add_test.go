@@ -24,7 +24,7 @@ func TestAddAsyncKeepsTheOrder(t *testing.T) {
 		}
 		// What is added at once comes behind what is queued.
 		last := add(t, s, 5000)
-		must(t, s.Stop(background, agx.DefaultGrace))
+		must(t, s.Stop(background, grace))
 		events := rest(t, listen(t, s))[1:]
 		want(t, len(events), 5001)
 		for n, p := range pending {

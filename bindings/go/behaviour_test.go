@@ -92,7 +92,7 @@ func startAddStop(t *testing.T, url string) {
 	s := session(t, c)
 	must(t, s.Start(background))
 	first, second := add(t, s, 1), add(t, s, 2)
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	events := rest(t, listen(t, s))
 	want(t, len(events), 3)
 	want(t, events[0].Type, "begin")
@@ -112,7 +112,7 @@ func lateListener(t *testing.T, url string) {
 	for n := 0; n < 100; n++ {
 		add(t, s, n)
 	}
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	want(t, len(rest(t, listen(t, another(t, c, s)))), 101)
 }
 
@@ -129,7 +129,7 @@ func followLive(t *testing.T, url string) {
 	}()
 	id := add(t, s, 1)
 	want(t, (<-got).ID, id)
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	want(t, len(rest(t, l)), 0)
 }
 
@@ -140,7 +140,7 @@ func resume(t *testing.T, url string) {
 	for n := 0; n < 10; n++ {
 		add(t, s, n)
 	}
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	l := listen(t, s)
 	want(t, l.Position(), "0-0")
 	for n := -1; n < 4; n++ {
@@ -159,7 +159,7 @@ func onlyNew(t *testing.T, url string) {
 	l := listen(t, s, agx.OnlyNew())
 	id := add(t, s, 2)
 	want(t, next(t, l).ID, id)
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	want(t, len(rest(t, l)), 0)
 }
 
@@ -183,7 +183,7 @@ func where(t *testing.T, url string) {
 	for n := 0; n < 6; n++ {
 		add(t, s, n)
 	}
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	events := rest(t, listen(t, s, agx.Where(`type = "event" and body.n >= 4`)))
 	want(t, texts(events), "event {\"n\":4}\nevent {\"n\":5}")
 	_, err := s.OpenListener(background, agx.Where("type = = 1"))
@@ -205,7 +205,7 @@ func absent(t *testing.T, url string) {
 func silent(t *testing.T, url string) {
 	s := session(t, open(t, url))
 	must(t, s.Start(background))
-	l := listen(t, s, agx.Timeout(50*time.Millisecond))
+	l := listen(t, s, agx.Timeout(200*time.Millisecond))
 	want(t, next(t, l).Type, "begin")
 	_, err := nextErr(l)
 	wantIs(t, err, agx.ErrSilent)
@@ -241,7 +241,7 @@ func gap(t *testing.T, url string) {
 	_, err = nextErr(l)
 	wantIs(t, err, agx.ErrGap)
 	want(t, string(next(t, l).Body), `{"n":8}`)
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	want(t, len(rest(t, l)), 1)
 }
 
@@ -249,7 +249,7 @@ func endIsIterationEnd(t *testing.T, url string) {
 	c := open(t, url)
 	s := session(t, c)
 	must(t, s.Start(background))
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	events := 0
 	for item := range listen(t, s).Chan(background) {
 		must(t, item.Err)
@@ -285,8 +285,8 @@ func takeOver(t *testing.T, url string) {
 	wantIs(t, s.WaitCanceled(background), agx.ErrTakenOver)
 	_, err := s.Add(background, "event", "test", nil)
 	wantIs(t, err, agx.ErrTakenOver)
-	wantIs(t, s.Stop(background, agx.DefaultGrace), agx.ErrTakenOver)
-	must(t, other.Stop(background, agx.DefaultGrace))
+	wantIs(t, s.Stop(background, grace), agx.ErrTakenOver)
+	must(t, other.Stop(background, grace))
 }
 
 func cancelSession(t *testing.T, url string) {
@@ -323,7 +323,7 @@ func live(t *testing.T, url string) {
 	must(t, s.Start(background))
 	want(t, is(), true)
 	must(t, s.Renew(background))
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	want(t, is(), false)
 	wantIs(t, s.Renew(background), agx.ErrNotLive)
 }
@@ -340,7 +340,7 @@ func addMany(t *testing.T, url string) {
 	ids, err := s.AddMany(background, batch)
 	must(t, err)
 	want(t, len(ids), 1000)
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	events := rest(t, listen(t, s))[1:]
 	want(t, len(events), 1000)
 	for n, event := range events {
@@ -374,7 +374,7 @@ func text(t *testing.T, url string) {
 		_, err = s.OpenListener(background, agx.Where(bad))
 		wantIs(t, err, agx.ErrInvalid)
 	}
-	must(t, s.Stop(background, agx.DefaultGrace))
+	must(t, s.Stop(background, grace))
 	events := rest(t, listen(t, s))
 	want(t, len(events), 3)
 	want(t, events[1].Type, "\U0001F600")
@@ -637,7 +637,7 @@ func manyListeners(t *testing.T, url string) { serveListeners(t, url, 1000) }
 func runFeed(t *testing.T, url string) {
 	c := open(t, url)
 	s := session(t, c)
-	r, err := s.Run(background)
+	r, err := s.Run(background, agx.Grace(grace))
 	must(t, err)
 	defer r.Close()
 	// Cut anywhere, also in the middle of a character.
@@ -682,7 +682,7 @@ func runFail(t *testing.T, url string) {
 	c := open(t, url)
 	s := session(t, c)
 	broken := errors.New("the oven is broken")
-	err := s.Execute(background, func(ctx context.Context, r *agx.Run) error { return broken })
+	err := s.Execute(background, func(context.Context, *agx.Run) error { return broken }, agx.Grace(grace))
 	wantIs(t, err, broken)
 	events := rest(t, listen(t, s, agx.HandOnEnd()))
 	want(t, events[len(events)-1].Type, "end")

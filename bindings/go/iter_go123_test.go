@@ -31,7 +31,7 @@ func TestRangeOverASession(t *testing.T) {
 			if err != nil {
 				wantIs(t, err, agx.ErrSilent)
 				if silences++; silences == 2 {
-					must(t, s.Stop(background, agx.DefaultGrace))
+					must(t, s.Stop(background, grace))
 				}
 			}
 		}
@@ -45,6 +45,7 @@ func TestRangeEndsWithItsContext(t *testing.T) {
 		s := session(t, c)
 		must(t, s.Start(background))
 		ctx, cancel := context.WithCancel(background)
+		defer cancel()
 		var last error
 		for _, err := range s.Listen(ctx) {
 			last = err

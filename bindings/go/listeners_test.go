@@ -68,7 +68,7 @@ func serveListeners(t *testing.T, url string, count int) {
 	}
 	for _, s := range all {
 		add(t, s, 1)
-		must(t, s.Stop(background, agx.DefaultGrace))
+		must(t, s.Stop(background, grace))
 	}
 	ended.Wait()
 	close(errs)
@@ -94,7 +94,7 @@ func TestQueueIsBounded(t *testing.T) {
 			_, err := s.AddMany(background, batch)
 			must(t, err)
 		}
-		must(t, s.Stop(background, agx.DefaultGrace))
+		must(t, s.Stop(background, grace))
 		slow, last := listen(t, s), ""
 		n := 0
 		for event, err := nextErr(slow); err == nil; event, err = nextErr(slow) {

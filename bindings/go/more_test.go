@@ -63,7 +63,7 @@ func TestExecuteSavesAndEnds(t *testing.T) {
 			return m.Append(response)
 		}
 		for i := 1; i <= 2; i++ {
-			must(t, s.Execute(background, agent, agx.WithMessages(m)))
+			must(t, s.Execute(background, agent, agx.WithMessages(m), agx.Grace(grace)))
 			want(t, m.Len(), 2*i)
 		}
 		rest(t, listen(t, s))
@@ -81,7 +81,7 @@ func TestExecuteIsCanceled(t *testing.T) {
 				close(running)
 				<-ctx.Done()
 				return ctx.Err()
-			})
+			}, agx.Grace(grace))
 		}()
 		<-running
 		was, err := another(t, c, s).Cancel(background)
@@ -98,7 +98,7 @@ func TestPanicOfAnAgentGoesOnAndEndsTheSession(t *testing.T) {
 		s := session(t, open(t, url))
 		func() {
 			defer func() { want(t, fmt.Sprint(recover()), "oh no") }()
-			_ = s.Execute(background, func(context.Context, *agx.Run) error { panic("oh no") })
+			_ = s.Execute(background, func(context.Context, *agx.Run) error { panic("oh no") }, agx.Grace(grace))
 		}()
 		if all := texts(rest(t, listen(t, s))); !strings.Contains(all, "panic: oh no") {
 			t.Fatal(all)
@@ -111,7 +111,7 @@ func TestRunByHand(t *testing.T) {
 		s := session(t, open(t, url))
 		ctx, cancel := context.WithCancel(background)
 		defer cancel()
-		r, err := s.Run(ctx, agx.RunStart(agx.Origin("me")), agx.ModelOrigin("my-model"), agx.Grace(agx.DefaultGrace))
+		r, err := s.Run(ctx, agx.RunStart(agx.Origin("me")), agx.ModelOrigin("my-model"), agx.Grace(grace))
 		must(t, err)
 		defer r.Close()
 		must(t, r.NodeBegin(ctx))

@@ -19,7 +19,10 @@ import (
 	agx "github.com/libagx/libagx/bindings/go"
 )
 
-const patience = 30 * time.Second
+const patience = 60 * time.Second
+
+// How long events stay after a session: a busy machine takes its time to read them.
+const grace = 10 * time.Minute
 
 var background = context.Background()
 
