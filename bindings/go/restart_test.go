@@ -140,4 +140,5 @@ func TestContextEndsACommandOfAServerThatHangs(t *testing.T) {
 		}
 		cancel()
 	}
+	must(t, c.Close()) // also ends what is under way
 }
