@@ -1,0 +1,354 @@
+package agx
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// So many goroutines add by themselves, each in a thread; the others' events are gathered.
+const (
+	maxDirect   = 4
+	maxWorkers  = 4
+	maxQueued   = 8192
+	gatherMost  = 512
+	gatherBytes = 1 << 20
+)
+
+// NewEvent is an event to be added.
+type NewEvent struct {
+	Type   string          // 1 to 256 bytes
+	Origin string          // 1 to 256 bytes
+	Body   json.RawMessage // or nil
+}
+
+// Pending is an add that is under way.
+type Pending struct {
+	event NewEvent
+	state int32 // of the adding goroutine and the one that waits
+	done  chan struct{}
+	id    string
+	err   error
+}
+
+const (
+	queued int32 = iota
+	taken
+	withdrawn
+)
+
+// Done is closed when it is known what became of the event.
+func (p *Pending) Done() <-chan struct{} { return p.done }
+
+// Wait waits until the store has the event, and gives its id. If ctx is done before the event was
+// on its way, it is not added; if it was, the error matches ErrUncertain.
+func (p *Pending) Wait(ctx context.Context) (string, error) {
+	select {
+	case <-p.done:
+		return p.id, p.err
+	case <-ctx.Done():
+		written := !atomic.CompareAndSwapInt32(&p.state, queued, withdrawn)
+		return "", cutOff(ctx, written)
+	}
+}
+
+// Add adds one event and waits until the store has it; body may be nil. ErrTakenOver: another
+// producer has the session, and nothing was written. After ErrUncertain it may be stored or not.
+func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMessage) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	a := &s.client.c.adds
+	if ctx.Done() == nil && a.enter(s) {
+		defer a.leave()
+		return s.addNow(kind, origin, body)
+	}
+	p, err := s.AddAsync(ctx, kind, origin, body)
+	if err != nil {
+		return "", err
+	}
+	return p.Wait(ctx)
+}
+
+func checkEvent(e NewEvent) error {
+	if err := check("type", e.Type); err != nil {
+		return err
+	}
+	if err := check("origin", e.Origin); err != nil {
+		return err
+	}
+	return check("body", textIn(e.Body))
+}
+
+func (s *Session) addNow(kind, origin string, body json.RawMessage) (string, error) {
+	if err := checkEvent(NewEvent{kind, origin, body}); err != nil {
+		return "", err
+	}
+	// One buffer: the id, and the texts, each with its NUL.
+	bytes := make([]byte, idSize, idSize+len(kind)+len(origin)+len(body)+3)
+	bytes = append(append(bytes, kind...), 0)
+	originAt := len(bytes)
+	bytes = append(append(bytes, origin...), 0)
+	bodyAt := len(bytes)
+	bytes = append(append(bytes, body...), 0)
+	var bodyText *byte
+	if body != nil {
+		bodyText = &bytes[bodyAt]
+	}
+	err := call(func() native.Enum_SS_agx_status {
+		return native.Agx_add(s.handle, &bytes[idSize], &bytes[originAt], bodyText, &bytes[0])
+	})
+	runtime.KeepAlive(s)
+	if err != nil {
+		return "", err
+	}
+	return upToNul(bytes[:idSize]), nil
+}
+
+// AddAsync queues an event and returns at once, unless very many are queued. Events of a session
+// are stored in the order in which they were added.
+func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.RawMessage) (*Pending, error) {
+	event := NewEvent{kind, origin, body}
+	if err := checkEvent(event); err != nil {
+		return nil, err
+	}
+	a := &s.client.c.adds
+	select {
+	case a.room <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p := &Pending{event: event, done: make(chan struct{})}
+	a.push(s, p)
+	return p, nil
+}
+
+// AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
+// ids of those that are known to be stored, from the first on, also with an error; each of the
+// others may be stored or not then, unless the error is ErrConnect, ErrStoreTimeout or an invalid
+// event, with which none is.
+func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, error) {
+	if len(events) == 0 {
+		return nil, ctx.Err()
+	}
+	for _, event := range events {
+		if err := checkEvent(event); err != nil {
+			return nil, err
+		}
+	}
+	ids := make([]byte, len(events)*idSize)
+	packed := pack(events)
+	added := new(uint64)
+	err := s.write(ctx, func() native.Enum_SS_agx_status {
+		return addMany(s, packed, len(events), ids, added)
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, err // it may still go on
+	}
+	return idList(ids, int(*added)), err
+}
+
+func addMany(s *Session, packed []byte, count int, ids []byte, added *uint64) native.Enum_SS_agx_status {
+	return native.Agxb_add_many(s.handle, unsafe.Pointer(bytesOf(packed)), int64(len(packed)),
+		int64(count), &ids[0], added)
+}
+
+func idList(ids []byte, count int) []string {
+	list := make([]string, count)
+	for i := range list {
+		list[i] = upToNul(ids[i*idSize : (i+1)*idSize])
+	}
+	return list
+}
+
+// pack writes events as agx_bind.h wants them.
+func pack(events []NewEvent) []byte {
+	size := 0
+	for _, e := range events {
+		size += 15 + len(e.Type) + len(e.Origin) + len(e.Body)
+	}
+	out := make([]byte, 0, size)
+	for _, e := range events {
+		body := uint32(len(e.Body))
+		if e.Body == nil {
+			body = math.MaxUint32
+		}
+		var lengths [12]byte
+		nativeOrder.PutUint32(lengths[0:], uint32(len(e.Type)))
+		nativeOrder.PutUint32(lengths[4:], uint32(len(e.Origin)))
+		nativeOrder.PutUint32(lengths[8:], body)
+		out = append(out, lengths[:]...)
+		out = append(append(out, e.Type...), 0)
+		out = append(append(out, e.Origin...), 0)
+		out = append(append(out, e.Body...), 0)
+	}
+	return out
+}
+
+var nativeOrder = func() binary.ByteOrder {
+	one := uint16(1)
+	if *(*byte)(unsafe.Pointer(&one)) == 1 {
+		return binary.LittleEndian
+	}
+	return binary.BigEndian
+}()
+
+// An adder gathers what many goroutines add, so that few threads wait for the store.
+type adder struct {
+	room chan struct{} // one for each event that is queued
+
+	mu      sync.Mutex
+	direct  int
+	workers int
+	ready   []*Session
+}
+
+// What an adder knows of a session.
+type sessionQueue struct {
+	events []*Pending
+	busy   bool // in ready, or with a worker: one at a time, for the order
+}
+
+func (a *adder) init() { a.room = make(chan struct{}, maxQueued) }
+
+// enter lets a goroutine add by itself, if nothing that came before it is in the queue.
+func (a *adder) enter(s *Session) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.direct >= maxDirect || s.queue.busy {
+		return false
+	}
+	a.direct++
+	return true
+}
+
+func (a *adder) leave() {
+	a.mu.Lock()
+	a.direct--
+	a.mu.Unlock()
+}
+
+func (a *adder) push(s *Session, p *Pending) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s.queue.events = append(s.queue.events, p)
+	if s.queue.busy {
+		return
+	}
+	s.queue.busy = true
+	a.ready = append(a.ready, s)
+	if a.workers < maxWorkers {
+		a.workers++
+		go a.work()
+	}
+}
+
+// work ends when nothing is left to do.
+func (a *adder) work() {
+	for {
+		a.mu.Lock()
+		if len(a.ready) == 0 {
+			a.workers--
+			a.ready = nil
+			a.mu.Unlock()
+			return
+		}
+		s := a.ready[0]
+		a.ready[0] = nil
+		a.ready = a.ready[1:]
+		list := a.pop(&s.queue)
+		a.mu.Unlock()
+
+		s.send(list)
+
+		a.mu.Lock()
+		if len(s.queue.events) > 0 {
+			a.ready = append(a.ready, s)
+		} else {
+			s.queue.events = nil
+			s.queue.busy = false
+		}
+		a.mu.Unlock()
+	}
+}
+
+// pop takes what fits into one call, and leaves out what was withdrawn.
+func (a *adder) pop(q *sessionQueue) []*Pending {
+	var list []*Pending
+	bytes := 0
+	for len(q.events) > 0 && len(list) < gatherMost && bytes < gatherBytes {
+		p := q.events[0]
+		q.events[0] = nil
+		q.events = q.events[1:]
+		<-a.room
+		if !atomic.CompareAndSwapInt32(&p.state, queued, taken) {
+			p.err = context.Canceled
+			close(p.done)
+			continue
+		}
+		list = append(list, p)
+		bytes += len(p.event.Body)
+	}
+	return list
+}
+
+func (s *Session) send(list []*Pending) {
+	for len(list) > 0 {
+		list = list[s.sendSome(list):]
+	}
+}
+
+// sendSome sends events, and tells how many are settled, one at least.
+func (s *Session) sendSome(list []*Pending) int {
+	events := make([]NewEvent, len(list))
+	for i, p := range list {
+		events[i] = p.event
+	}
+	ids := make([]byte, len(list)*idSize)
+	added := new(uint64)
+	packed := pack(events)
+	err := call(func() native.Enum_SS_agx_status {
+		return addMany(s, packed, len(list), ids, added)
+	})
+	stored := int(*added)
+	for i, id := range idList(ids, stored) {
+		list[i].settle(id, nil)
+	}
+	if err == nil || stored == len(list) {
+		return len(list)
+	}
+	code := err.(*Error).Code
+	if stored == 0 && len(list) > 1 && (code == ErrInvalid || code == ErrJSON || code == ErrTooBig) {
+		// One of them is at fault, and none was written.
+		for _, p := range list {
+			s.sendSome([]*Pending{p})
+		}
+		return len(list)
+	}
+	list[stored].settle("", err)
+	for _, p := range list[stored+1:] {
+		p.settle("", afterFailure(err.(*Error)))
+	}
+	return len(list)
+}
+
+// afterFailure is what an event is told that was sent behind one that failed.
+func afterFailure(err *Error) error {
+	switch err.Code {
+	case ErrConnect, ErrStoreTimeout, ErrTakenOver, ErrClosed, ErrNoMemory:
+		return err
+	}
+	return &Error{Code: ErrUncertain, Message: "an event before it failed: " + err.Message, cause: err}
+}
+
+func (p *Pending) settle(id string, err error) {
+	p.id, p.err = id, err
+	close(p.done)
+}

@@ -1,0 +1,113 @@
+package agx
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// Version is the version of the library that is linked, such as "0.1.0 (hiredis 0.14.1)".
+func Version() string { return fromC((*byte)(native.Agx_version_string())) }
+
+// Client is one configured way to one store. It keeps few connections and threads however many
+// sessions, listeners and goroutines share it.
+type Client struct{ c *client }
+
+// The part of a client that its own goroutines hold, so that the other can be collected.
+type client struct {
+	handle   uintptr
+	log      *logPump
+	listens  dispatcher
+	adds     adder
+	watchers chan struct{} // room for sessions that have a thread to wait for their cancel
+	isClosed int32
+	once     sync.Once
+}
+
+type openOptions struct {
+	logger Logger
+	level  LogLevel
+}
+
+// Option changes how a client is opened. What is not here is a parameter of the URL.
+type Option func(*openOptions)
+
+// WithLogger hands the library's log to a logger.
+func WithLogger(logger Logger) Option {
+	return func(o *openOptions) { o.logger = logger }
+}
+
+// WithLogLevel sets the most verbose level that is wanted; without it LogWarn.
+func WithLogLevel(level LogLevel) Option {
+	return func(o *openOptions) { o.level = level }
+}
+
+// Open opens a client and connects it, so that a wrong address or password is known at once.
+//
+// url is one of
+//
+//	redis://[user[:password]@]host[:port][/db][?parameters]
+//	rediss://…                                    the same over TLS
+//	unix:///path[?db=N&parameters]
+//	memory:[name][?parameters]                    a store in this process
+//
+// "" is $AGX_URL, or if that is not set redis://127.0.0.1:6379. libagx's README lists the
+// parameters: prefix, lease, connect_timeout and the like, in milliseconds.
+func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
+	chosen := openOptions{level: LogWarn}
+	for _, option := range options {
+		option(&chosen)
+	}
+	var t texts
+	address := t.optional("URL", url)
+	if t.err != nil {
+		return nil, t.err
+	}
+	var handle uintptr
+	var log *logPump
+	cleanUp := func() {
+		native.Agx_close(handle)
+		log.close()
+	}
+	err := command{undo: cleanUp}.do(ctx, func() (status native.Enum_SS_agx_status) {
+		if log, status = newLogPump(chosen.logger); status != 0 {
+			return status
+		}
+		status = native.Agxb_open(address, int(chosen.level), log.number(), &handle)
+		if status != 0 {
+			log.close()
+		}
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &client{handle: handle, log: log, watchers: make(chan struct{}, maxWatchers)}
+	c.listens.init(c)
+	c.adds.init()
+	outer := &Client{c}
+	runtime.SetFinalizer(outer, func(outer *Client) { go outer.c.close() })
+	return outer, nil
+}
+
+// Close closes the client and everything that was opened from it. Sessions that were started and
+// not stopped stay live until their lease runs out. It never fails.
+func (c *Client) Close() error {
+	runtime.SetFinalizer(c, nil)
+	c.c.close()
+	return nil
+}
+
+func (c *client) close() {
+	c.once.Do(func() {
+		atomic.StoreInt32(&c.isClosed, 1)
+		native.Agx_close(c.handle)
+		c.listens.close()
+		c.log.close()
+	})
+}
+
+func (c *client) closed() bool { return atomic.LoadInt32(&c.isClosed) != 0 }

@@ -1,0 +1,3 @@
+module github.com/libagx/libagx/bindings/go
+
+go 1.19

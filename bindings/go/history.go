@@ -1,0 +1,204 @@
+package agx
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// HistoryRange says which events History reads; its zero value is all, from the first on.
+type HistoryRange struct {
+	After   string // what came after the event of this id
+	Before  string // what came before it
+	Reverse bool   // the newest first
+	Where   string // only what a condition selects
+	Limit   int    // at most so many; 0: all that there are
+}
+
+const historyBatch = 1024
+
+// History reads back what the session's stream holds. Nothing is waited for, and `begin` and `end`
+// are events like others. To go on, give the last one's id as After, or with Reverse as Before. No
+// events is no error.
+func (s *Session) History(ctx context.Context, of HistoryRange) ([]Event, error) {
+	var all []Event
+	for of.Limit <= 0 || len(all) < of.Limit {
+		most := historyBatch
+		if of.Limit > 0 && of.Limit-len(all) < most {
+			most = of.Limit - len(all)
+		}
+		events, err := s.historyPart(ctx, of, most)
+		if err != nil && endIsEOF(err) != io.EOF {
+			return nil, err
+		}
+		all = append(all, events...)
+		if len(events) < most {
+			break
+		}
+		last := events[len(events)-1].ID
+		if of.Reverse {
+			of.Before = last
+		} else {
+			of.After = last
+		}
+	}
+	return all, nil
+}
+
+func (s *Session) historyPart(ctx context.Context, of HistoryRange, most int) ([]Event, error) {
+	var t texts
+	after, before := t.optional("id", of.After), t.optional("id", of.Before)
+	where := t.optional("condition", of.Where)
+	if t.err != nil {
+		return nil, t.err
+	}
+	var events []Event
+	err := s.read(ctx, func() native.Enum_SS_agx_status {
+		b, err := newBatch()
+		if err != nil {
+			return native.AGX_ENOMEM
+		}
+		defer b.free()
+		status := native.Agxb_history_batch(s.handle, after, before, flag(of.Reverse), where,
+			int64(most), b.handle)
+		if status == 0 {
+			events = b.events()
+		}
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	return events, nil
+}
+
+// HistoryInfo tells how much there is of a session.
+type HistoryInfo struct {
+	Length          int64         // how many entries the stream has
+	FirstID         string        // of the oldest that is there; "" if none is
+	LastID          string        // of the newest
+	LastGeneratedID string        // the highest that the stream has given out
+	Live            bool          // the session is live
+	Expires         time.Duration // until the stream goes; negative: it does not
+	Groups          int64         // consumer groups; negative: the store's user may not ask
+}
+
+// HistoryInfo asks how much there is of the session. ErrNotFound: nothing.
+func (s *Session) HistoryInfo(ctx context.Context) (HistoryInfo, error) {
+	ids := make([]byte, 3*idSize)
+	numbers := make([]int64, 4)
+	err := s.read(ctx, func() native.Enum_SS_agx_status {
+		return native.Agxb_history_info(s.handle, &ids[0], &numbers[0])
+	})
+	if err != nil {
+		return HistoryInfo{}, err
+	}
+	list := idList(ids, 3)
+	info := HistoryInfo{Length: numbers[0], FirstID: list[0], LastID: list[1],
+		LastGeneratedID: list[2], Live: numbers[1] != 0, Expires: -1, Groups: numbers[3]}
+	if numbers[2] >= 0 {
+		info.Expires = time.Duration(numbers[2]) * time.Millisecond
+	}
+	return info, nil
+}
+
+// Trim removes all but the newest so many entries, and tells how many went. Listeners that had not
+// got to them yet are told ErrGap.
+func (s *Session) Trim(ctx context.Context, newest int64) (removed int64, err error) {
+	if newest < 0 {
+		return 0, invalid("Trim: %d entries cannot be kept", newest)
+	}
+	return s.trim(ctx, newest, "")
+}
+
+// TrimBefore removes the entries that are older than that of an id.
+func (s *Session) TrimBefore(ctx context.Context, id string) (removed int64, err error) {
+	return s.trim(ctx, -1, id)
+}
+
+func (s *Session) trim(ctx context.Context, newest int64, before string) (int64, error) {
+	var t texts
+	id := t.optional("id", before)
+	if t.err != nil {
+		return 0, t.err
+	}
+	removed := new(uint64)
+	err := s.write(ctx, func() native.Enum_SS_agx_status {
+		return native.Agx_history_trim(s.handle, newest, id, removed)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return int64(*removed), nil
+}
+
+// Delete deletes the session: its stream, its live flag and its conversation. A producer that has
+// it live sees a cancel. ErrNotFound: nothing was there.
+func (s *Session) Delete(ctx context.Context) error {
+	return s.write(ctx, func() native.Enum_SS_agx_status {
+		return native.Agx_history_delete(s.handle)
+	})
+}
+
+// Any is any scope, or any user, of a Query.
+const Any int64 = -1 << 63
+
+// Query is an iteration over live sessions. One goroutine at a time goes on with it.
+type Query struct {
+	client *Client
+	handle uintptr
+	mu     sync.Mutex // the text belongs to the query until its next call
+	once   sync.Once
+}
+
+// Query begins to list the sessions that are live: of a scope and user, of a scope (the user Any),
+// or all (both Any).
+func (c *Client) Query(scope, user int64) (*Query, error) {
+	var handle uintptr
+	err := call(func() native.Enum_SS_agx_status {
+		return native.Agx_query_open(c.c.handle, scope, user, &handle)
+	})
+	runtime.KeepAlive(c)
+	if err != nil {
+		return nil, err
+	}
+	q := &Query{client: c, handle: handle}
+	runtime.SetFinalizer(q, func(q *Query) { go native.Agx_query_close(q.handle) })
+	return q, nil
+}
+
+// Next gives the next live session, each once, in no order; io.EOF after the last.
+func (q *Query) Next(ctx context.Context) (SessionID, error) {
+	var id SessionID
+	err := command{keep: q}.do(ctx, func() native.Enum_SS_agx_status {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		var scope, user int64
+		var session unsafe.Pointer
+		status := native.Agx_query_next(q.handle, &scope, &user, &session)
+		if status == 0 {
+			id = SessionID{scope, user, fromC((*byte)(session))}
+		}
+		return status
+	})
+	if err != nil {
+		return SessionID{}, endIsEOF(err)
+	}
+	return id, nil
+}
+
+// Close closes the query. It never fails.
+func (q *Query) Close() error {
+	q.once.Do(func() {
+		runtime.SetFinalizer(q, nil)
+		q.mu.Lock() // a text is being copied
+		defer q.mu.Unlock()
+		native.Agx_query_close(q.handle)
+	})
+	return nil
+}

@@ -1,0 +1,349 @@
+package agx
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+type listenOptions struct {
+	after     string
+	wait      int64
+	timeout   int64
+	handOnEnd bool
+	limit     int64
+	where     string
+}
+
+// ListenOption changes how a listener listens.
+type ListenOption func(*listenOptions)
+
+// After begins behind the event of this id: where another listener left off.
+func After(id string) ListenOption { return func(o *listenOptions) { o.after = id } }
+
+// OnlyNew begins with what comes from now on.
+func OnlyNew() ListenOption { return After("new") }
+
+// Wait is how long the session may take to appear, before ErrAbsent; negative: for ever. Without
+// it 3 s.
+func Wait(d time.Duration) ListenOption {
+	return func(o *listenOptions) { o.wait = milliseconds(d) }
+}
+
+// Timeout is how long the session may be silent, before ErrSilent; negative: for ever. Without it
+// 60 s.
+func Timeout(d time.Duration) ListenOption {
+	return func(o *listenOptions) { o.timeout = milliseconds(d) }
+}
+
+// HandOnEnd hands the closing `end` on as an event.
+func HandOnEnd() ListenOption { return func(o *listenOptions) { o.handOnEnd = true } }
+
+// Limit ends after so many events.
+func Limit(events int) ListenOption { return func(o *listenOptions) { o.limit = int64(events) } }
+
+// Where hands on only what a condition selects, such as
+//
+//	type = "event" and body.event = "part_delta"
+//
+// agx.h describes conditions in full.
+func Where(condition string) ListenOption {
+	return func(o *listenOptions) { o.where = condition }
+}
+
+func milliseconds(d time.Duration) int64 {
+	if d < 0 {
+		return -1
+	}
+	// Not down to 0, which is no time at all or a default.
+	return int64((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+// Listener is a cursor over one session's events: it replays, then follows. Waiting costs no
+// thread.
+type Listener struct {
+	l *listener
+	c *Client // is not collected as long as there is a listener
+}
+
+// What the dispatcher holds of a listener.
+type listener struct {
+	client *client
+	handle uintptr
+	token  int64
+	mux    uintptr
+
+	ready  chan struct{} // something is in the queue, or it is final
+	closed chan struct{}
+
+	mu       sync.Mutex
+	queue    []item
+	head     int
+	bytes    int
+	position string
+	inMux    bool
+	final    bool
+	isClosed bool
+}
+
+type item struct {
+	event Event
+	err   error // then no event
+}
+
+// OpenListener opens a listener. Without options it begins with the first event.
+func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*Listener, error) {
+	chosen := listenOptions{wait: 3000, timeout: 60000}
+	for _, option := range options {
+		option(&chosen)
+	}
+	var t texts
+	after, where := t.optional("id", chosen.after), t.optional("condition", chosen.where)
+	if t.err != nil {
+		return nil, t.err
+	}
+	l := &listener{
+		client: s.client.c,
+		token:  s.client.c.listens.newToken(),
+		ready:  make(chan struct{}, 1),
+		closed: make(chan struct{}),
+	}
+	position := make([]byte, idSize)
+	var handle uintptr
+	opening := command{keep: s, undo: func() { native.Agx_listener_close(handle) }}
+	err := opening.do(ctx, func() native.Enum_SS_agx_status {
+		status := native.Agxb_listen(s.handle, after, chosen.wait, chosen.timeout,
+			flag(chosen.handOnEnd), chosen.limit, where, l.token, &handle)
+		if status == 0 {
+			native.Agx_listener_position(handle, &position[0])
+		}
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.handle, l.position = handle, upToNul(position)
+	if err := l.client.listens.add(l); err != nil {
+		native.Agx_listener_close(l.handle)
+		return nil, err
+	}
+	l.mu.Lock()
+	err = l.join()
+	l.mu.Unlock()
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	outer := &Listener{l, s.client}
+	runtime.SetFinalizer(outer, func(outer *Listener) { go outer.l.close() })
+	return outer, nil
+}
+
+// join puts the listener into the mux. It holds mu.
+func (l *listener) join() error {
+	err := call(func() native.Enum_SS_agx_status { return native.Agx_mux_add(l.mux, l.handle) })
+	if err == nil {
+		l.inMux = true
+		l.client.listens.poke()
+	}
+	return err
+}
+
+// leave takes it out, at its cursor. It holds mu.
+func (l *listener) leave() {
+	if l.inMux {
+		l.inMux = false
+		native.Agx_mux_remove(l.mux, l.handle)
+	}
+}
+
+// deliver puts something into the queue. After anything but an event, or if the queue is full, the
+// listener leaves the mux until somebody asks for more.
+func (l *listener) deliver(it item, final bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.put(it, final)
+}
+
+// fail tells of a failure of the mux those that are in it.
+func (l *listener) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.inMux {
+		l.put(item{err: err}, false)
+	}
+}
+
+func (l *listener) put(it item, final bool) {
+	if l.isClosed {
+		return
+	}
+	if final {
+		l.final = true
+	} else {
+		l.compact()
+		l.queue = append(l.queue, it)
+		l.bytes += len(it.event.Body)
+	}
+	if final || it.err != nil || len(l.queue)-l.head >= queueEvents || l.bytes >= queueBytes {
+		l.leave()
+	}
+	l.wake()
+}
+
+// compact makes room of what was taken, before the queue would grow.
+func (l *listener) compact() {
+	if l.head == 0 || len(l.queue) < cap(l.queue) {
+		return
+	}
+	left := copy(l.queue, l.queue[l.head:])
+	for i := left; i < len(l.queue); i++ {
+		l.queue[i] = item{}
+	}
+	l.queue, l.head = l.queue[:left], 0
+}
+
+func (l *listener) wake() {
+	select {
+	case l.ready <- struct{}{}:
+	default:
+	}
+}
+
+// take gives what is there. It goes back into the mux when the queue is half empty, or, after an
+// outcome, when somebody asks for what comes behind it.
+func (l *listener) take() (it item, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosed {
+		return item{}, false, closed("listener")
+	}
+	if l.head == len(l.queue) {
+		if l.final {
+			l.wake() // the others who wait
+			return item{}, false, io.EOF
+		}
+		if !l.inMux {
+			err = l.join()
+		}
+		return item{}, false, err
+	}
+	it = l.queue[l.head]
+	l.queue[l.head] = item{}
+	l.head++
+	l.bytes -= len(it.event.Body)
+	if it.err == nil {
+		l.position = it.event.ID
+	}
+	l.settle()
+	return it, true, nil
+}
+
+func (l *listener) settle() {
+	left := len(l.queue) - l.head
+	if left == 0 {
+		if !l.inMux && !l.final {
+			l.wake() // another who waits puts it back
+		}
+		l.queue, l.head = l.queue[:0], 0
+		if cap(l.queue) > 64 {
+			l.queue = nil // ten thousand that wait keep no room
+		}
+	} else {
+		l.wake()
+	}
+	if !l.inMux && !l.final && left > 0 && left <= queueEvents/2 && l.bytes <= queueBytes/2 &&
+		l.queue[len(l.queue)-1].err == nil {
+		// If it fails, so it does again when the queue is empty, and somebody is told.
+		_ = l.join()
+	}
+}
+
+// Next waits for the next event. io.EOF: the session has ended, or the limit is reached. ErrAbsent,
+// ErrSilent, ErrGone and ErrGap, and errors of the store, are told once: a further call goes on,
+// behind them. It ends at once, with the context's error, when ctx is done; the listener can go on
+// after that. Several goroutines may wait; each event goes to one.
+func (l *Listener) Next(ctx context.Context) (Event, error) {
+	defer runtime.KeepAlive(l)
+	in := l.l
+	for {
+		if err := ctx.Err(); err != nil {
+			return Event{}, err
+		}
+		it, ok, err := in.take()
+		if err != nil {
+			return Event{}, err
+		}
+		if ok {
+			return it.event, it.err
+		}
+		select {
+		case <-in.ready:
+		case <-in.closed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// Item is an event, or what came instead of one.
+type Item struct {
+	Event Event
+	Err   error
+}
+
+// Chan gives what Next does as a channel, which is closed at the end, after ctx is done, and after
+// the listener was closed. Whoever stops reading it before has to end ctx.
+func (l *Listener) Chan(ctx context.Context) <-chan Item {
+	out := make(chan Item)
+	go func() {
+		defer close(out)
+		for {
+			event, err := l.Next(ctx)
+			if err == io.EOF || ctx.Err() != nil {
+				return
+			}
+			select {
+			case out <- Item{event, err}:
+			case <-ctx.Done():
+				return
+			}
+			if isClosed(err) {
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// Position is the id of the event that Next gave last, or where the listener began: what to give as
+// After to resume.
+func (l *Listener) Position() string {
+	l.l.mu.Lock()
+	defer l.l.mu.Unlock()
+	return l.l.position
+}
+
+// Close closes the listener. It never fails.
+func (l *Listener) Close() error {
+	runtime.SetFinalizer(l, nil)
+	l.l.close()
+	return nil
+}
+
+func (l *listener) close() {
+	l.mu.Lock()
+	already := l.isClosed
+	l.isClosed = true
+	l.queue, l.head = nil, 0
+	l.mu.Unlock()
+	if already {
+		return
+	}
+	close(l.closed)
+	l.client.listens.forget(l)
+	native.Agx_listener_close(l.handle)
+}

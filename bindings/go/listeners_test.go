@@ -1,0 +1,189 @@
+package agx_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	agx "github.com/libagx/libagx/bindings/go"
+)
+
+func threads() int {
+	list, _ := filepath.Glob("/proc/self/task/*")
+	return len(list)
+}
+
+func descriptors() int {
+	list, _ := filepath.Glob("/proc/self/fd/*")
+	return len(list)
+}
+
+func residentKiB() int {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	kib, _ := strconv.Atoi(strings.Fields(after)[0])
+	return kib
+}
+
+// serveListeners has so many listeners, each in a goroutine, wait for an event, get it and end.
+func serveListeners(t *testing.T, url string, count int) {
+	const sessions = 10
+	c := open(t, url)
+	var all []*agx.Session
+	for i := 0; i < sessions; i++ {
+		s := session(t, c)
+		must(t, s.Start(background))
+		all = append(all, s)
+	}
+	before := threads()
+	var began, ended sync.WaitGroup
+	began.Add(count)
+	ended.Add(count)
+	errs := make(chan error, count)
+	for i := 0; i < count; i++ {
+		l := listen(t, all[i%sessions])
+		go func() {
+			defer ended.Done()
+			event, err := l.Next(background)
+			began.Done()
+			n := 0
+			for ; err == nil; n++ {
+				event, err = l.Next(background)
+			}
+			if n != 2 {
+				errs <- fmt.Errorf("%d events, the last %v, then %v", n, event, err)
+			}
+			l.Close()
+		}()
+	}
+	began.Wait()
+	if more := threads() - before; more > 30 {
+		t.Errorf("%d listeners that wait cost %d threads", count, more)
+	}
+	for _, s := range all {
+		add(t, s, 1)
+		must(t, s.Stop(background, grace))
+	}
+	ended.Wait()
+	close(errs)
+	for err := range errs {
+		t.Fatal(err)
+	}
+}
+
+func TestTenThousandListeners(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) { serveListeners(t, url, 10000) })
+}
+
+func TestQueueIsBounded(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		const count = 50000
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		batch := make([]agx.NewEvent, 1000)
+		for i := range batch {
+			batch[i] = agx.NewEvent{Type: "event", Origin: "test"}
+		}
+		for i := 0; i < count/len(batch); i++ {
+			_, err := s.AddMany(background, batch)
+			must(t, err)
+		}
+		must(t, s.Stop(background, grace))
+		slow, last := listen(t, s), ""
+		n := 0
+		for event, err := nextErr(slow); err == nil; event, err = nextErr(slow) {
+			if n++; n%5000 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if event.ID == last {
+				t.Fatal("an event came twice")
+			}
+			last = event.ID
+		}
+		want(t, n, count+1)
+	})
+}
+
+func TestListenersLeaveNothingBehind(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		add(t, s, 1)
+		round := func(count int) {
+			for i := 0; i < count; i++ {
+				l, err := s.OpenListener(background)
+				must(t, err)
+				if i%2 == 0 {
+					_, err = nextErr(l)
+					must(t, err)
+				}
+				l.Close()
+			}
+			runtime.GC()
+		}
+		count := 50000
+		if testing.Short() || raceDetector {
+			count = 3000
+		}
+		round(count / 10)
+		threadsBefore, descriptorsBefore, memory := threads(), descriptors(), residentKiB()
+		round(count)
+		if more := threads() - threadsBefore; more > 8 {
+			t.Errorf("%d threads more", more)
+		}
+		if more := descriptors() - descriptorsBefore; more > 4 {
+			t.Errorf("%d descriptors more", more)
+		}
+		if more := residentKiB() - memory; more > 32<<10 && !raceDetector {
+			t.Errorf("%d KiB more", more)
+		}
+	})
+}
+
+func TestCollectorClosesWhatIsDropped(t *testing.T) {
+	c := open(t, "memory:"+unique())
+	drop := func() {
+		s, err := c.Session(1, 42, unique())
+		must(t, err)
+		must(t, s.Start(background, agx.Lease(150*time.Millisecond)))
+		_, err = s.OpenListener(background)
+		must(t, err)
+	}
+	for i := 0; i < 10; i++ {
+		drop()
+	}
+	// A session that is not closed is renewed, and stays live.
+	until(t, "no session is live any more", func() bool {
+		runtime.GC()
+		q, err := c.Query(agx.Any, agx.Any)
+		must(t, err)
+		defer q.Close()
+		_, err = q.Next(background)
+		return err != nil
+	})
+}
+
+// An outcome takes the listener out of the mux; whoever else waits is not forgotten.
+func TestAllWhoWaitOnOneListenerAreServed(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		l := listen(t, s, agx.OnlyNew(), agx.Timeout(20*time.Millisecond))
+		results := make(chan error, 8)
+		for i := 0; i < cap(results); i++ {
+			go func() {
+				_, err := nextErr(l)
+				results <- err
+			}()
+		}
+		for i := 0; i < cap(results); i++ {
+			wantIs(t, <-results, agx.ErrSilent)
+		}
+	})
+}

@@ -1,0 +1,201 @@
+package agx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	agx "github.com/libagx/libagx/bindings/go"
+)
+
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) line(level, message string, args []any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, fmt.Sprint(level, " ", message, " ", args))
+}
+
+func (l *lines) Debug(message string, args ...any) { l.line("debug", message, args) }
+func (l *lines) Info(message string, args ...any)  { l.line("info", message, args) }
+func (l *lines) Warn(message string, args ...any)  { l.line("warn", message, args) }
+func (l *lines) Error(message string, args ...any) { l.line("error", message, args) }
+
+func TestLoggerGetsTheLog(t *testing.T) {
+	r := ownRedis(t)
+	log := &lines{}
+	c, err := agx.Open(background, r.url(), agx.WithLogger(log), agx.WithLogLevel(agx.LogDebug))
+	must(t, err)
+	s := session(t, c)
+	must(t, s.Start(background))
+	r.kill()
+	must(t, r.start())
+	_, _ = s.IsLive(background)
+	must(t, c.Close())
+	if len(log.all) == 0 {
+		t.Fatal("nothing was logged")
+	}
+}
+
+func TestExecuteSavesAndEnds(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		m, err := s.Messages()
+		must(t, err)
+		defer m.Close()
+		agent := func(ctx context.Context, r *agx.Run) error {
+			if err := m.AppendUser("Hello?"); err != nil {
+				return err
+			}
+			if err := r.Feed(ctx, agx.OpenAIChat, []byte(modelStream)); err != nil {
+				return err
+			}
+			response, err := r.FeedEnd(ctx)
+			if err != nil {
+				return err
+			}
+			return m.Append(response)
+		}
+		for i := 1; i <= 2; i++ {
+			must(t, s.Execute(background, agent, agx.WithMessages(m), agx.Grace(grace)))
+			want(t, m.Len(), 2*i)
+		}
+		rest(t, listen(t, s))
+	})
+}
+
+func TestExecuteIsCanceled(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		s := session(t, c)
+		running := make(chan struct{})
+		result := make(chan error, 1)
+		go func() {
+			result <- s.Execute(background, func(ctx context.Context, r *agx.Run) error {
+				close(running)
+				<-ctx.Done()
+				return ctx.Err()
+			}, agx.Grace(grace))
+		}()
+		<-running
+		was, err := another(t, c, s).Cancel(background)
+		must(t, err)
+		want(t, was, true)
+		wantIs(t, <-result, agx.ErrCanceled)
+		events := rest(t, listen(t, s))
+		want(t, texts(events[len(events)-1:]), `error {"msg": "canceled"}`)
+	})
+}
+
+func TestPanicOfAnAgentGoesOnAndEndsTheSession(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		func() {
+			defer func() { want(t, fmt.Sprint(recover()), "oh no") }()
+			_ = s.Execute(background, func(context.Context, *agx.Run) error { panic("oh no") }, agx.Grace(grace))
+		}()
+		if all := texts(rest(t, listen(t, s))); !strings.Contains(all, "panic: oh no") {
+			t.Fatal(all)
+		}
+	})
+}
+
+func TestRunByHand(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		ctx, cancel := context.WithCancel(background)
+		defer cancel()
+		r, err := s.Run(ctx, agx.RunStart(agx.Origin("me")), agx.ModelOrigin("my-model"), agx.Grace(grace))
+		must(t, err)
+		defer r.Close()
+		must(t, r.NodeBegin(ctx))
+		thinking, err := r.ThinkingBegin(ctx, "Hm")
+		must(t, err)
+		must(t, r.PartDelta(ctx, thinking, "m"))
+		must(t, r.PartEnd(ctx, thinking))
+		call, err := r.ToolCallBegin(ctx, "add", "call-1", `{"a":`)
+		must(t, err)
+		must(t, r.PartDelta(ctx, call, "1}"))
+		must(t, r.PartEnd(ctx, agx.LastPart))
+		_, err = r.NodeEnd(ctx)
+		must(t, err)
+		must(t, r.NodeBegin(ctx))
+		must(t, r.ToolReturn(ctx, "add", "call-1", []byte("3")))
+		_, err = r.TextBegin(ctx, "3")
+		must(t, err)
+		must(t, r.Answer(ctx))
+		must(t, r.Flush(ctx))
+		wantIs(t, r.NodeBegin(ctx), agx.ErrState)
+		response, err := r.NodeEnd(ctx)
+		must(t, err)
+		must(t, r.Finish(ctx))
+		if !strings.Contains(string(response), `"3"`) {
+			t.Fatalf("the response is %s", response)
+		}
+		all := texts(rest(t, listen(t, s)))
+		if !strings.Contains(all, `call-1`) || !strings.Contains(all, "Hm") {
+			t.Fatal(all)
+		}
+	})
+}
+
+// Everything at once, from everywhere, while it is being closed: the race detector looks on.
+func TestClosingAmongCalls(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		for round := 0; round < 10; round++ {
+			c := open(t, url)
+			s := session(t, c)
+			must(t, s.Start(background))
+			l := listen(t, s)
+			m, err := s.Messages()
+			must(t, err)
+			q, err := c.Query(agx.Any, agx.Any)
+			must(t, err)
+			calls := []func() error{
+				func() error { _, err := l.Next(background); return err },
+				func() error { _, err := s.Add(background, "event", "test", nil); return err },
+				func() error { return m.AppendUser("x") },
+				func() error { _, err := m.JSON(); return err },
+				func() error { _, err := q.Next(background); return err },
+				func() error { _, err := s.History(background, agx.HistoryRange{Limit: 10}); return err },
+				func() error {
+					l, err := s.OpenListener(background)
+					if err != nil {
+						return err
+					}
+					defer l.Close()
+					_, err = l.Next(background)
+					return err
+				},
+			}
+			var all sync.WaitGroup
+			for _, call := range calls {
+				call := call
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					for i := 0; i < 1000; i++ {
+						if err := call(); errors.Is(err, agx.ErrClosed) {
+							return
+						}
+					}
+				}()
+			}
+			for n := 0; n < 20; n++ {
+				add(t, s, n)
+			}
+			go l.Close()
+			go m.Close()
+			go q.Close()
+			go s.Close()
+			c.Close()
+			all.Wait()
+		}
+	})
+}

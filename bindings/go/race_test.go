@@ -1,0 +1,5 @@
+//go:build race
+
+package agx_test
+
+const raceDetector = true
