@@ -16,7 +16,10 @@ namespace Agx
         AgxClient(ClientHandle handle)
         {
             this.handle = handle;
+            Opened();
         }
+
+        partial void Opened();
 
         /// <summary>The library's version and what it was built with.</summary>
         public static string LibraryVersion
@@ -99,14 +102,11 @@ namespace Agx
             return true;
         }
 
-        partial void Closed();
-
         /// <summary>Closes the client and its connections. Sessions that were started and not stopped
         /// stay live until their lease runs out.</summary>
         public void Dispose()
         {
             handle.Dispose();
-            Closed();
         }
     }
 }

@@ -107,10 +107,10 @@ namespace Agx
         /// <summary>As Next; false: nothing came within the timeout.</summary>
         public bool TryNext(TimeSpan timeout, out AgxEvent? next, CancellationToken cancellationToken = default(CancellationToken))
         {
-            bool waited = false, taken = false;
+            bool attached = false, came = false;
             next = null;
-            TryNextAttached(timeout, ref next, cancellationToken, ref taken, ref waited);
-            if (taken) return waited;
+            TryNextAttached(timeout, cancellationToken, ref attached, ref came, ref next);
+            if (attached) return came;
             lock (reading)
             {
                 // The batch is there for as long as this is false, or the lock is held.
@@ -126,7 +126,7 @@ namespace Agx
         }
 
         // For one that is served by the client's waiting thread, where there is one.
-        partial void TryNextAttached(TimeSpan timeout, ref AgxEvent? next, CancellationToken cancellationToken, ref bool taken, ref bool waited);
+        partial void TryNextAttached(TimeSpan timeout, CancellationToken cancellationToken, ref bool attached, ref bool came, ref AgxEvent? next);
 
         void Interrupt()
         {
@@ -195,15 +195,12 @@ namespace Agx
             return true;
         }
 
-        partial void Closing();
-
         /// <summary>Closes the listener. Whoever waits in it gets an
         /// <see cref="AgxClosedException"/>.</summary>
         public void Dispose()
         {
             closed = true;
             handle.Dispose();
-            Closing();
             lock (reading)
             {
                 ready.Clear();

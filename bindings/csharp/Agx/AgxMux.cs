@@ -57,16 +57,21 @@ namespace Agx
         public void Add(AgxListener listener)
         {
             if (listener == null) throw new ArgumentNullException("listener");
-            lock (listeners) listeners[listener.Token] = listener;
+            bool known;
+            lock (listeners)
+            {
+                known = listeners.ContainsKey(listener.Token);
+                listeners[listener.Token] = listener;
+            }
             int status = agxnative.agx_mux_add(handle.Number, listener.Number);
             if (status != 0)
             {
                 AgxException error = AgxException.Last(status);
-                if (error.Status != AgxStatus.Busy) Forget(listener.Token);
+                if (!known) Forget(listener.Token);
                 throw error;
             }
             long token = listener.Token;
-            listener.Handle.Closing = () => Forget(token);
+            if (!known) listener.Handle.Closing += () => Forget(token);
             Batch.Record[] before = listener.TakeAll();
             if (before.Length == 0) return;
             lock (listeners)

@@ -53,6 +53,8 @@ namespace Agx
     internal sealed class ClientHandle : AgxHandle
     {
         readonly LogPump? log;
+        /// <summary>What else there is to end.</summary>
+        internal Action? Closing { get; set; }
 
         internal ClientHandle(IntPtr number, LogPump? log) : base(number)
         {
@@ -67,6 +69,8 @@ namespace Agx
         protected override void Close(IntPtr number)
         {
             agxnative.agx_close(number);
+            Action? closing = Closing;
+            if (closing != null) closing();
             if (log != null) log.Close();
         }
     }
@@ -80,7 +84,7 @@ namespace Agx
     internal sealed class ListenerHandle : AgxHandle
     {
         /// <summary>What else there is to take leave of.</summary>
-        internal Action? Closing;
+        internal Action? Closing { get; set; }
 
         internal ListenerHandle(IntPtr number) : base(number) { }
 
