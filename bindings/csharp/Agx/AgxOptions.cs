@@ -63,7 +63,7 @@ namespace Agx
         public bool Reverse { get; set; }
         /// <summary>Only events that this condition selects.</summary>
         public string? Where { get; set; }
-        /// <summary>How many at most.</summary>
+        /// <summary>How many at most; all, if it is not set.</summary>
         public int Count { get; set; } = int.MaxValue;
     }
 

@@ -99,6 +99,7 @@ namespace Agx
 
         static List<Packed> Pack(IEnumerable<AgxNewEvent> events)
         {
+            if (events == null) throw new ArgumentNullException("events");
             List<Packed> packed = new List<Packed>();
             foreach (AgxNewEvent one in events)
             {

@@ -608,6 +608,49 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal(5000, count);
     });
 
+    [Theory, MemberData(nameof(All))]
+    public async Task AClientMayBeClosedInTheMiddleOfEverything(string store)
+    {
+        for (int round = 0; round < 20; ++round)
+        {
+            AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+            AgxSession[] all = Enumerable.Range(0, 4).Select(i => Session(client)).ToArray();
+            await Task.WhenAll(all.Select(s => s.StartAsync()));
+            var tasks = new List<Task>();
+            foreach (AgxSession session in all)
+            {
+                tasks.Add(Task.Run(async () => { for (;;) await session.AddAsync("info", "test", "1"); }));
+                tasks.Add(Task.Run(async () => { for (;;) await session.HistoryAsync(new() { Count = 10 }); }));
+                tasks.Add(session.WaitCanceledAsync());
+                for (int i = 0; i < 3; ++i) tasks.Add(ToList(session.ListenAsync()));
+                tasks.Add(Task.Run(async () => { for (;;) (await session.OpenListenerAsync()).Dispose(); }));
+                tasks.Add(Task.Run(() => session.Listen().Count()));
+            }
+            await Task.Delay(round);
+            await client.DisposeAsync();
+            foreach (Task task in tasks)
+            {
+                // What was under way may be told of its connection's end instead.
+                AgxException error = await Assert.ThrowsAnyAsync<AgxException>(() => task.WaitAsync(Long));
+                Assert.True(error is AgxClosedException or AgxUncertainException or AgxUnavailableException, error.ToString());
+            }
+            foreach (AgxSession session in all) await session.DisposeAsync();
+        }
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task SeveralMayReadOneListener(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions { Where = "type = \"info\"" });
+        Task<string>[] reading = Enumerable.Range(0, 4).Select(i => Bodies(listener.ReadAllAsync())).ToArray();
+        await session.AddManyAsync(Enumerable.Range(0, 3000).Select(i => new AgxNewEvent("info", "test", $"{i}")));
+        await session.StopAsync();
+        string[] read = await Task.WhenAll(reading).WaitAsync(Long);
+        IEnumerable<int> numbers = string.Join(" ", read).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse);
+        Assert.Equal(Enumerable.Range(0, 3000), numbers.Order());
+    });
+
     [Fact]
     public async Task TheLogReachesItsHandler()
     {

@@ -29,7 +29,7 @@ namespace Agx.Tests
             };
             using (RedisServer server = redis ? new RedisServer() : null)
             {
-                string url = redis ? server.Url : "memory:?lease=2000";
+                string url = redis ? server.Url : "memory:?lease=5000";
                 foreach (MethodInfo method in typeof(SyncCases).GetMethods(BindingFlags.Public | BindingFlags.Static))
                 {
                     // The cases of the list; what else is here has another shape.

@@ -21,7 +21,7 @@ namespace Agx.Tests
 
         public string Url
         {
-            get { return "unix://" + directory + "/s?lease=2000"; }
+            get { return "unix://" + directory + "/s?lease=5000"; }
         }
 
         public void Start()

@@ -16,7 +16,7 @@ public sealed class Stores : IDisposable
 
     public RedisServer Server => server.Value;
 
-    public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=2000";
+    public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=5000";
 
     public void Dispose()
     {

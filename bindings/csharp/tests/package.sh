@@ -32,6 +32,7 @@ cat >first.csproj <<END
   </PropertyGroup>
 </Project>
 END
+# shellcheck disable=SC2016
 sed -n '/^```csharp$/,/^```$/p' "$readme" | sed '1d; /^```$/,$d' >Program.cs
 dotnet add package Agx --version "$version" >add.log || { cat add.log >&2 && exit 1; }
 dotnet build -nologo -v:quiet -o out
@@ -61,7 +62,8 @@ class Program {
 }
 END
   cp packages/agx/"$version"/lib/netstandard2.0/Agx.dll .
-  mcs -nologo -r:Agx.dll -r:netstandard.dll mono.cs
+  facades=$(dirname "$(realpath "$(command -v mono)")")/../lib/mono/4.5/Facades
+  mcs -nologo -r:Agx.dll -lib:"$facades" -r:netstandard.dll mono.cs
   LD_LIBRARY_PATH=packages/agx/$version/runtimes/linux-x64/native mono mono.exe | diff expected -
 fi
 echo "the package works"

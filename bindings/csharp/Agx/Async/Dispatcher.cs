@@ -67,9 +67,16 @@ namespace Agx
 
         void Work()
         {
-            using (var batch = new Batch())
+            string ended = "client";
+            try
             {
+                using var batch = new Batch();
                 while (Step(batch)) { }
+            }
+            catch (Exception error) when (error is OutOfMemoryException or AgxException)
+            {
+                // What was on its way is lost, so that nobody can go on as if it were not.
+                ended = "listener, for want of memory,";
             }
             ListenerQueue[] all;
             lock (gate)
@@ -80,7 +87,7 @@ namespace Agx
                 queues.Clear();
             }
             agxnative.agx_mux_close(mux);
-            foreach (ListenerQueue queue in all) queue.Close("client");
+            foreach (ListenerQueue queue in all) queue.Close(ended);
         }
 
         bool Step(Batch batch)
