@@ -18,6 +18,10 @@ public sealed class Stores : IDisposable
 
     public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=5000";
 
+    /// <summary>How many threads there are, but for the runtime's pool, which grows and shrinks as it sees
+    /// fit.</summary>
+    public static int OwnThreads() => SyncCases.Entries("task") - ThreadPool.ThreadCount;
+
     public void Dispose()
     {
         if (server.IsValueCreated) server.Value.Dispose();
