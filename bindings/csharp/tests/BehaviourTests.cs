@@ -442,7 +442,7 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         for (int i = 0; i < count; ++i) listeners.Add(await all[i % all.Length].OpenListenerAsync(new AgxListenOptions { Timeout = TimeSpan.FromMinutes(5) }));
         Task<string>[] reading = listeners.Select(l => Types(l.ReadAllAsync())).ToArray();
         foreach (AgxSession session in all) await session.AddAsync("info", "test", "1");
-        Assert.InRange(Stores.OwnThreads() - before, int.MinValue, 20);
+        Assert.True(Stores.OwnThreads() - before <= 20, string.Join(", ", Stores.ThreadNames().Order()));
         foreach (AgxSession session in all) await session.StopAsync();
         string[] read = await Task.WhenAll(reading).WaitAsync(TimeSpan.FromMinutes(2));
         Assert.All(read, types => Assert.Equal("begin info", types));

@@ -1,5 +1,7 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
+using System.Linq;
 using System.Threading;
 using Xunit;
 
@@ -18,9 +20,20 @@ public sealed class Stores : IDisposable
 
     public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=5000";
 
-    /// <summary>How many threads there are, but for the runtime's pool, which grows and shrinks as it sees
-    /// fit.</summary>
-    public static int OwnThreads() => SyncCases.Entries("task") - ThreadPool.ThreadCount;
+    /// <summary>How many threads there are, but for the runtime's own, such as its pool's, which come and go as
+    /// it sees fit.</summary>
+    public static int OwnThreads() => ThreadNames().Count(name => !name.StartsWith(".NET", StringComparison.Ordinal));
+
+    public static List<string> ThreadNames()
+    {
+        var names = new List<string>();
+        foreach (string task in Directory.GetDirectories("/proc/self/task"))
+        {
+            try { names.Add(File.ReadAllText(task + "/comm").Trim()); }
+            catch (IOException) { } // it has ended
+        }
+        return names;
+    }
 
     public void Dispose()
     {
