@@ -1,0 +1,179 @@
+using System;
+using Agx.Native;
+
+namespace Agx
+{
+    /// <summary>What libagx could not do. <see cref="Exception.Message"/> says what to do about it, and
+    /// never contains a password. What a caller may want to catch has a type of its own.</summary>
+    public class AgxException : Exception
+    {
+        internal AgxException(AgxStatus status, string message) : base(message)
+        {
+            Status = status;
+        }
+
+        /// <summary>Which outcome or error it is.</summary>
+        public AgxStatus Status { get; }
+
+        /// <summary>Of adding many: how many events, from the first on, are known to be stored.</summary>
+        public int Added { get; internal set; }
+
+        /// <summary>Of the end of a model's response: what there was of it, or null.</summary>
+        public string? Response { get; internal set; }
+
+        /// <summary>The exception for a status, with what the last call in this thread said.</summary>
+        internal static AgxException Last(int status)
+        {
+            return Of((AgxStatus)status, Text.Read(agxnative.agx_last_error()));
+        }
+
+        /// <summary>Throws if a call in this thread did not return AGX_OK.</summary>
+        internal static void Check(int status)
+        {
+            if (status != 0) throw Last(status);
+        }
+
+        internal static AgxException Closed(string what)
+        {
+            return new AgxClosedException(AgxStatus.Closed, "the " + what + " is closed");
+        }
+
+        internal static AgxException Of(AgxStatus status, string message)
+        {
+            if (message.Length == 0) message = "libagx: " + status;
+            switch (status)
+            {
+                case AgxStatus.Canceled: return new AgxCanceledException(status, message);
+                case AgxStatus.TakenOver: return new AgxTakenOverException(status, message);
+                case AgxStatus.Busy: return new AgxBusyException(status, message);
+                case AgxStatus.Timeout: return new AgxTimeoutException(status, message);
+                case AgxStatus.Gap: return new AgxGapException(status, message);
+                case AgxStatus.Silent: return new AgxSilentException(status, message);
+                case AgxStatus.Gone: return new AgxGoneException(status, message);
+                case AgxStatus.None: return new AgxNotFoundException(status, message);
+                case AgxStatus.Absent: return new AgxAbsentException(status, message);
+                case AgxStatus.NotLive: return new AgxNotLiveException(status, message);
+                case AgxStatus.Invalid: return new AgxInvalidException(status, message);
+                case AgxStatus.BadJson: return new AgxJsonException(status, message);
+                case AgxStatus.Closed: return new AgxClosedException(status, message);
+                case AgxStatus.Unreachable:
+                case AgxStatus.NoAnswer:
+                case AgxStatus.Loading: return new AgxUnavailableException(status, message);
+                case AgxStatus.Uncertain: return new AgxUncertainException(status, message);
+                case AgxStatus.NotAuthenticated:
+                case AgxStatus.Denied: return new AgxDeniedException(status, message);
+                case AgxStatus.Conflict: return new AgxConflictException(status, message);
+                case AgxStatus.Model: return new AgxModelException(status, message);
+                default: return new AgxException(status, message);
+            }
+        }
+    }
+
+    /// <summary>The session was cancelled. (What a <see cref="System.Threading.CancellationToken"/> ends throws <see cref="OperationCanceledException"/>.)</summary>
+    public sealed class AgxCanceledException : AgxException
+    {
+        internal AgxCanceledException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>Another producer took the session over; nothing was written.</summary>
+    public sealed class AgxTakenOverException : AgxException
+    {
+        internal AgxTakenOverException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The session is live already, or the listener is in use.</summary>
+    public sealed class AgxBusyException : AgxException
+    {
+        internal AgxBusyException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>Nothing came within the time that the call was given.</summary>
+    public sealed class AgxTimeoutException : AgxException
+    {
+        internal AgxTimeoutException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The store dropped events that the listener may still have needed. It can go on with the first that is left.</summary>
+    public sealed class AgxGapException : AgxException
+    {
+        internal AgxGapException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>No event came for as long as <see cref="AgxListenOptions.Timeout"/>. The listener can go on.</summary>
+    public sealed class AgxSilentException : AgxException
+    {
+        internal AgxSilentException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The producer's lease ran out, and there is no end. The listener can go on, in case another producer does.</summary>
+    public sealed class AgxGoneException : AgxException
+    {
+        internal AgxGoneException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>There is no such session, message or part.</summary>
+    public class AgxNotFoundException : AgxException
+    {
+        internal AgxNotFoundException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The session never appeared within <see cref="AgxListenOptions.Wait"/>. The listener can go on waiting.</summary>
+    public sealed class AgxAbsentException : AgxNotFoundException
+    {
+        internal AgxAbsentException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The session is not live.</summary>
+    public sealed class AgxNotLiveException : AgxNotFoundException
+    {
+        internal AgxNotLiveException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>An argument is not valid; the message says which and why.</summary>
+    public sealed class AgxInvalidException : AgxException
+    {
+        internal AgxInvalidException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>A body or a conversation is not JSON, or nested too deep.</summary>
+    public sealed class AgxJsonException : AgxException
+    {
+        internal AgxJsonException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The object, or the client that it came from, was closed.</summary>
+    public sealed class AgxClosedException : AgxException
+    {
+        internal AgxClosedException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The store cannot be reached, does not answer, or is still loading. Nothing was written; it may be tried again.</summary>
+    public sealed class AgxUnavailableException : AgxException
+    {
+        internal AgxUnavailableException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The connection was lost on the way: it may have been written.</summary>
+    public sealed class AgxUncertainException : AgxException
+    {
+        internal AgxUncertainException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The store refuses the user or password, or the user lacks a permission.</summary>
+    public sealed class AgxDeniedException : AgxException
+    {
+        internal AgxDeniedException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>Somebody else saved the conversation in between.</summary>
+    public sealed class AgxConflictException : AgxException
+    {
+        internal AgxConflictException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The model reported an error, or its stream broke off or is none.</summary>
+    public sealed class AgxModelException : AgxException
+    {
+        internal AgxModelException(AgxStatus status, string message) : base(status, message) { }
+    }
+}

@@ -1,0 +1,370 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Threading;
+using Agx.Native;
+
+namespace Agx
+{
+    /// <summary>A session: what its producer does to it, and what anybody may.</summary>
+    public sealed partial class AgxSession : IDisposable
+    {
+        internal const int IdSize = 42;
+        const int Slice = 50;
+
+        readonly AgxClient client;
+        readonly SessionHandle handle;
+
+        internal AgxSession(AgxClient client, SessionHandle handle, AgxSessionId id)
+        {
+            this.client = client;
+            this.handle = handle;
+            Id = id;
+        }
+
+        /// <summary>Which session it is.</summary>
+        public AgxSessionId Id { get; }
+
+        /// <summary>The client that it came from.</summary>
+        public AgxClient Client
+        {
+            get { return client; }
+        }
+
+        internal IntPtr Number
+        {
+            get { return handle.Number; }
+        }
+
+        // After each call: what it used was not to be closed meanwhile for want of an owner.
+        void Done(int status)
+        {
+            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            GC.KeepAlive(this);
+            if (error != null) throw error;
+        }
+
+        /// <summary>Starts the session: drops what an earlier run of it left, and adds begin. From here on
+        /// the lease is renewed and cancels are watched for, until it is stopped or disposed of.</summary>
+        /// <exception cref="AgxBusyException">It is live already.</exception>
+        public void Start(AgxStartOptions? options = null)
+        {
+            AgxStartOptions given = options ?? new AgxStartOptions();
+            Done(agxnative.agxb_start(Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
+                Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin")));
+        }
+
+        /// <summary>Ends the session. Its events go after the grace, 5 seconds if none is given.</summary>
+        /// <exception cref="AgxTakenOverException">Another producer has it.</exception>
+        /// <exception cref="AgxNotLiveException">There is no such session.</exception>
+        public void Stop(TimeSpan? grace = null)
+        {
+            Done(agxnative.agx_stop(Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
+        }
+
+        /// <summary>Adds an event, and waits until the store has it.</summary>
+        /// <param name="type">1 to 256 bytes.</param>
+        /// <param name="origin">Who says it; 1 to 256 bytes.</param>
+        /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
+        /// <returns>The event's id.</returns>
+        public string Add(string type, string origin, string? body = null)
+        {
+            return Add(new Packed(type, origin, Text.Encode(body, "body")));
+        }
+
+        /// <summary>The same with a body that is UTF-8 already.</summary>
+        public string Add(string type, string origin, byte[] body)
+        {
+            return Add(new Packed(type, origin, Text.Encode(body, "body")));
+        }
+
+        internal string Add(Packed one)
+        {
+            byte[] id = new byte[IdSize];
+            Done(agxnative.agx_add(Number, one.Type, one.Origin, one.Body, id));
+            return Text.Read(id, 0);
+        }
+
+        /// <summary>Adds events in their order, in as few round trips as possible; not atomic. Of an
+        /// exception, <see cref="AgxException.Added"/> tells how many are known to be stored.</summary>
+        /// <returns>The events' ids.</returns>
+        public IReadOnlyList<string> AddMany(IEnumerable<AgxNewEvent> events)
+        {
+            List<Packed> packed = Pack(events);
+            string[] ids = new string[packed.Count];
+            AgxException? error = AddMany(packed, ids);
+            if (error != null) throw error;
+            return ids;
+        }
+
+        static List<Packed> Pack(IEnumerable<AgxNewEvent> events)
+        {
+            if (events == null) throw new ArgumentNullException("events");
+            List<Packed> packed = new List<Packed>();
+            foreach (AgxNewEvent one in events)
+            {
+                packed.Add(new Packed(one.Type, one.Origin, Text.Encode(one.Body, "body")));
+            }
+            return packed;
+        }
+
+        /// <summary>What went wrong, if anything; the ids of those that are stored, in any case.</summary>
+        internal AgxException? AddMany(IReadOnlyList<Packed> events, string[] ids)
+        {
+            int size;
+            byte[] buffer = Text.Pack(events, out size);
+            byte[] room = new byte[Math.Max(1, events.Count) * IdSize];
+            ulong added;
+            int status = agxnative.agxb_add_many(Number, buffer, (ulong)size, (ulong)events.Count, room, out added);
+            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            GC.KeepAlive(this);
+            for (int i = 0; i < (int)added; ++i) ids[i] = Text.Read(room, i * IdSize);
+            if (error != null) error.Added = (int)added;
+            return error;
+        }
+
+        /// <summary>Whether the session is live.</summary>
+        public bool IsLive()
+        {
+            int live;
+            Done(agxnative.agx_is_live(Number, out live));
+            return live != 0;
+        }
+
+        /// <summary>Gives a live session's lease its full length again, without owning it.</summary>
+        /// <exception cref="AgxNotLiveException">It is not live.</exception>
+        public void Renew()
+        {
+            Done(agxnative.agx_renew(Number));
+        }
+
+        /// <summary>Cancels the session; its producer learns of it at once. Anyone may.</summary>
+        /// <returns>Whether it was live.</returns>
+        public bool Cancel()
+        {
+            int live;
+            Done(agxnative.agx_cancel(Number, out live));
+            return live != 0;
+        }
+
+        /// <summary>Whether the session that this object started was cancelled or taken over. Asks nobody:
+        /// for an agent's inner loop.</summary>
+        public bool IsCanceled
+        {
+            get
+            {
+                bool canceled = agxnative.agx_is_canceled(Number) != 0;
+                GC.KeepAlive(this);
+                return canceled;
+            }
+        }
+
+        /// <summary>Waits until the session that this object started is cancelled.</summary>
+        /// <returns>false: it was not within the timeout.</returns>
+        /// <exception cref="AgxTakenOverException">Another producer took it over.</exception>
+        /// <exception cref="AgxNotLiveException">This object did not start it, or has stopped it.</exception>
+        public bool WaitCanceled(TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
+        {
+            return Sliced(timeout, cancellationToken, ms => agxnative.agx_wait_canceled(Number, ms));
+        }
+
+        /// <summary>Waits for an event that a condition selects: how an agent waits for what a person
+        /// answers. The first call on an object that started the session looks at everything from its begin
+        /// on, on another at what comes from now on; each later call goes on behind the event that the
+        /// last one gave.</summary>
+        /// <returns>The event; null: none within the timeout, or the session has ended.</returns>
+        /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
+        public AgxEvent? WaitFor(string? where, TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
+        {
+            byte[]? condition = Text.Encode(where, "where");
+            using (Batch batch = new Batch())
+            {
+                bool ended = false;
+                bool found = Sliced(timeout, cancellationToken, ms =>
+                {
+                    int status = agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number);
+                    ended = status == (int)AgxStatus.Ended;
+                    return ended ? 0 : status;
+                });
+                if (!found || ended) return null;
+                batch.Rewind();
+                Batch.Record record;
+                batch.Read(out record);
+                return record.Value;
+            }
+        }
+
+        // A wait that C cannot be told to leave, in slices if there is a reason to.
+        bool Sliced(TimeSpan timeout, CancellationToken cancellationToken, Func<long, int> wait)
+        {
+            long whole = Text.Milliseconds(timeout);
+            Stopwatch clock = Stopwatch.StartNew();
+            for (;;)
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                long left = whole < 0 ? -1 : Math.Max(0, whole - clock.ElapsedMilliseconds);
+                bool sliced = cancellationToken.CanBeCanceled && (left < 0 || left > Slice);
+                int status = wait(sliced ? Slice : left);
+                if (status == (int)AgxStatus.Timeout)
+                {
+                    if (sliced) continue;
+                    GC.KeepAlive(this);
+                    return false;
+                }
+                Done(status);
+                return true;
+            }
+        }
+
+        /// <summary>Opens a listener. Asks the store only if it is to begin at what is new.</summary>
+        public AgxListener OpenListener(AgxListenOptions? options = null)
+        {
+            AgxListenOptions given = options ?? new AgxListenOptions();
+            long token = AgxListener.NextToken();
+            IntPtr listener;
+            Done(agxnative.agxb_listen(Number, Text.Encode(given.After, "after"), Text.Milliseconds(given.Wait),
+                Text.Milliseconds(given.Timeout), given.HandOnEnd ? 1 : 0, given.Limit,
+                Text.Encode(given.Where, "where"), token, out listener));
+            return new AgxListener(client, new ListenerHandle(listener), token);
+        }
+
+        /// <summary>The session's events: those that are there, and then those that come, until its
+        /// end.</summary>
+        public IEnumerable<AgxEvent> Listen(AgxListenOptions? options = null, CancellationToken cancellationToken = default(CancellationToken))
+        {
+            using (AgxListener listener = OpenListener(options))
+            {
+                AgxEvent? next;
+                while ((next = listener.Next(cancellationToken)) != null) yield return next;
+            }
+        }
+
+        /// <summary>What the session's stream holds; nothing is waited for, and begin and end are events
+        /// like others.</summary>
+        public IReadOnlyList<AgxEvent> History(AgxHistoryOptions? options = null)
+        {
+            AgxHistoryOptions given = options ?? new AgxHistoryOptions();
+            if (given.Count <= 0) throw Text.Invalid("Count has to be 1 or more");
+            byte[]? after = Text.Encode(given.After, "after");
+            byte[]? before = Text.Encode(given.Before, "before");
+            byte[]? where = Text.Encode(given.Where, "where");
+            List<AgxEvent> events = new List<AgxEvent>();
+            using (Batch batch = new Batch())
+            {
+                while (events.Count < given.Count)
+                {
+                    ulong wanted = (ulong)Math.Min(1000, given.Count - events.Count);
+                    int status = agxnative.agxb_history_batch(Number, after, before, given.Reverse ? 1 : 0, where, wanted, batch.Number);
+                    if (status == (int)AgxStatus.Ended) break;
+                    Done(status);
+                    batch.Rewind();
+                    ulong count = batch.Count;
+                    Batch.Record record;
+                    while (batch.Read(out record))
+                    {
+                        if (record.Value != null) events.Add(record.Value);
+                    }
+                    if (count < wanted) break;
+                    byte[]? last = Text.Encode(events[events.Count - 1].Id, "id");
+                    if (given.Reverse) before = last;
+                    else after = last;
+                }
+            }
+            return events;
+        }
+
+        /// <summary>How much there is of the session.</summary>
+        /// <exception cref="AgxNotFoundException">There is nothing.</exception>
+        public AgxHistoryInfo HistoryInfo()
+        {
+            byte[] ids = new byte[3 * IdSize];
+            long[] numbers = new long[4];
+            Done(agxnative.agxb_history_info(Number, ids, numbers));
+            return new AgxHistoryInfo(numbers[0], Text.Read(ids, 0), Text.Read(ids, IdSize),
+                Text.Read(ids, 2 * IdSize), numbers[1] != 0, numbers[2], numbers[3]);
+        }
+
+        /// <summary>Removes the oldest events, exactly: all but the newest so many.</summary>
+        /// <returns>How many went.</returns>
+        public long Trim(long keep)
+        {
+            if (keep < 0) throw Text.Invalid("keep is negative");
+            ulong removed;
+            Done(agxnative.agx_history_trim(Number, keep, null, out removed));
+            return (long)removed;
+        }
+
+        /// <summary>Removes the events that are older than the one with this id.</summary>
+        /// <returns>How many went.</returns>
+        public long TrimBefore(string id)
+        {
+            ulong removed;
+            Done(agxnative.agx_history_trim(Number, -1, Text.EncodeGiven(id, "id"), out removed));
+            return (long)removed;
+        }
+
+        /// <summary>Deletes the session: its stream, its live flag and its conversation. A producer that
+        /// has it live sees a cancel.</summary>
+        /// <returns>Whether anything was there.</returns>
+        public bool Delete()
+        {
+            int status = agxnative.agx_history_delete(Number);
+            if (status == (int)AgxStatus.None) return false;
+            Done(status);
+            return true;
+        }
+
+        /// <summary>Starts the session and opens a run in it, which ends it.</summary>
+        public AgxRun BeginRun(AgxRunOptions? options = null)
+        {
+            AgxRunOptions given = options ?? new AgxRunOptions();
+            AgxStartOptions start = given.Start ?? new AgxStartOptions();
+            if (start.Detached) throw Text.Invalid("a run cannot be detached: nobody would notice a cancel");
+            IntPtr run;
+            Done(agxnative.agxb_run_begin(Number, Text.Milliseconds(given.Coalesce), given.CoalesceBytes,
+                start.TakeOver ? 1 : 0, Text.Milliseconds(start.Lease), Text.Encode(start.Origin, "origin"),
+                Text.Encode(given.Origin, "origin"), Text.Milliseconds(given.Grace), out run));
+            return new AgxRun(this, new RunHandle(run));
+        }
+
+        /// <summary>One whole run: begins it, loads the conversation, calls the agent, saves the
+        /// conversation, and ends the session, whatever happens. What the agent throws ends the session
+        /// with an error event, and is thrown on.</summary>
+        /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
+        public void Execute(Action<AgxRun> agent, AgxMessages? messages = null, AgxRunOptions? options = null)
+        {
+            if (agent == null) throw new ArgumentNullException("agent");
+            using (AgxRun run = BeginRun(options))
+            {
+                try
+                {
+                    if (messages != null) messages.Load();
+                    agent(run);
+                    if (messages != null) messages.Save();
+                }
+                catch (Exception error)
+                {
+                    run.Abandon(error);
+                    throw;
+                }
+                run.Finish();
+            }
+        }
+
+        /// <summary>The conversation that is kept in the store beside the session. Empty until
+        /// loaded.</summary>
+        public AgxMessages OpenMessages()
+        {
+            IntPtr messages;
+            Done(agxnative.agx_messages_open(Number, out messages));
+            return new AgxMessages(new MessagesHandle(messages), client);
+        }
+
+        /// <summary>Closes the object. A session that it started and did not stop stays live until its
+        /// lease runs out.</summary>
+        public void Dispose()
+        {
+            handle.Dispose();
+        }
+    }
+}

@@ -1,0 +1,107 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.CompilerServices;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace Agx
+{
+    public sealed partial class AgxListener : IAsyncDisposable
+    {
+        volatile ListenerQueue? queue;
+
+        /// <summary>The next event; null is the end. No thread waits: one of the client's serves all of
+        /// its listeners. A token that is cancelled ends the wait and leaves the listener as it
+        /// was.</summary>
+        public ValueTask<AgxEvent?> NextAsync(CancellationToken cancellationToken = default)
+        {
+            try
+            {
+                return (queue ?? Attach()).Next(this, cancellationToken);
+            }
+            catch (AgxException error)
+            {
+                return ValueTask.FromException<AgxEvent?>(error);
+            }
+        }
+
+        /// <summary>The next event; null is the end.</summary>
+        /// <exception cref="AgxTimeoutException">Nothing came within the timeout.</exception>
+        public async ValueTask<AgxEvent?> NextAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+        {
+            using CancellationTokenSource source = Limited(timeout, cancellationToken);
+            try
+            {
+                return await NextAsync(source.Token).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                throw AgxException.Of(AgxStatus.Timeout, "nothing came within the timeout");
+            }
+        }
+
+        static CancellationTokenSource Limited(TimeSpan timeout, CancellationToken cancellationToken)
+        {
+            CancellationTokenSource source = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            long milliseconds = Text.Milliseconds(timeout);
+            if (milliseconds >= 0) source.CancelAfter(TimeSpan.FromMilliseconds(Math.Min(milliseconds, int.MaxValue)));
+            return source;
+        }
+
+        /// <summary>What comes, until the end. After an exception that a listener goes on from it can be
+        /// called again.</summary>
+        public async IAsyncEnumerable<AgxEvent> ReadAllAsync([EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            while (await NextAsync(cancellationToken).ConfigureAwait(false) is AgxEvent next) yield return next;
+        }
+
+        ListenerQueue Attach()
+        {
+            if (!Monitor.TryEnter(reading))
+            {
+                // A thread waits in it, or another attaches it just now.
+                if (queue is ListenerQueue already) return already;
+                throw AgxException.Of(AgxStatus.Busy, "a thread waits on the listener");
+            }
+            try
+            {
+                if (closed) throw AgxException.Closed("listener");
+                if (queue is ListenerQueue already) return already;
+                var attached = new ListenerQueue(client.Dispatcher, Number, token, TakeAll(), ended);
+                handle.Closing += () => attached.Close("listener");
+                // Closed meanwhile: nobody else would tell it.
+                if (handle.IsClosed) attached.Close("listener");
+                queue = attached;
+                return attached;
+            }
+            finally
+            {
+                Monitor.Exit(reading);
+            }
+        }
+
+        partial void TryNextAttached(TimeSpan timeout, CancellationToken cancellationToken, ref bool attached, ref bool came, ref AgxEvent? next)
+        {
+            if (queue == null) return;
+            attached = true;
+            using CancellationTokenSource source = Limited(timeout, cancellationToken);
+            try
+            {
+                next = NextAsync(source.Token).AsTask().GetAwaiter().GetResult();
+                came = true;
+            }
+            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+            {
+                came = false;
+            }
+        }
+
+        /// <summary>Closes the listener. Whoever waits in it gets an
+        /// <see cref="AgxClosedException"/>.</summary>
+        public ValueTask DisposeAsync()
+        {
+            Dispose();
+            return default;
+        }
+    }
+}

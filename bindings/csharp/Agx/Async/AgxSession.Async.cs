@@ -1,0 +1,283 @@
+using System;
+using System.Collections.Generic;
+using System.Runtime.CompilerServices;
+using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
+
+namespace Agx
+{
+    // Tokens: a call that has not begun yet is not made; one that has is carried out, as nobody could
+    // tell otherwise whether it was. Waits end at once.
+    public sealed partial class AgxSession : IAsyncDisposable
+    {
+        const int MostAtOnce = 1024;
+        const long MostBytesAtOnce = 8 << 20;
+
+        sealed class Adding : Job<string>
+        {
+            internal readonly Packed Event;
+
+            internal Adding(Packed one, CancellationToken token) : base(token)
+            {
+                Event = one;
+            }
+        }
+
+        readonly Queue<Adding> adding = new();
+        bool draining;
+
+        /// <inheritdoc cref="Start"/>
+        public Task StartAsync(AgxStartOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Start(options), cancellationToken);
+
+        /// <inheritdoc cref="Stop"/>
+        public Task StopAsync(TimeSpan? grace = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Stop(grace), cancellationToken);
+
+        /// <inheritdoc cref="IsLive"/>
+        public Task<bool> IsLiveAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(IsLive, cancellationToken);
+
+        /// <inheritdoc cref="Renew"/>
+        public Task RenewAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(Renew, cancellationToken);
+
+        /// <inheritdoc cref="Cancel"/>
+        public Task<bool> CancelAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(Cancel, cancellationToken);
+
+        /// <summary>Adds an event; done when the store has it. Those that are added to a session at once
+        /// keep their order and share round trips.</summary>
+        /// <param name="type">1 to 256 bytes.</param>
+        /// <param name="origin">Who says it; 1 to 256 bytes.</param>
+        /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
+        /// <param name="cancellationToken">Takes back what was not sent yet.</param>
+        /// <returns>The event's id.</returns>
+        public Task<string> AddAsync(string type, string origin, string? body = null, CancellationToken cancellationToken = default)
+            => AddAsync(() => new Packed(type, origin, Text.Encode(body, "body")), cancellationToken);
+
+        /// <summary>The same with a body that is UTF-8 already.</summary>
+        public Task<string> AddAsync(string type, string origin, ReadOnlyMemory<byte> body, CancellationToken cancellationToken = default)
+            => AddAsync(() => new Packed(type, origin, Text.Encode(body.ToArray(), "body")), cancellationToken);
+
+        /// <summary>The same with a body that was parsed.</summary>
+        public Task<string> AddAsync(string type, string origin, JsonElement body, CancellationToken cancellationToken = default)
+            => AddAsync(type, origin, body.GetRawText(), cancellationToken);
+
+        /// <summary>The same with a body that a value becomes by System.Text.Json.</summary>
+        public Task<string> AddJsonAsync<T>(string type, string origin, T body, JsonSerializerOptions? options = null, CancellationToken cancellationToken = default)
+            => AddAsync(() => new Packed(type, origin, Text.Encode(JsonSerializer.SerializeToUtf8Bytes(body, options), "body")), cancellationToken);
+
+        Task<string> AddAsync(Func<Packed> pack, CancellationToken cancellationToken)
+        {
+            if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<string>(cancellationToken);
+            Adding one;
+            try
+            {
+                one = new Adding(pack(), cancellationToken);
+            }
+            catch (Exception error)
+            {
+                return Task.FromException<string>(error);
+            }
+            lock (adding)
+            {
+                adding.Enqueue(one);
+                if (draining) return one.Task;
+                draining = true;
+            }
+            client.Workers.Post(Drain);
+            return one.Task;
+        }
+
+        void Drain()
+        {
+            var now = new List<Adding>();
+            lock (adding)
+            {
+                long size = 0;
+                while (now.Count < MostAtOnce && size < MostBytesAtOnce && adding.TryDequeue(out Adding? one))
+                {
+                    if (!one.Take()) continue;
+                    now.Add(one);
+                    size += one.Event.Size;
+                }
+            }
+            AddNow(now);
+            lock (adding)
+            {
+                draining = adding.Count > 0;
+                if (!draining) return;
+            }
+            // Behind the others: sessions take turns.
+            client.Workers.Post(Drain);
+        }
+
+        void AddNow(List<Adding> now)
+        {
+            if (now.Count == 0) return;
+            var ids = new string[now.Count];
+            AgxException? error;
+            try
+            {
+                error = AddMany(now.ConvertAll(static one => one.Event), ids);
+            }
+            catch (Exception other)
+            {
+                foreach (Adding one in now) one.SetException(other);
+                return;
+            }
+            // One that is not valid keeps all from being written; it is the only one that should.
+            if (error != null && now.Count > 1 && error.Added == 0 && error is AgxInvalidException or AgxJsonException or { Status: AgxStatus.TooBig })
+            {
+                foreach (Adding one in now) AddOne(one);
+                return;
+            }
+            for (int i = 0; i < now.Count; ++i)
+            {
+                if (ids[i] != null) now[i].SetResult(ids[i]);
+                else now[i].SetException(error == null ? AgxException.Of(AgxStatus.Failed, "no id came") : AgxException.Of(error.Status, error.Message));
+            }
+        }
+
+        void AddOne(Adding one)
+        {
+            try
+            {
+                one.SetResult(Add(one.Event));
+            }
+            catch (Exception error)
+            {
+                one.SetException(error);
+            }
+        }
+
+        /// <inheritdoc cref="AddMany(IEnumerable{AgxNewEvent})"/>
+        public Task<IReadOnlyList<string>> AddManyAsync(IEnumerable<AgxNewEvent> events, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => AddMany(events), cancellationToken);
+
+        /// <summary>Waits until the session that this object started is cancelled.</summary>
+        /// <exception cref="AgxTakenOverException">Another producer took it over.</exception>
+        /// <exception cref="AgxNotLiveException">This object did not start it, or has stopped it.</exception>
+        public Task WaitCanceledAsync(CancellationToken cancellationToken = default)
+            => client.CancelWatch.Wait(this, Timeout.InfiniteTimeSpan, cancellationToken);
+
+        /// <inheritdoc cref="WaitCanceled"/>
+        public Task<bool> WaitCanceledAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
+            => client.CancelWatch.Wait(this, timeout, cancellationToken);
+
+        /// <inheritdoc cref="WaitFor"/>
+        /// <remarks>Each of these waits has a thread of its own for as long as it lasts.</remarks>
+        public Task<AgxEvent?> WaitForAsync(string? where, TimeSpan timeout, CancellationToken cancellationToken = default)
+            => Task.Factory.StartNew(() => WaitFor(where, timeout, cancellationToken), cancellationToken,
+                TaskCreationOptions.LongRunning, TaskScheduler.Default);
+
+        /// <inheritdoc cref="OpenListener"/>
+        public Task<AgxListener> OpenListenerAsync(AgxListenOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<AgxListener>(cancellationToken);
+            if (options?.After is AgxListenOptions.New or "$") return client.Workers.Run(() => OpenListener(options), cancellationToken);
+            try
+            {
+                return Task.FromResult(OpenListener(options));
+            }
+            catch (AgxException error)
+            {
+                return Task.FromException<AgxListener>(error);
+            }
+        }
+
+        /// <summary>The session's events: those that are there, and then those that come, until its end. No
+        /// thread waits. What an exception ends can be gone on with by <see cref="OpenListenerAsync"/> and
+        /// <see cref="AgxListener.ReadAllAsync"/>.</summary>
+        /// <exception cref="AgxGapException">The store dropped events that were still needed.</exception>
+        /// <exception cref="AgxAbsentException">The session does not appear.</exception>
+        /// <exception cref="AgxSilentException">Nothing comes.</exception>
+        /// <exception cref="AgxGoneException">The producer is gone, without an end.</exception>
+        public async IAsyncEnumerable<AgxEvent> ListenAsync(AgxListenOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        {
+            using AgxListener listener = await OpenListenerAsync(options, cancellationToken).ConfigureAwait(false);
+            while (await listener.NextAsync(cancellationToken).ConfigureAwait(false) is AgxEvent next) yield return next;
+        }
+
+        /// <inheritdoc cref="ListenAsync(AgxListenOptions?, CancellationToken)"/>
+        public IAsyncEnumerable<AgxEvent> ListenAsync(CancellationToken cancellationToken) => ListenAsync(null, cancellationToken);
+
+        /// <inheritdoc cref="History"/>
+        public Task<IReadOnlyList<AgxEvent>> HistoryAsync(AgxHistoryOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => History(options), cancellationToken);
+
+        /// <inheritdoc cref="HistoryInfo"/>
+        public Task<AgxHistoryInfo> HistoryInfoAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(HistoryInfo, cancellationToken);
+
+        /// <inheritdoc cref="Trim"/>
+        public Task<long> TrimAsync(long keep, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Trim(keep), cancellationToken);
+
+        /// <inheritdoc cref="TrimBefore"/>
+        public Task<long> TrimBeforeAsync(string id, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => TrimBefore(id), cancellationToken);
+
+        /// <inheritdoc cref="Delete"/>
+        public Task<bool> DeleteAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(Delete, cancellationToken);
+
+        /// <inheritdoc cref="BeginRun"/>
+        public Task<AgxRun> BeginRunAsync(AgxRunOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => BeginRun(options), cancellationToken);
+
+        /// <summary>One whole run: begins it, loads the conversation, calls the agent, saves the
+        /// conversation, and ends the session, whatever happens. The agent's token is cancelled when the
+        /// session is. What the agent throws ends the session with an error event, and is thrown
+        /// on.</summary>
+        /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
+        public async Task ExecuteAsync(Func<AgxRun, CancellationToken, Task> agent, AgxMessages? messages = null, AgxRunOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            ArgumentNullException.ThrowIfNull(agent);
+            await using AgxRun run = await BeginRunAsync(options, cancellationToken).ConfigureAwait(false);
+            using CancellationTokenSource source = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+            using var done = new CancellationTokenSource();
+            Task watch = CancelWhenCanceled(source, done.Token);
+            try
+            {
+                if (messages != null) await messages.LoadAsync(source.Token).ConfigureAwait(false);
+                await agent(run, source.Token).ConfigureAwait(false);
+                if (messages != null) await messages.SaveAsync(source.Token).ConfigureAwait(false);
+            }
+            catch (Exception error)
+            {
+                // The session's cancel is told as such, by what every call of the run says then.
+                if (error is OperationCanceledException && IsCanceled) await run.FlushAsync(CancellationToken.None).ConfigureAwait(false);
+                await client.Workers.Run(() => run.Abandon(error), CancellationToken.None).ConfigureAwait(false);
+                throw;
+            }
+            finally
+            {
+                done.Cancel();
+                await watch.ConfigureAwait(false);
+            }
+            await run.FinishAsync(CancellationToken.None).ConfigureAwait(false);
+        }
+
+        async Task CancelWhenCanceled(CancellationTokenSource source, CancellationToken done)
+        {
+            try
+            {
+                await WaitCanceledAsync(done).ConfigureAwait(false);
+            }
+            catch (AgxTakenOverException)
+            {
+            }
+            catch (Exception error) when (error is OperationCanceledException or AgxException)
+            {
+                return; // the run is over, or its client is closed, which its calls say
+            }
+            source.Cancel();
+        }
+
+        /// <summary><see cref="Dispose"/>, without waiting in it.</summary>
+        public ValueTask DisposeAsync() => new(client.Workers.Run(Dispose, CancellationToken.None));
+    }
+}

@@ -1,0 +1,90 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Threading;
+using System.Threading.Tasks;
+using Agx.Native;
+
+namespace Agx
+{
+    /// <summary>Tells tasks that their sessions were cancelled. C's client notices that by itself and
+    /// wakes only threads that wait; so that none has to, its memory is looked into a hundred times a
+    /// second, for as long as there is a task that wants to know. That asks nobody anything.</summary>
+    internal sealed class CancelWatch
+    {
+        const int Interval = 10;
+
+        sealed class Watch : Job<bool>
+        {
+            internal readonly AgxSession Session;
+            internal readonly long Deadline;
+
+            internal Watch(AgxSession session, long deadline, CancellationToken token) : base(token)
+            {
+                Session = session;
+                Deadline = deadline;
+            }
+        }
+
+        readonly object gate = new();
+        readonly Timer timer;
+        List<Watch> watches = new();
+        bool looking;
+
+        internal CancelWatch()
+        {
+            timer = new Timer(static watch => ((CancelWatch)watch!).Look(), this, Timeout.Infinite, Timeout.Infinite);
+        }
+
+        internal Task<bool> Wait(AgxSession session, TimeSpan timeout, CancellationToken token)
+        {
+            if (token.IsCancellationRequested) return Task.FromCanceled<bool>(token);
+            long milliseconds = Text.Milliseconds(timeout);
+            long deadline = milliseconds < 0 ? long.MaxValue : Environment.TickCount64 + milliseconds;
+            var watch = new Watch(session, deadline, token);
+            if (Settled(watch)) return watch.Task;
+            lock (gate)
+            {
+                watches.Add(watch);
+                if (!looking && watches.Count == 1) timer.Change(Interval, Timeout.Infinite);
+            }
+            return watch.Task;
+        }
+
+        void Look()
+        {
+            List<Watch> now;
+            lock (gate)
+            {
+                now = watches;
+                watches = new List<Watch>();
+                looking = true;
+            }
+            now.RemoveAll(Settled);
+            lock (gate)
+            {
+                looking = false;
+                now.AddRange(watches);
+                watches = now;
+                if (watches.Count > 0) timer.Change(Interval, Timeout.Infinite);
+            }
+        }
+
+        static bool Settled(Watch watch)
+        {
+            if (watch.Task.IsCompleted) return true;
+            int status = agxnative.agx_wait_canceled(watch.Session.Number, 0);
+            if (status == (int)AgxStatus.Timeout)
+            {
+                if (Environment.TickCount64 < watch.Deadline) return false;
+                if (watch.Take()) watch.SetResult(false);
+                return true;
+            }
+            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            if (!watch.Take()) return true;
+            if (error == null) watch.SetResult(true);
+            else watch.SetException(error);
+            return true;
+        }
+    }
+}

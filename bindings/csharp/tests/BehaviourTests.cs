@@ -1,0 +1,692 @@
+#nullable enable
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.IO;
+using System.Linq;
+using System.Text;
+using System.Text.Json;
+using System.Threading;
+using System.Threading.Tasks;
+using Xunit;
+
+namespace Agx.Tests;
+
+/// <summary>The cases of tests/behaviour.txt, by name, as people write them on .NET.</summary>
+public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
+{
+    static readonly TimeSpan Long = TimeSpan.FromSeconds(20);
+    static readonly TimeSpan Short = TimeSpan.FromMilliseconds(60);
+    static int sessions;
+
+    public static TheoryData<string> All => Stores.All;
+
+    static AgxSession Session(AgxClient client) => client.OpenSession(1, 42, "async " + Interlocked.Increment(ref sessions));
+
+    async Task Each(string store, Func<AgxClient, AgxSession, Task> body)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession session = Session(client);
+        await body(client, session);
+    }
+
+    static async Task<List<AgxEvent>> ToList(IAsyncEnumerable<AgxEvent> events)
+    {
+        var list = new List<AgxEvent>();
+        await foreach (AgxEvent e in events) list.Add(e);
+        return list;
+    }
+
+    static async Task<string> Types(IAsyncEnumerable<AgxEvent> events) => string.Join(" ", (await ToList(events)).Select(e => e.Type));
+    static async Task<string> Bodies(IAsyncEnumerable<AgxEvent> events) => string.Join(" ", (await ToList(events)).Select(e => e.Body));
+    static AgxListenOptions After(string id) => new() { After = id };
+
+    [Theory, MemberData(nameof(All))]
+    public Task start_add_stop(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        string first = await session.AddAsync("info", "test", "{\"n\":1}");
+        string second = await session.AddAsync("event", "test");
+        await session.StopAsync();
+        List<AgxEvent> events = await ToList(session.ListenAsync());
+        Assert.Equal(["begin", "info", "event"], events.Select(e => e.Type));
+        Assert.Equal(first, events[1].Id);
+        Assert.Equal(second, events[2].Id);
+        Assert.Equal("{\"n\":1}", events[1].Body);
+        Assert.Equal(1, events[1].GetBody().GetProperty("n").GetInt32());
+        Assert.Equal(1, events[1].GetBody<Dictionary<string, int>>()!["n"]);
+        Assert.Equal("{}", events[2].Body);
+        Assert.Equal("test", events[1].Origin);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task late_listener(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("info", "test", "1");
+        await session.StopAsync();
+        await using AgxClient other = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession same = other.OpenSession(1, 42, session.Id.Id);
+        Assert.Equal("begin info", await Types(same.ListenAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task follow_live(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Task<string> following = Bodies(session.ListenAsync(After((await session.HistoryAsync())[0].Id)));
+        await session.AddAsync("info", "test", "1");
+        await Task.Delay(20);
+        await session.AddAsync("info", "test", "2");
+        await session.StopAsync();
+        Assert.Equal("1 2", await following.WaitAsync(Long));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task resume(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 10; ++i) await session.AddAsync("info", "test", $"{i}");
+        await session.StopAsync();
+        await using AgxListener listener = await session.OpenListenerAsync();
+        Assert.Equal("0-0", listener.Position);
+        for (int i = 0; i < 5; ++i) await listener.NextAsync();
+        Assert.Equal("4 5 6 7 8 9", await Bodies(session.ListenAsync(After(listener.Position))));
+        Assert.Equal("4 5 6 7 8 9", await Bodies(listener.ReadAllAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task only_new(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("info", "test", "1");
+        await using AgxListener listener = await session.OpenListenerAsync(After(AgxListenOptions.New));
+        await session.AddAsync("info", "test", "2");
+        await session.StopAsync();
+        Assert.Equal("2", await Bodies(listener.ReadAllAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task limit(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 5; ++i) await session.AddAsync("info", "test", $"{i}");
+        Assert.Equal("begin info info", await Types(session.ListenAsync(new AgxListenOptions { Limit = 3 })));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task where(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 6; ++i) await session.AddJsonAsync("info", "test", new { n = i });
+        await session.StopAsync();
+        Assert.Equal("{\"n\":4} {\"n\":5}", await Bodies(session.ListenAsync(new AgxListenOptions { Where = "body.n >= 4" })));
+        AgxInvalidException error = await Assert.ThrowsAsync<AgxInvalidException>(() => ToList(session.ListenAsync(new AgxListenOptions { Where = "type = = 1" })));
+        Assert.Contains("byte", error.Message);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task absent(string store) => Each(store, async (client, session) =>
+    {
+        await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions { Wait = Short });
+        AgxNotFoundException error = await Assert.ThrowsAsync<AgxAbsentException>(() => ToList(listener.ReadAllAsync()));
+        Assert.Equal(AgxStatus.Absent, error.Status);
+        await session.StartAsync();
+        await session.StopAsync();
+        AgxEvent? next = null;
+        while (next == null)
+        {
+            // It may have told once more that there is none before there was one.
+            try { next = await listener.NextAsync(Long); }
+            catch (AgxAbsentException) { }
+        }
+        Assert.Equal("begin", next.Type);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task silent(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions { Timeout = Short });
+        Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+        await Assert.ThrowsAsync<AgxSilentException>(() => listener.NextAsync(Long).AsTask());
+        await session.AddAsync("info", "test", "1");
+        AgxEvent? next = null;
+        while (next == null)
+        {
+            try { next = await listener.NextAsync(Long); }
+            catch (AgxSilentException) { }
+        }
+        Assert.Equal("1", next.Body);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task gone(string store) => Each(store, async (client, session) =>
+    {
+        await using (AgxClient dying = await AgxClient.OpenAsync(stores.Url(store)))
+        await using (AgxSession same = dying.OpenSession(1, 42, session.Id.Id))
+        {
+            await same.StartAsync(new() { Lease = TimeSpan.FromMilliseconds(300) });
+        }
+        await Assert.ThrowsAsync<AgxGoneException>(() => ToList(session.ListenAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task gap(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        string begin = (await session.HistoryAsync())[0].Id;
+        for (int i = 0; i < 5; ++i) await session.AddAsync("info", "test", $"{i}");
+        Assert.Equal(5, await session.TrimAsync(1));
+        await using AgxListener listener = await session.OpenListenerAsync(After(begin));
+        await Assert.ThrowsAsync<AgxGapException>(() => ToList(listener.ReadAllAsync()));
+        await session.StopAsync();
+        Assert.Equal("4", await Bodies(listener.ReadAllAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task end_is_iteration_end(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.StopAsync();
+        await using AgxListener listener = await session.OpenListenerAsync();
+        Assert.Equal("begin", await Types(listener.ReadAllAsync()));
+        Assert.Null(await listener.NextAsync());
+        Assert.Null(listener.Next());
+        Assert.Equal("begin end", await Types(session.ListenAsync(new AgxListenOptions { HandOnEnd = true })));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task start_busy(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxSession same = client.OpenSession(1, 42, session.Id.Id);
+        await Assert.ThrowsAsync<AgxBusyException>(() => same.StartAsync());
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task take_over(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Task waiting = session.WaitCanceledAsync();
+        await using AgxSession same = client.OpenSession(1, 42, session.Id.Id);
+        await same.StartAsync(new() { TakeOver = true });
+        await Assert.ThrowsAsync<AgxTakenOverException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxTakenOverException>(() => session.AddAsync("info", "test"));
+        await same.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task cancel(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Assert.False(await session.WaitCanceledAsync(Short));
+        Task waiting = session.WaitCanceledAsync();
+        Assert.True(await session.CancelAsync());
+        await waiting.WaitAsync(Long);
+        Assert.True(session.IsCanceled);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task cancel_not_live(string store) => Each(store, async (client, session) => Assert.False(await session.CancelAsync()));
+
+    [Theory, MemberData(nameof(All))]
+    public Task live(string store) => Each(store, async (client, session) =>
+    {
+        Assert.False(await session.IsLiveAsync());
+        await Assert.ThrowsAsync<AgxNotLiveException>(() => session.RenewAsync());
+        await Assert.ThrowsAsync<AgxNotLiveException>(() => session.WaitCanceledAsync());
+        await session.StartAsync();
+        Assert.True(await session.IsLiveAsync());
+        await session.RenewAsync();
+        await session.StopAsync();
+        Assert.False(await session.IsLiveAsync());
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task add_many(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        AgxNewEvent[] events = Enumerable.Range(0, 100).Select(i => new AgxNewEvent("info", "test", $"{i}")).ToArray();
+        IReadOnlyList<string> ids = await session.AddManyAsync(events);
+        // At once and one by one: in their order, and a bad one alone fails.
+        List<Task<string>> adding = Enumerable.Range(0, 1000).Select(i => session.AddAsync("info", "test", i == 500 ? "{" : $"{i}")).ToList();
+        await Assert.ThrowsAsync<AgxJsonException>(() => adding[500]);
+        adding.RemoveAt(500);
+        string[] more = await Task.WhenAll(adding);
+        await session.StopAsync();
+        List<AgxEvent> got = await ToList(session.ListenAsync());
+        Assert.Equal(ids.Concat(more), got.Skip(1).Select(e => e.Id));
+        Assert.Equal(Enumerable.Range(0, 100).Concat(Enumerable.Range(0, 1000).Where(i => i != 500)).Select(i => $"{i}"), got.Skip(1).Select(e => e.Body));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task text(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        string odd = "a ä € \U0001F600 \u2028 \uFFFD \uFFFF \u007f \"";
+        string large = "\"" + new string('x', 1 << 20) + "\U0001F600\"";
+        await session.AddJsonAsync(odd, odd, odd);
+        await session.AddAsync("large", "test", large);
+        await session.AddAsync("bytes", "test", Encoding.UTF8.GetBytes("\"€\"").AsMemory());
+        await session.AddAsync("parsed", "test", JsonDocument.Parse("[1, \"\U0001F600\"]").RootElement);
+        await Assert.ThrowsAsync<AgxInvalidException>(() => session.AddAsync("a\0b", "test"));
+        await Assert.ThrowsAsync<AgxInvalidException>(() => session.AddAsync("a", "\ud83d"));
+        await Assert.ThrowsAsync<AgxInvalidException>(() => session.AddAsync("a", "test", "\"\ude00\""));
+        await Assert.ThrowsAsync<AgxInvalidException>(() => session.AddAsync("a", "test", new byte[] { 34, 0xed, 0xa0, 0x80, 34 }.AsMemory()));
+        await session.StopAsync();
+        List<AgxEvent> events = await ToList(session.ListenAsync());
+        Assert.Equal(odd, events[1].Type);
+        Assert.Equal(odd, events[1].Origin);
+        Assert.Equal(odd, events[1].GetBody<string>());
+        Assert.Equal(large, events[2].Body);
+        Assert.Equal("\"€\"", Encoding.UTF8.GetString(events[3].BodyUtf8.Span));
+        using JsonDocument parsed = events[4].ParseBody();
+        Assert.Equal("\U0001F600", parsed.RootElement[1].GetString());
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task bad_body(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        AgxException error = await Assert.ThrowsAsync<AgxJsonException>(() => session.AddAsync("info", "test", "{\"a\":"));
+        Assert.Equal(AgxStatus.BadJson, error.Status);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task closed(string store)
+    {
+        AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        AgxSession session = Session(client);
+        await session.StartAsync();
+        AgxListener listener = await session.OpenListenerAsync();
+        await listener.NextAsync();
+        await listener.DisposeAsync();
+        await listener.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => listener.NextAsync().AsTask());
+        Assert.Throws<AgxClosedException>(() => listener.Next());
+        AgxListener never = await session.OpenListenerAsync();
+        never.Dispose();
+        await Assert.ThrowsAsync<AgxClosedException>(() => never.NextAsync().AsTask());
+        AgxListener open = await session.OpenListenerAsync();
+        await session.StopAsync();
+        await session.DisposeAsync();
+        await session.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => session.StartAsync());
+        await Assert.ThrowsAsync<AgxClosedException>(() => session.AddAsync("info", "test"));
+        await Assert.ThrowsAsync<AgxClosedException>(() => session.OpenListenerAsync());
+        await Assert.ThrowsAsync<AgxClosedException>(() => session.WaitCanceledAsync());
+        AgxSession other = Session(client);
+        await client.DisposeAsync();
+        await client.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => other.AddAsync("info", "test"));
+        await Assert.ThrowsAsync<AgxClosedException>(() => other.IsLiveAsync());
+        await Assert.ThrowsAsync<AgxClosedException>(() => ToList(other.ListenAsync()));
+        await Assert.ThrowsAsync<AgxClosedException>(() => open.NextAsync().AsTask());
+        await Assert.ThrowsAsync<AgxClosedException>(async () => { await foreach (AgxSessionId id in client.LiveSessionsAsync()) { } });
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task close_while_waiting(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        AgxListener listener = await session.OpenListenerAsync(After(AgxListenOptions.New));
+        Task waiting = listener.NextAsync().AsTask();
+        Assert.False(waiting.IsCompleted);
+        await listener.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+
+        AgxClient other = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession same = other.OpenSession(1, 42, session.Id.Id);
+        await using AgxListener its = await same.OpenListenerAsync(After(AgxListenOptions.New));
+        waiting = its.NextAsync().AsTask();
+        await other.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task language_cancel(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(After(AgxListenOptions.New));
+        for (int i = 0; i < 100; ++i)
+        {
+            using var source = new CancellationTokenSource();
+            Task waiting = listener.NextAsync(source.Token).AsTask();
+            source.Cancel();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting.WaitAsync(Long));
+        }
+        await Assert.ThrowsAsync<AgxTimeoutException>(() => listener.NextAsync(Short).AsTask());
+        Assert.False(listener.TryNext(Short, out _));
+        await session.AddAsync("info", "test", "1");
+        Assert.Equal("1", (await listener.NextAsync(Long))!.Body);
+        using var soon = new CancellationTokenSource(Short);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ToList(session.ListenAsync(soon.Token)));
+        using var sooner = new CancellationTokenSource(Short);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => session.WaitCanceledAsync(sooner.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => session.AddAsync("info", "test", "2", sooner.Token));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task query(string store)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        AgxSession[] live = Enumerable.Range(0, 250).Select(i => client.OpenSession(21, i % 2, $"s{i}")).ToArray();
+        await Task.WhenAll(live.Select(s => s.StartAsync()));
+        async Task<int> Count(long? scope, long? user)
+        {
+            int count = 0;
+            await foreach (AgxSessionId id in client.LiveSessionsAsync(scope, user)) ++count;
+            return count;
+        }
+        Assert.Equal(125, await Count(21, 1));
+        Assert.Equal(250, await Count(21, null));
+        Assert.True(await Count(null, null) >= 250);
+        await Task.WhenAll(live.Select(s => s.StopAsync()));
+        Assert.Equal(0, await Count(21, null));
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task wait_for(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("answer", "test", "1");
+        Assert.Equal("1", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Task<AgxEvent?> waiting = session.WaitForAsync("type = \"answer\"", Long);
+        await session.AddAsync("answer", "test", "2");
+        Assert.Equal("2", (await waiting)!.Body);
+        using var soon = new CancellationTokenSource(Short);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => session.WaitForAsync("type = \"answer\"", Long, soon.Token));
+        await session.CancelAsync();
+        await Assert.ThrowsAsync<AgxCanceledException>(() => session.WaitForAsync("type = \"answer\"", Long));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task history(string store) => Each(store, async (client, session) =>
+    {
+        await Assert.ThrowsAsync<AgxNotFoundException>(() => session.HistoryInfoAsync());
+        await session.StartAsync();
+        string[] ids = new string[5];
+        for (int i = 0; i < 5; ++i) ids[i] = await session.AddAsync("info", "test", $"{i}");
+        Assert.Equal(["4", "3"], (await session.HistoryAsync(new() { Reverse = true, Count = 2 })).Select(e => e.Body));
+        Assert.Equal(["2", "3"], (await session.HistoryAsync(new() { After = ids[1], Before = ids[4] })).Select(e => e.Body));
+        Assert.Equal(["begin"], (await session.HistoryAsync(new() { Where = "type = \"begin\"" })).Select(e => e.Type));
+        AgxHistoryInfo info = await session.HistoryInfoAsync();
+        Assert.Equal(6, info.Length);
+        Assert.Equal(ids[4], info.LastId);
+        Assert.True(info.Live);
+        Assert.Equal(4, await session.TrimBeforeAsync(ids[3]));
+        Assert.Equal(1, await session.TrimAsync(1));
+        await session.StopAsync(TimeSpan.FromMinutes(1));
+        Assert.InRange((await session.HistoryInfoAsync()).Expires!.Value, TimeSpan.Zero, TimeSpan.FromMinutes(1));
+        Assert.True(await session.DeleteAsync());
+        Assert.False(await session.DeleteAsync());
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task many_listeners(string store) => Many(store, 1000);
+
+    async Task Many(string store, int count)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        AgxSession[] all = Enumerable.Range(0, 10).Select(i => Session(client)).ToArray();
+        foreach (AgxSession session in all) await session.StartAsync();
+        int before = Stores.OwnThreads();
+        var listeners = new List<AgxListener>();
+        for (int i = 0; i < count; ++i) listeners.Add(await all[i % all.Length].OpenListenerAsync(new AgxListenOptions { Timeout = TimeSpan.FromMinutes(5) }));
+        Task<string>[] reading = listeners.Select(l => Types(l.ReadAllAsync())).ToArray();
+        foreach (AgxSession session in all) await session.AddAsync("info", "test", "1");
+        Assert.True(Stores.OwnThreads() - before <= 20, string.Join(", ", Stores.ThreadNames().Order()));
+        foreach (AgxSession session in all) await session.StopAsync();
+        string[] read = await Task.WhenAll(reading).WaitAsync(TimeSpan.FromMinutes(2));
+        Assert.All(read, types => Assert.Equal("begin info", types));
+        foreach (AgxListener listener in listeners) await listener.DisposeAsync();
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task ThereCanBeTenThousandListeners(string store) => Many(store, 10000);
+
+    [Theory, MemberData(nameof(All))]
+    public Task run_feed(string store) => Each(store, async (client, session) =>
+    {
+        string response;
+        await using (AgxRun run = await session.BeginRunAsync(new() { Coalesce = TimeSpan.FromMilliseconds(5) }))
+        {
+            response = await run.FeedAsync(AgxModelApi.OpenAIChat, new MemoryStream(Encoding.UTF8.GetBytes(SyncCases.Stream)));
+            await run.BeginNodeAsync();
+            await run.ToolReturnAsync("tool", "call", "[1]");
+            int part = await run.BeginPartAsync(AgxPartKind.Thinking, "hm");
+            await run.DeltaAsync(part, ", well");
+            await run.EndPartAsync();
+            await run.BeginToolCallAsync("tool");
+            await run.EndPartAsync();
+            await run.BeginPartAsync(AgxPartKind.Text, "so");
+            await run.AnswerAsync();
+            await run.FlushAsync();
+            Assert.Contains("hm, well", await run.EndNodeAsync());
+            await run.FinishAsync();
+        }
+        Assert.Contains("Hello \U0001F600", response);
+        string bodies = await Bodies(session.ListenAsync());
+        Assert.Contains("well", bodies);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task run_fail(string store) => Each(store, async (client, session) =>
+    {
+        var thrown = new InvalidOperationException("no luck");
+        Assert.Same(thrown, await Assert.ThrowsAsync<InvalidOperationException>(() => session.ExecuteAsync((run, token) => throw thrown)));
+        List<AgxEvent> events = await ToList(session.ListenAsync(new AgxListenOptions { HandOnEnd = true }));
+        Assert.Equal(["error", "end"], events.Select(e => e.Type).TakeLast(2));
+        Assert.Contains("no luck", events[^2].Body);
+
+        // A cancel reaches the agent as its token does, and its caller as what it is.
+        var begun = new TaskCompletionSource();
+        Task running = session.ExecuteAsync(async (run, token) =>
+        {
+            begun.SetResult();
+            await Task.Delay(Timeout.Infinite, token);
+        });
+        await begun.Task;
+        await session.CancelAsync();
+        await Assert.ThrowsAsync<AgxCanceledException>(() => running.WaitAsync(Long));
+
+        using var source = new CancellationTokenSource(Short);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => session.ExecuteAsync((run, token) => Task.Delay(Timeout.Infinite, token), null, null, source.Token));
+        Assert.False(await session.IsLiveAsync());
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task messages(string store) => Each(store, async (client, session) =>
+    {
+        using AgxMessages messages = session.OpenMessages();
+        await session.ExecuteAsync(async (run, token) =>
+        {
+            messages.AppendUser("What is \U0001F600?");
+            messages.Append(await run.FeedAsync(AgxModelApi.OpenAIChat, new MemoryStream(Encoding.UTF8.GetBytes(SyncCases.Stream)), token));
+        }, messages);
+        using AgxMessages again = session.OpenMessages();
+        await again.LoadAsync();
+        Assert.Equal(messages.Json, again.Json);
+        Assert.Equal("What is \U0001F600?", again.Title);
+        again.AppendUser("more");
+        await again.SaveAsync();
+        messages.AppendUser("else");
+        await Assert.ThrowsAsync<AgxConflictException>(() => messages.SaveAsync());
+        string file = Path.GetTempFileName();
+        File.Delete(file);
+        using (AgxMessages kept = AgxMessages.OpenFile(file))
+        {
+            await kept.LoadAsync();
+            kept.AppendUser("x");
+            await kept.SaveAsync();
+        }
+        using (AgxMessages kept = AgxMessages.OpenFile(file))
+        {
+            kept.Load();
+            Assert.Equal(1, kept.Count);
+        }
+        File.Delete(file);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task unreachable(string store)
+    {
+        Assert.NotEmpty(store);
+        AgxException error = await Assert.ThrowsAsync<AgxUnavailableException>(() => AgxClient.OpenAsync("redis://127.0.0.1:1?reconnect_timeout=-1"));
+        Assert.Contains("127.0.0.1:1", error.Message);
+    }
+
+    [Fact]
+    public async Task AServerThatIsKilledAndStartedAgainLosesNothing()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=20000&reconnect_attempts=1000");
+        await using AgxSession session = Session(client);
+        await session.StartAsync();
+        Task<string>[] listening = Enumerable.Range(0, 20).Select(i => Types(session.ListenAsync())).ToArray();
+        for (int i = 0; i < 50; ++i) await session.AddAsync("before", "test");
+        server.Kill();
+        Task<string> adding = session.AddAsync("during", "test");
+        server.Start();
+        await adding;
+        for (int i = 0; i < 50; ++i) await session.AddAsync("after", "test");
+        await session.StopAsync();
+        string expected = "begin " + string.Concat(Enumerable.Repeat("before ", 50)) + "during" + string.Concat(Enumerable.Repeat(" after", 50));
+        foreach (Task<string> one in listening) Assert.Equal(expected, await one.WaitAsync(Long));
+    }
+
+    [Fact]
+    public async Task AListenerGoesOnAfterTheStoreWasUnavailable()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=-1");
+        await using AgxClient other = await AgxClient.OpenAsync(server.Url);
+        await using AgxSession session = other.OpenSession(1, 1, "x");
+        await session.StartAsync(new() { Lease = TimeSpan.FromMinutes(1) });
+        await using AgxSession same = client.OpenSession(1, 1, "x");
+        await using AgxListener listener = await same.OpenListenerAsync();
+        Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+        Task<AgxEvent?> waiting = listener.NextAsync().AsTask();
+        server.Kill();
+        await Assert.ThrowsAsync<AgxUnavailableException>(() => waiting.WaitAsync(Long));
+        server.Start();
+        await session.AddAsync("info", "test", "1");
+        Stopwatch clock = Stopwatch.StartNew();
+        AgxEvent? next = null;
+        while (next == null && clock.Elapsed < Long)
+        {
+            try { next = await listener.NextAsync(Long); }
+            catch (AgxUnavailableException) { }
+        }
+        Assert.Equal("1", next!.Body);
+        await session.StopAsync();
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatWaitsForASlowReaderIsBounded(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        string body = "\"" + new string('x', 10000) + "\"";
+        await using AgxListener slow = await session.OpenListenerAsync();
+        Assert.Equal("begin", (await slow.NextAsync(Long))!.Type);
+        for (int i = 0; i < 50; ++i) await session.AddManyAsync(Enumerable.Range(0, 100).Select(n => new AgxNewEvent("info", "test", body)));
+        await session.StopAsync();
+        int count = 0;
+        await foreach (AgxEvent e in slow.ReadAllAsync())
+        {
+            Assert.Equal(10002, e.BodyUtf8.Length);
+            if (++count % 500 == 0) await Task.Delay(1);
+        }
+        Assert.Equal(5000, count);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task AClientMayBeClosedInTheMiddleOfEverything(string store)
+    {
+        for (int round = 0; round < 20; ++round)
+        {
+            AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+            AgxSession[] all = Enumerable.Range(0, 4).Select(i => Session(client)).ToArray();
+            await Task.WhenAll(all.Select(s => s.StartAsync()));
+            var tasks = new List<Task>();
+            foreach (AgxSession session in all)
+            {
+                tasks.Add(Task.Run(async () => { for (;;) await session.AddAsync("info", "test", "1"); }));
+                tasks.Add(Task.Run(async () => { for (;;) await session.HistoryAsync(new() { Count = 10 }); }));
+                tasks.Add(session.WaitCanceledAsync());
+                for (int i = 0; i < 3; ++i) tasks.Add(ToList(session.ListenAsync()));
+                tasks.Add(Task.Run(async () => { for (;;) (await session.OpenListenerAsync()).Dispose(); }));
+                tasks.Add(Task.Run(() => session.Listen().Count()));
+            }
+            await Task.Delay(round);
+            await client.DisposeAsync();
+            foreach (Task task in tasks)
+            {
+                // What was under way may be told of its connection's end instead.
+                AgxException error = await Assert.ThrowsAnyAsync<AgxException>(() => task.WaitAsync(Long));
+                Assert.True(error is AgxClosedException or AgxUncertainException or AgxUnavailableException, error.ToString());
+            }
+            foreach (AgxSession session in all) await session.DisposeAsync();
+        }
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task SeveralMayReadOneListener(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions { Where = "type = \"info\"" });
+        Task<string>[] reading = Enumerable.Range(0, 4).Select(i => Bodies(listener.ReadAllAsync())).ToArray();
+        await session.AddManyAsync(Enumerable.Range(0, 3000).Select(i => new AgxNewEvent("info", "test", $"{i}")));
+        await session.StopAsync();
+        string[] read = await Task.WhenAll(reading).WaitAsync(Long);
+        IEnumerable<int> numbers = string.Join(" ", read).Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(int.Parse);
+        Assert.Equal(Enumerable.Range(0, 3000), numbers.Order());
+    });
+
+    [Fact]
+    public async Task TheLogReachesItsHandler()
+    {
+        var line = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=-1", new()
+        {
+            Log = (level, text) =>
+            {
+                line.TrySetResult($"{level}: {text}");
+                throw new InvalidOperationException("what a handler throws is lost");
+            },
+        });
+        await using AgxSession session = client.OpenSession(1, 1, "x");
+        await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions { Wait = TimeSpan.FromMinutes(1) });
+        Task<AgxEvent?> waiting = listener.NextAsync().AsTask();
+        server.Kill();
+        await Assert.ThrowsAsync<AgxUnavailableException>(() => waiting.WaitAsync(Long));
+        Assert.StartsWith("Warning: ", await line.Task.WaitAsync(Long));
+        server.Start();
+    }
+
+    [Fact]
+    public void EveryStatusHasAName()
+    {
+        // The library's own list: a status that it gained is not without a name here.
+        foreach (int status in Enumerable.Range(-60, 120))
+        {
+            bool known = Native(status) != "AGX_UNKNOWN";
+            Assert.Equal(known, Enum.IsDefined((AgxStatus)status));
+        }
+    }
+
+    static string Native(int status)
+    {
+        Type type = typeof(AgxClient).Assembly.GetType("Agx.Native.agxnative")!;
+        var text = (IntPtr)type.GetMethod("agx_status_string")!.Invoke(null, [status])!;
+        return System.Runtime.InteropServices.Marshal.PtrToStringUTF8(text)!;
+    }
+}

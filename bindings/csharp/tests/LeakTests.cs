@@ -1,0 +1,93 @@
+#nullable enable
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Runtime.CompilerServices;
+using System.Threading.Tasks;
+using Xunit;
+
+namespace Agx.Tests;
+
+/// <summary>What comes and goes leaves memory, threads and descriptors where they were.</summary>
+public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
+{
+    static readonly TimeSpan Long = TimeSpan.FromSeconds(20);
+
+    static async Task Holds(int count, Func<int, Task> some)
+    {
+        await some(count / 10);
+        long memory = SyncCases.Resident();
+        int descriptors = SyncCases.Entries("fd"), threads = Stores.OwnThreads();
+        await some(count);
+        // The runtime's own threads and heaps come and go.
+        Assert.InRange(SyncCases.Resident() - memory, long.MinValue, 60000);
+        Assert.InRange(SyncCases.Entries("fd") - descriptors, int.MinValue, 5);
+        Assert.InRange(Stores.OwnThreads() - threads, int.MinValue, 15);
+    }
+
+    [Theory]
+    [InlineData("memory", 100000)]
+    [InlineData("redis", 20000)]
+    public async Task ListenersThatComeAndGoLeaveNothing(string store, int count)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession session = client.OpenSession(1, 42, "leak " + store);
+        await session.StartAsync();
+        await session.AddAsync("info", "test", "1");
+        await Holds(count, async times =>
+        {
+            for (int i = 0; i < times; i += 100)
+            {
+                await Task.WhenAll(Enumerable.Range(0, 100).Select(async n =>
+                {
+                    await using AgxListener listener = await session.OpenListenerAsync();
+                    Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+                    Assert.Equal("info", (await listener.NextAsync(Long))!.Type);
+                }));
+            }
+        });
+        await session.StopAsync();
+    }
+
+    [Theory]
+    [InlineData("memory", 1000)]
+    [InlineData("redis", 300)]
+    public Task ClientsThatComeAndGoLeaveNothing(string store, int count) => Holds(count, async times =>
+    {
+        for (int i = 0; i < times; ++i)
+        {
+            await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+            await using AgxSession session = client.OpenSession(1, 43, "leak");
+            await session.StartAsync();
+            await using AgxListener listener = await session.OpenListenerAsync();
+            Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+            await session.StopAsync();
+        }
+    });
+
+    [Fact]
+    public async Task WhatIsNotDisposedOfIsClosedWhenNobodyHasIt()
+    {
+        string url = stores.Url("redis");
+        await Holds(200, async times =>
+        {
+            for (int i = 0; i < times; ++i) await Abandon(url);
+            for (int i = 0; i < 100; ++i)
+            {
+                GC.Collect();
+                GC.WaitForPendingFinalizers();
+                await Task.Delay(5);
+            }
+        });
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static async Task Abandon(string url)
+    {
+        AgxClient client = await AgxClient.OpenAsync(url);
+        AgxSession session = client.OpenSession(1, 44, "abandoned");
+        await session.StartAsync(new AgxStartOptions { TakeOver = true });
+        AgxListener listener = await session.OpenListenerAsync();
+        Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+    }
+}

@@ -1,0 +1,42 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Threading;
+using Xunit;
+
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace Agx.Tests;
+
+/// <summary>The stores that each case runs on. The server is started when the first case wants it.</summary>
+public sealed class Stores : IDisposable
+{
+    readonly Lazy<RedisServer> server = new(() => new RedisServer());
+
+    public static readonly TheoryData<string> All = new() { "memory", "redis" };
+
+    public RedisServer Server => server.Value;
+
+    public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=5000";
+
+    /// <summary>How many threads there are, but for the runtime's own, such as its pool's, which come and go as
+    /// it sees fit.</summary>
+    public static int OwnThreads() => ThreadNames().Count(name => !name.StartsWith(".NET", StringComparison.Ordinal));
+
+    public static List<string> ThreadNames()
+    {
+        var names = new List<string>();
+        foreach (string task in Directory.GetDirectories("/proc/self/task"))
+        {
+            try { names.Add(File.ReadAllText(task + "/comm").Trim()); }
+            catch (IOException) { } // it has ended
+        }
+        return names;
+    }
+
+    public void Dispose()
+    {
+        if (server.IsValueCreated) server.Value.Dispose();
+    }
+}
