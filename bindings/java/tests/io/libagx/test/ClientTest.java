@@ -21,7 +21,6 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
@@ -98,17 +97,19 @@ class ClientTest {
 
   @Test
   void a_call_that_is_cancelled_before_its_turn_is_not_made() throws Exception {
-    CountDownLatch go = new CountDownLatch(1);
-    try (AgxClient client = AgxClient.open("memory:");
-        AgxSession session = client.session(1, 1, "s");
-        AgxMessages messages = session.messages()) {
-      session.start();
-      // A future of its own is cancelled at once, however it ends.
-      CompletableFuture<Void> stop = session.stopAsync(null);
-      stop.cancel(true);
-      assertTrue(stop.isCancelled());
-      messages.saveAsync().get(30, TimeUnit.SECONDS);
-      go.countDown();
+    try (RedisServer server = new RedisServer();
+        AgxClient client = AgxClient.open(server.url());
+        AgxSession session = client.session(1, 1, "s")) {
+      session.start(AgxStartOptions.defaults().lease(Duration.ofMinutes(5)));
+      server.kill();
+      // More than there are workers: they wait for the server, and the last call for them.
+      List<CompletableFuture<Boolean>> calls = new ArrayList<>();
+      for (int i = 0; i < 8; ++i) calls.add(session.isLiveAsync());
+      CompletableFuture<Boolean> cancel = session.cancelAsync();
+      assertTrue(cancel.cancel(false));
+      server.start();
+      for (CompletableFuture<Boolean> call : calls) assertTrue(call.get(60, TimeUnit.SECONDS));
+      assertTrue(session.isLiveAsync().get(60, TimeUnit.SECONDS));
     }
   }
 
