@@ -66,6 +66,8 @@ case $version in
 "io.libagx@${AGX_VERSION} "*) ;;
 *) fail "the module is $version" ;;
 esac
+python3 -c 'import sys, xml.dom.minidom; xml.dom.minidom.parse(sys.argv[1])' \
+  "$AGX_SOURCE_DIR/bindings/java/pom.xml" || fail "pom.xml is not XML"
 grep -q "<version>$AGX_VERSION</version>" "$AGX_SOURCE_DIR/bindings/java/pom.xml" ||
   fail "pom.xml has another version"
 grep -q "libagx-$AGX_VERSION.jar" "$AGX_SOURCE_DIR/bindings/java/README.md" ||

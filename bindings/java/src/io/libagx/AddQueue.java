@@ -49,11 +49,12 @@ final class AddQueue {
     this.client = client;
   }
 
-  static Added addMany(long session, List<Packed> events) {
+  static Added addMany(AgxSession session, List<Packed> events) {
     long size = 0;
     for (Packed event : events) size += event.size();
     if (size > Integer.MAX_VALUE - 64) {
-      throw AgxException.of(AgxStatus.ETOOBIG, "the events have more than 2 GiB together; add fewer at once");
+      throw AgxException.of(
+          AgxStatus.ETOOBIG, "the events have more than 2 GiB together; add fewer at once");
     }
     ByteBuffer out = ByteBuffer.allocate((int) size).order(ByteOrder.nativeOrder());
     for (Packed event : events) {
@@ -65,7 +66,8 @@ final class AddQueue {
     }
     byte[] ids = new byte[events.size() * agxnativeConstants.AGX_ID_SIZE];
     long[] added = new long[1];
-    int status = agxnative.agxb_add_many(session, out.array(), events.size(), ids, added);
+    int status = session.call(
+        handle -> agxnative.agxb_add_many(handle, out.array(), events.size(), ids, added));
     String message = status == 0 ? "" : AgxException.lastError();
     List<String> texts = new ArrayList<>();
     for (int i = 0; i < added[0]; ++i) texts.add(Text.id(ids, i * agxnativeConstants.AGX_ID_SIZE));
@@ -78,8 +80,22 @@ final class AddQueue {
       if (working) return event.future;
       working = true;
     }
-    client.work(this::run);
+    work();
     return event.future;
+  }
+
+  private void work() {
+    try {
+      client.work(this::run);
+    } catch (AgxException closed) {
+      List<Packed> left;
+      synchronized (this) {
+        left = new ArrayList<>(events);
+        events.clear();
+        working = false;
+      }
+      for (Packed event : left) tell(event, null, closed);
+    }
   }
 
   /** One round, so that the sessions of a client take turns. */
@@ -102,23 +118,13 @@ final class AddQueue {
         return;
       }
     }
-    try {
-      client.work(this::run);
-    } catch (AgxException closed) {
-      List<Packed> left;
-      synchronized (this) {
-        left = new ArrayList<>(events);
-        events.clear();
-        working = false;
-      }
-      for (Packed event : left) tell(event, null, closed);
-    }
+    work();
   }
 
   private void add(List<Packed> round) {
     Added added;
     try {
-      added = addMany(session.handle(), round);
+      added = addMany(session, round);
     } catch (RuntimeException | Error failure) {
       for (Packed event : round) tell(event, null, failure);
       return;
@@ -140,15 +146,12 @@ final class AddQueue {
   }
 
   private void tell(Packed event, String id, Throwable failure) {
-    client
-        .callbacks()
-        .execute(
-            () -> {
-              if (failure == null) {
-                event.future.complete(id);
-              } else {
-                event.future.completeExceptionally(failure);
-              }
-            });
+    client.deliver(() -> {
+      if (failure == null) {
+        event.future.complete(id);
+      } else {
+        event.future.completeExceptionally(failure);
+      }
+    });
   }
 }

@@ -86,20 +86,16 @@ public final class AgxClient implements AutoCloseable {
    */
   public static CompletableFuture<AgxClient> openAsync(String url, AgxOptions options) {
     CompletableFuture<AgxClient> future = new CompletableFuture<>();
-    Thread thread =
-        new Thread(
-            () -> {
-              try {
-                AgxClient client = open(url, options);
-                options.callbacks.execute(
-                    () -> {
-                      if (!future.complete(client)) client.close();
-                    });
-              } catch (RuntimeException | Error failure) {
-                future.completeExceptionally(failure);
-              }
-            },
-            "agx-open");
+    Thread thread = new Thread(() -> {
+      try {
+        AgxClient client = open(url, options);
+        options.callbacks.execute(() -> {
+          if (!future.complete(client)) client.close();
+        });
+      } catch (RuntimeException | Error failure) {
+        future.completeExceptionally(failure);
+      }
+    }, "agx-open");
     thread.setDaemon(true);
     thread.start();
     return future;
@@ -188,7 +184,8 @@ public final class AgxClient implements AutoCloseable {
   static {
     // The library is loaded, and found to be of this version, before anything else.
     int version = agxnative.agx_version();
-    if (version / 1000 != agxnativeConstants.AGX_VERSION_MAJOR * 1000 + agxnativeConstants.AGX_VERSION_MINOR) {
+    if (version / 1000
+        != agxnativeConstants.AGX_VERSION_MAJOR * 1000 + agxnativeConstants.AGX_VERSION_MINOR) {
       throw new UnsatisfiedLinkError("libagx is of another version: " + version());
     }
   }

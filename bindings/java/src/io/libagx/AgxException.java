@@ -166,7 +166,10 @@ public class AgxException extends RuntimeException {
     }
   }
 
-  /** The thread was interrupted in a method that cannot throw {@link InterruptedException}; its interrupt flag is set. */
+  /**
+   * The thread was interrupted in a method that cannot throw {@link InterruptedException}; its
+   * interrupt flag is set.
+   */
   public static final class Interrupted extends AgxException {
     private static final long serialVersionUID = 1;
 

@@ -43,9 +43,9 @@ public final class AgxHistory {
     if (most <= 0) throw Text.invalid("at least one event has to be asked for, not " + most);
     int reverse = options.reverse() ? 1 : 0;
     try (Batch batch = new Batch()) {
-      int status =
-          agxnative.agxb_history_batch(
-              session.handle(), after, before, reverse, where, most, batch.handle);
+      int status = session.call(handle
+          -> agxnative.agxb_history_batch(
+              handle, after, before, reverse, where, most, batch.handle));
       if (status == AgxStatus.ENDED.code()) return List.of();
       AgxException.check(status);
       return batch.events();
@@ -123,18 +123,12 @@ public final class AgxHistory {
     int idSize = agxnativeConstants.AGX_ID_SIZE;
     byte[] ids = new byte[3 * idSize];
     long[] numbers = new long[4];
-    int status = agxnative.agxb_history_info(session.handle(), ids, numbers);
+    int status = session.call(handle -> agxnative.agxb_history_info(handle, ids, numbers));
     if (status == AgxStatus.NONE.code()) return Optional.empty();
     AgxException.check(status);
-    return Optional.of(
-        new AgxHistoryInfo(
-            numbers[0],
-            Text.id(ids, 0),
-            Text.id(ids, idSize),
-            Text.id(ids, 2 * idSize),
-            numbers[1] != 0,
-            numbers[2] < 0 ? null : Duration.ofMillis(numbers[2]),
-            numbers[3]));
+    return Optional.of(new AgxHistoryInfo(numbers[0], Text.id(ids, 0), Text.id(ids, idSize),
+        Text.id(ids, 2 * idSize), numbers[1] != 0,
+        numbers[2] < 0 ? null : Duration.ofMillis(numbers[2]), numbers[3]));
   }
 
   /**
@@ -169,8 +163,8 @@ public final class AgxHistory {
 
   private long trim(long most, String before) {
     long[] out = new long[1];
-    AgxException.check(
-        agxnative.agx_history_trim(session.handle(), most, Text.encode("the id", before), out));
+    byte[] id = Text.encode("the id", before);
+    AgxException.check(session.call(handle -> agxnative.agx_history_trim(handle, most, id, out)));
     return out[0];
   }
 
@@ -180,7 +174,7 @@ public final class AgxHistory {
    * @return whether anything was there
    */
   public boolean delete() {
-    int status = agxnative.agx_history_delete(session.handle());
+    int status = session.call(agxnative::agx_history_delete);
     if (status == AgxStatus.NONE.code()) return false;
     AgxException.check(status);
     session.waits().stopped();

@@ -13,11 +13,5 @@ import java.time.Duration;
  * @param expiresIn until the events go; null if they stay
  * @param groups consumer groups; -1 where the store's user may not ask
  */
-public record AgxHistoryInfo(
-    long length,
-    String firstId,
-    String lastId,
-    String lastGeneratedId,
-    boolean live,
-    Duration expiresIn,
-    long groups) {}
+public record AgxHistoryInfo(long length, String firstId, String lastId, String lastGeneratedId,
+    boolean live, Duration expiresIn, long groups) {}

@@ -8,13 +8,8 @@ package io.libagx;
  * @param reverse the newest first
  * @param where only events that this condition selects; null: all
  */
-public record AgxHistoryOptions(
-    String after,
-    String before,
-    boolean reverse,
-    String where) {
-  private static final AgxHistoryOptions DEFAULTS =
-      new AgxHistoryOptions(null, null, false, null);
+public record AgxHistoryOptions(String after, String before, boolean reverse, String where) {
+  private static final AgxHistoryOptions DEFAULTS = new AgxHistoryOptions(null, null, false, null);
 
   /**
    * The defaults.

@@ -5,20 +5,19 @@ import java.time.Duration;
 /**
  * Where a listener begins, what it selects and how long it waits.
  *
- * @param after null: from the beginning; "new": only what comes from now on; else an event's id: what came after it
- * @param absentAfter {@link AgxException.Absent} if the session has not appeared by then; negative: never
+ * @param after null: from the beginning; "new": only what comes from now on; else an event's id:
+ *     what came after it
+ * @param absentAfter {@link AgxException.Absent} if the session has not appeared by then;
+ *     negative: never
  * @param silentAfter {@link AgxException.Silent} after so long without an event; negative: never
- * @param handOnEnd whether the closing {@code end} is handed on as an event before the iteration ends
+ * @param handOnEnd whether the closing {@code end} is handed on as an event before the iteration
+ *     ends
  * @param limit the iteration ends after so many events; 0: it does not
- * @param where only events that this condition selects, such as {@code type = "event" and body.n > 3}; null: all
+ * @param where only events that this condition selects, such as {@code type = "event" and body.n >
+ *     3}; null: all
  */
-public record AgxListenOptions(
-    String after,
-    Duration absentAfter,
-    Duration silentAfter,
-    boolean handOnEnd,
-    long limit,
-    String where) {
+public record AgxListenOptions(String after, Duration absentAfter, Duration silentAfter,
+    boolean handOnEnd, long limit, String where) {
   /** No bound for a time. */
   public static final Duration FOREVER = Duration.ofMillis(-1);
 
@@ -37,7 +36,8 @@ public record AgxListenOptions(
   /**
    * The same with another after.
    *
-   * @param value null: from the beginning; "new": only what comes from now on; else an event's id: what came after it
+   * @param value null: from the beginning; "new": only what comes from now on; else an event's id:
+   *     what came after it
    * @return the changed options
    */
   public AgxListenOptions after(String value) {
@@ -47,7 +47,8 @@ public record AgxListenOptions(
   /**
    * The same with another absentAfter.
    *
-   * @param value {@link AgxException.Absent} if the session has not appeared by then; negative: never
+   * @param value {@link AgxException.Absent} if the session has not appeared by then; negative:
+   *     never
    * @return the changed options
    */
   public AgxListenOptions absentAfter(Duration value) {
@@ -87,7 +88,8 @@ public record AgxListenOptions(
   /**
    * The same with another where.
    *
-   * @param value only events that this condition selects, such as {@code type = "event" and body.n > 3}; null: all
+   * @param value only events that this condition selects, such as {@code type = "event" and body.n
+   *     > 3}; null: all
    * @return the changed options
    */
   public AgxListenOptions where(String value) {

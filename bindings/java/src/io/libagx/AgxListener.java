@@ -11,14 +11,14 @@ import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
 /**
- * Follows a session: first what is there, then what comes, none lost or repeated whatever happens to
- * the connection. The end of the session, or the listener's limit, is the end of the iteration.
+ * Follows a session: first what is there, then what comes, none lost or repeated whatever happens
+ * to the connection. The end of the session, or the listener's limit, is the end of the iteration.
  *
  * <p>{@link AgxException.Absent}, {@link AgxException.Silent}, {@link AgxException.Gone}, {@link
- * AgxException.Gap} and what the store fails with are told once, where they belong among the events;
- * the listener can go on behind each. Waiting holds no native thread: however many listeners a
- * client has, one thread waits for all of them. What comes and is not taken is kept up to a bound,
- * and beyond it stays in the store.
+ * AgxException.Gap} and what the store fails with are told once, where they belong among the
+ * events; the listener can go on behind each. Waiting holds no native thread: however many
+ * listeners a client has, one thread waits for all of them. What comes and is not taken is kept up
+ * to a bound, and beyond it stays in the store.
  *
  * <p>An interrupted thread leaves its wait at once, a cancelled future takes nothing with it, and
  * the listener goes on to be usable.
@@ -122,8 +122,8 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
 
   /**
    * What is left, for one subscriber at a time, who gets no more than is requested. The end of the
-   * session completes it. What else the listener tells is its onError; as the listener can go on, so
-   * can a new subscriber. Cancelling leaves the listener open.
+   * session completes it. What else the listener tells is its onError; as the listener can go on,
+   * so can a new subscriber. Cancelling leaves the listener open.
    *
    * @return the publisher
    */

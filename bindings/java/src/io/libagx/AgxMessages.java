@@ -1,13 +1,14 @@
 package io.libagx;
 
 import io.libagx.internal.agxnative;
+import java.lang.ref.Reference;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * A conversation, as pydantic-ai writes it: a JSON array of messages, requests and responses in turn.
- * Calls on one object take turns. Nothing blocks but loading and saving.
+ * A conversation, as pydantic-ai writes it: a JSON array of messages, requests and responses in
+ * turn. Calls on one object take turns. Nothing blocks but loading and saving.
  */
 public final class AgxMessages implements AutoCloseable {
   private final ClientCore core;
@@ -61,6 +62,8 @@ public final class AgxMessages implements AutoCloseable {
       AgxException.check(call.of(handle.get()));
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -75,6 +78,8 @@ public final class AgxMessages implements AutoCloseable {
       return out[0];
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -112,11 +117,10 @@ public final class AgxMessages implements AutoCloseable {
 
   private CompletableFuture<Void> async(Runnable call) {
     if (core == null) return CompletableFuture.runAsync(call);
-    return core.async(
-        () -> {
-          call.run();
-          return null;
-        });
+    return core.async(() -> {
+      call.run();
+      return null;
+    });
   }
 
   /**
@@ -139,6 +143,8 @@ public final class AgxMessages implements AutoCloseable {
       return (int) agxnative.agx_messages_count(handle.get());
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -154,6 +160,8 @@ public final class AgxMessages implements AutoCloseable {
       return (int) agxnative.agx_messages_part_count(handle.get(), message);
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -181,10 +189,9 @@ public final class AgxMessages implements AutoCloseable {
    */
   public Optional<String> partField(int message, int part, String name) {
     byte[] key = Text.encode("the name", Text.required("the name", name));
-    byte[] found =
-        text(
-            (messages, out) ->
-                agxnative.agx_messages_part_field(messages, message, part, key, out, null));
+    byte[] found = text(
+        (messages,
+            out) -> agxnative.agx_messages_part_field(messages, message, part, key, out, null));
     return Optional.ofNullable(Text.strict(found));
   }
 
@@ -286,6 +293,8 @@ public final class AgxMessages implements AutoCloseable {
       handle.close();
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 

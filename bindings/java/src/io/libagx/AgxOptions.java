@@ -73,6 +73,7 @@ public final class AgxOptions {
       boolean plain = c < 0x80 && (Character.isLetterOrDigit(c) || "-._~/".indexOf(c) >= 0);
       out.append(plain ? String.valueOf(c) : String.format("%%%02X", (int) c));
     }
-    return new String(out.toString().getBytes(StandardCharsets.US_ASCII), StandardCharsets.US_ASCII);
+    return new String(
+        out.toString().getBytes(StandardCharsets.US_ASCII), StandardCharsets.US_ASCII);
   }
 }

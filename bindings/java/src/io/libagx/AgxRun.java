@@ -2,18 +2,20 @@ package io.libagx;
 
 import io.libagx.internal.agxnative;
 import io.libagx.internal.agxnativeConstants;
+import java.lang.ref.Reference;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * One execution of an agent inside a session: it starts the session, turns what the model says into
- * the session's events, and ends the session, once, whatever happens. Calls on one object take turns.
+ * the session's events, and ends the session, once, whatever happens. Calls on one object take
+ * turns.
  *
- * <p>Once the session is cancelled every method throws {@link AgxException.Canceled}, once it is taken
- * over {@link AgxException.TakenOver}; a call in the wrong order is {@link AgxException.BadState} and
- * writes nothing. A store error does not end a run: what could not be written is kept and goes first
- * with the next call, so that the call is not to be repeated.
+ * <p>Once the session is cancelled every method throws {@link AgxException.Canceled}, once it is
+ * taken over {@link AgxException.TakenOver}; a call in the wrong order is {@link
+ * AgxException.BadState} and writes nothing. A store error does not end a run: what could not be
+ * written is kept and goes first with the next call, so that the call is not to be repeated.
  */
 public final class AgxRun implements AutoCloseable {
   /** The part that was begun last. */
@@ -29,28 +31,23 @@ public final class AgxRun implements AutoCloseable {
   }
 
   static AgxRun begin(AgxSession session, AgxRunOptions options) {
-    AgxStartOptions start =
-        options.start() == null ? AgxStartOptions.defaults() : options.start();
-    if (start.detached()) throw Text.invalid("a run cannot be detached: nobody would notice a cancel");
+    AgxStartOptions start = options.start() == null ? AgxStartOptions.defaults() : options.start();
+    if (start.detached())
+      throw Text.invalid("a run cannot be detached: nobody would notice a cancel");
+    byte[] startOrigin = Text.encode("the origin", start.origin());
+    byte[] origin = Text.encode("the origin", options.origin());
     long[] out = new long[1];
-    AgxException.check(
-        agxnative.agxb_run_begin(
-            session.handle(),
-            Text.millis(options.coalesce()),
-            options.coalesceBytes(),
-            start.takeOver() ? 1 : 0,
-            Text.millis(start.lease()),
-            Text.encode("the origin", start.origin()),
-            Text.encode("the origin", options.origin()),
-            options.grace() == null ? -1 : options.grace().toMillis(),
-            out));
+    AgxException.check(session.call(handle
+        -> agxnative.agxb_run_begin(handle, Text.millis(options.coalesce()),
+            options.coalesceBytes(), start.takeOver() ? 1 : 0, Text.millis(start.lease()),
+            Text.encode("the origin", start.origin()), Text.encode("the origin", options.origin()),
+            options.grace() == null ? -1 : options.grace().toMillis(), out)));
     session.waits().started();
     return new AgxRun(session, out[0]);
   }
 
-  static <T> T execute(
-      AgxSession session, AgxRunOptions options, AgxMessages messages, AgxAgent<T> agent)
-      throws Exception {
+  static <T> T execute(AgxSession session, AgxRunOptions options, AgxMessages messages,
+      AgxAgent<T> agent) throws Exception {
     Text.required("the agent", agent);
     try (AgxRun run = begin(session, options)) {
       T result;
@@ -73,8 +70,7 @@ public final class AgxRun implements AutoCloseable {
       String message = failure.getMessage();
       fail(clean(message == null ? failure.getClass().getSimpleName() : message));
     } catch (AgxException e) {
-      if (e.status() != AgxStatus.CANCELED
-          && e.status() != AgxStatus.TAKEN_OVER
+      if (e.status() != AgxStatus.CANCELED && e.status() != AgxStatus.TAKEN_OVER
           && e.status() != AgxStatus.ESTATE) {
         failure.addSuppressed(e);
       }
@@ -101,6 +97,8 @@ public final class AgxRun implements AutoCloseable {
       AgxException.check(call.of(handle.get()));
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -112,6 +110,8 @@ public final class AgxRun implements AutoCloseable {
       return Text.strict(out[0]);
     } finally {
       lock.unlock();
+      // A Cleaner must not close what is in use.
+      Reference.reachabilityFence(this);
     }
   }
 
@@ -274,7 +274,7 @@ public final class AgxRun implements AutoCloseable {
     byte[] buffer = new byte[8192];
     feed(api, buffer, 0, 0);
     try {
-      for (int count; (count = in.read(buffer)) >= 0; ) feed(api, buffer, 0, count);
+      for (int count; (count = in.read(buffer)) >= 0;) feed(api, buffer, 0, count);
     } catch (java.io.IOException e) {
       try {
         endFeed();

@@ -5,18 +5,15 @@ import java.time.Duration;
 /**
  * How a run is begun.
  *
- * @param coalesce gather the growth of a part for so long and write it as one event; null: each growth is one
+ * @param coalesce gather the growth of a part for so long and write it as one event; null: each
+ *     growth is one
  * @param coalesceBytes but no longer than until it has so many bytes; 0: 16384
  * @param start how the session is started
  * @param origin of the model's events; null: "pydantic-ai"
  * @param grace how long the events stay after the end; null: 5 s
  */
 public record AgxRunOptions(
-    Duration coalesce,
-    long coalesceBytes,
-    AgxStartOptions start,
-    String origin,
-    Duration grace) {
+    Duration coalesce, long coalesceBytes, AgxStartOptions start, String origin, Duration grace) {
   private static final AgxRunOptions DEFAULTS =
       new AgxRunOptions(null, 0, AgxStartOptions.defaults(), null, null);
 
@@ -32,7 +29,8 @@ public record AgxRunOptions(
   /**
    * The same with another coalesce.
    *
-   * @param value gather the growth of a part for so long and write it as one event; null: each growth is one
+   * @param value gather the growth of a part for so long and write it as one event; null: each
+   *     growth is one
    * @return the changed options
    */
   public AgxRunOptions coalesce(Duration value) {

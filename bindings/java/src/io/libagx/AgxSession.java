@@ -2,6 +2,7 @@ package io.libagx;
 
 import io.libagx.internal.agxnative;
 import io.libagx.internal.agxnativeConstants;
+import java.lang.ref.Reference;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -37,6 +38,24 @@ public final class AgxSession implements AutoCloseable {
   long handle() {
     if (core.closed()) throw ClientCore.closedException();
     return handle.get();
+  }
+
+  /** A call of C's on a handle. */
+  interface Call {
+    int of(long session);
+  }
+
+  /** Makes it, while this is not forgotten: a Cleaner must not close what is in use. */
+  int call(Call call) {
+    try {
+      return call.of(handle());
+    } finally {
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private void checked(Call call) {
+    AgxException.check(call(call));
   }
 
   ClientCore core() {
@@ -83,13 +102,9 @@ public final class AgxSession implements AutoCloseable {
    */
   public void start(AgxStartOptions options) {
     byte[] origin = Text.encode("the origin", options.origin());
-    AgxException.check(
-        agxnative.agxb_start(
-            handle(),
-            options.takeOver() ? 1 : 0,
-            options.detached() ? 1 : 0,
-            Text.millis(options.lease()),
-            origin));
+    checked(session
+        -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
+            Text.millis(options.lease()), origin));
     waits.started();
   }
 
@@ -116,7 +131,7 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if there is no such session
    */
   public void stop(Duration grace) {
-    AgxException.check(agxnative.agx_stop(handle(), grace == null ? -1 : grace.toMillis()));
+    checked(session -> agxnative.agx_stop(session, grace == null ? -1 : grace.toMillis()));
     waits.stopped();
   }
 
@@ -144,7 +159,7 @@ public final class AgxSession implements AutoCloseable {
   public String add(String type, String origin, String body) {
     AddQueue.Packed event = new AddQueue.Packed(type, origin, body);
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
-    AgxException.check(agxnative.agx_add(handle(), event.type, event.origin, event.body, out));
+    checked(session -> agxnative.agx_add(session, event.type, event.origin, event.body, out));
     return Text.id(out, 0);
   }
 
@@ -173,7 +188,7 @@ public final class AgxSession implements AutoCloseable {
   public List<String> addAll(List<AgxNewEvent> events) {
     List<AddQueue.Packed> packed = new ArrayList<>(events.size());
     for (AgxNewEvent event : events) packed.add(new AddQueue.Packed(event));
-    AddQueue.Added added = AddQueue.addMany(handle(), packed);
+    AddQueue.Added added = AddQueue.addMany(this, packed);
     if (added.status() != 0) throw AgxException.of(AgxStatus.of(added.status()), added.message());
     return added.ids();
   }
@@ -197,7 +212,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public String addError(String body) {
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
-    AgxException.check(agxnative.agx_add_error(handle(), null, Text.encode("the body", body), out));
+    checked(session -> agxnative.agx_add_error(session, null, Text.encode("the body", body), out));
     return Text.id(out, 0);
   }
 
@@ -209,7 +224,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public String addInfo(String body) {
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
-    AgxException.check(agxnative.agx_add_info(handle(), null, Text.encode("the body", body), out));
+    checked(session -> agxnative.agx_add_info(session, null, Text.encode("the body", body), out));
     return Text.id(out, 0);
   }
 
@@ -220,7 +235,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public boolean isLive() {
     int[] out = new int[1];
-    AgxException.check(agxnative.agx_is_live(handle(), out));
+    checked(session -> agxnative.agx_is_live(session, out));
     return out[0] != 0;
   }
 
@@ -239,7 +254,7 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if it is not live
    */
   public void renew() {
-    AgxException.check(agxnative.agx_renew(handle()));
+    checked(session -> agxnative.agx_renew(session));
   }
 
   /**
@@ -249,7 +264,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public boolean cancel() {
     int[] out = new int[1];
-    AgxException.check(agxnative.agx_cancel(handle(), out));
+    checked(session -> agxnative.agx_cancel(session, out));
     return out[0] != 0;
   }
 
@@ -263,13 +278,13 @@ public final class AgxSession implements AutoCloseable {
   }
 
   /**
-   * Whether the session that this object started was cancelled or taken over: no I/O, for an agent's
-   * inner loop.
+   * Whether the session that this object started was cancelled or taken over: no I/O, for an
+   * agent's inner loop.
    *
    * @return true if so
    */
   public boolean isCanceled() {
-    return agxnative.agx_is_canceled(handle()) != 0;
+    return call(agxnative::agx_is_canceled) != 0;
   }
 
   /**
@@ -293,13 +308,14 @@ public final class AgxSession implements AutoCloseable {
    */
   public CompletableFuture<Void> whenCanceled() {
     handle();
-    return core.cancels().add(this, core.callbacks());
+    return core.cancels().add(this);
   }
 
   /**
-   * Waits for the next event that a condition selects: how an agent waits for what a person answers.
-   * The first call on an object that started the session looks at everything from its begin on, on
-   * another at what comes from now on; each later call goes on behind the event that the last gave.
+   * Waits for the next event that a condition selects: how an agent waits for what a person
+   * answers. The first call on an object that started the session looks at everything from its
+   * begin on, on another at what comes from now on; each later call goes on behind the event that
+   * the last gave.
    *
    * @param where the condition; null for any event
    * @param timeout how long; negative for ever
@@ -346,17 +362,11 @@ public final class AgxSession implements AutoCloseable {
     Dispatcher dispatcher = core.dispatcher();
     long token = core.nextToken();
     long[] out = new long[1];
-    AgxException.check(
-        agxnative.agxb_listen(
-            handle(),
-            Text.encode("after", options.after()),
-            Text.waitMillis(options.absentAfter()),
-            Text.waitMillis(options.silentAfter()),
-            options.handOnEnd() ? 1 : 0,
-            options.limit(),
-            Text.encode("where", options.where()),
-            token,
-            out));
+    checked(session
+        -> agxnative.agxb_listen(session, Text.encode("after", options.after()),
+            Text.waitMillis(options.absentAfter()), Text.waitMillis(options.silentAfter()),
+            options.handOnEnd() ? 1 : 0, options.limit(), Text.encode("where", options.where()),
+            token, out));
     ListenerCore listener = null;
     try {
       listener = new ListenerCore(core, dispatcher, token, out[0]);
@@ -403,9 +413,9 @@ public final class AgxSession implements AutoCloseable {
   }
 
   /**
-   * One whole run: begins it, loads the conversation, calls the agent, saves the conversation if the
-   * agent returned, and ends the run. What the agent throws reaches the caller as it is, after the
-   * run was ended as failed, or as cancelled.
+   * One whole run: begins it, loads the conversation, calls the agent, saves the conversation if
+   * the agent returned, and ends the run. What the agent throws reaches the caller as it is, after
+   * the run was ended as failed, or as cancelled.
    *
    * @param messages the conversation; null for none
    * @param agent what to do
@@ -439,13 +449,13 @@ public final class AgxSession implements AutoCloseable {
    */
   public AgxMessages messages() {
     long[] out = new long[1];
-    AgxException.check(agxnative.agx_messages_open(handle(), out));
+    checked(session -> agxnative.agx_messages_open(session, out));
     return new AgxMessages(core, client, out[0]);
   }
 
   /**
-   * Closes it. A session that it started and did not stop is no longer renewed, and stays live until
-   * its lease runs out.
+   * Closes it. A session that it started and did not stop is no longer renewed, and stays live
+   * until its lease runs out.
    */
   @Override
   public void close() {
@@ -458,11 +468,10 @@ public final class AgxSession implements AutoCloseable {
   }
 
   private CompletableFuture<Void> async(Runnable call) {
-    return core.async(
-        () -> {
-          call.run();
-          return null;
-        });
+    return core.async(() -> {
+      call.run();
+      return null;
+    });
   }
 
   private static <T> T await(CompletableFuture<T> future, Duration timeout)

@@ -10,13 +10,8 @@ import java.time.Duration;
  * @param lease how long the session stays live without a sign of its producer; null: the client's
  * @param origin of {@code begin} and {@code end}; null: "opale"
  */
-public record AgxStartOptions(
-    boolean takeOver,
-    boolean detached,
-    Duration lease,
-    String origin) {
-  private static final AgxStartOptions DEFAULTS =
-      new AgxStartOptions(false, false, null, null);
+public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease, String origin) {
+  private static final AgxStartOptions DEFAULTS = new AgxStartOptions(false, false, null, null);
 
   /**
    * The defaults.

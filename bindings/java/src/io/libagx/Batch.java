@@ -47,7 +47,7 @@ final class Batch implements AutoCloseable {
     byte[] data = agxnative.agxb_batch_data(handle);
     if (data == null) return;
     ByteBuffer in = ByteBuffer.wrap(data).order(ByteOrder.nativeOrder());
-    for (int at = 0; at < data.length; ) {
+    for (int at = 0; at < data.length;) {
       int kind = in.getInt(at);
       AgxStatus status = AgxStatus.of(in.getInt(at + 4));
       long token = in.getLong(at + 8);
@@ -60,7 +60,8 @@ final class Batch implements AutoCloseable {
       if (kind == agxnativeConstants.AGXB_EVENT) {
         sink.take(token, event(data, text, id, type, origin, body), size);
       } else {
-        String message = new String(data, text + size - body, body, java.nio.charset.StandardCharsets.UTF_8);
+        String message =
+            new String(data, text + size - body, body, java.nio.charset.StandardCharsets.UTF_8);
         Outcome outcome = new Outcome(status, message);
         if (kind == agxnativeConstants.AGXB_OUTCOME) {
           sink.take(token, outcome, size);
@@ -72,7 +73,8 @@ final class Batch implements AutoCloseable {
     }
   }
 
-  private Object event(byte[] data, int at, int idLength, int typeLength, int originLength, int bodyLength) {
+  private Object event(
+      byte[] data, int at, int idLength, int typeLength, int originLength, int bodyLength) {
     String id = new String(data, at, idLength, java.nio.charset.StandardCharsets.ISO_8859_1);
     String type = name(data, at + idLength, typeLength);
     String origin = name(data, at + idLength + typeLength, originLength);
@@ -86,7 +88,8 @@ final class Batch implements AutoCloseable {
     for (int i = at; i < at + length; ++i) hash = hash * 31 + data[i];
     int slot = hash & (NAMES - 1);
     byte[] known = nameBytes[slot];
-    if (known != null && Arrays.equals(known, 0, known.length, data, at, at + length)) return names[slot];
+    if (known != null && Arrays.equals(known, 0, known.length, data, at, at + length))
+      return names[slot];
     String name = Text.decode(data, at, length);
     if (name != null) {
       nameBytes[slot] = Arrays.copyOfRange(data, at, at + length);
@@ -98,19 +101,18 @@ final class Batch implements AutoCloseable {
   /** The events of a batch that has no listener. */
   List<AgxEvent> events() {
     List<AgxEvent> events = new ArrayList<>();
-    read(
-        new Sink() {
-          @Override
-          public void take(long token, Object item, int size) {
-            if (item instanceof Outcome) throw ((Outcome) item).exception();
-            events.add((AgxEvent) item);
-          }
+    read(new Sink() {
+      @Override
+      public void take(long token, Object item, int size) {
+        if (item instanceof Outcome) throw((Outcome) item).exception();
+        events.add((AgxEvent) item);
+      }
 
-          @Override
-          public void takeOwn(Outcome outcome) {
-            throw outcome.exception();
-          }
-        });
+      @Override
+      public void takeOwn(Outcome outcome) {
+        throw outcome.exception();
+      }
+    });
     return events;
   }
 }

@@ -4,7 +4,6 @@ import io.libagx.internal.agxnative;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.Executor;
 
 /**
  * One thread for all who wait until their session is cancelled. C tells one thread for each session
@@ -14,14 +13,14 @@ final class CancelWatch {
   private static final long PERIOD_MS = 2;
   private static final long IDLE_MS = 1000;
 
-  private record Wait(AgxSession session, CompletableFuture<Void> future, Executor callbacks) {}
+  private record Wait(AgxSession session, CompletableFuture<Void> future) {}
 
   private final List<Wait> waits = new ArrayList<>();
   private Thread thread;
 
-  CompletableFuture<Void> add(AgxSession session, Executor callbacks) {
+  CompletableFuture<Void> add(AgxSession session) {
     CompletableFuture<Void> future = new CompletableFuture<>();
-    Wait wait = new Wait(session, future, callbacks);
+    Wait wait = new Wait(session, future);
     if (told(wait)) return future;
     synchronized (this) {
       waits.add(wait);
@@ -68,21 +67,20 @@ final class CancelWatch {
     if (wait.future.isDone()) return true;
     AgxException failure = null;
     try {
-      int status = agxnative.agx_wait_canceled(wait.session.handle(), 0);
+      int status = wait.session.call(session -> agxnative.agx_wait_canceled(session, 0));
       if (status == AgxStatus.TIMEOUT.code()) return false;
       if (status != 0) failure = AgxException.last(status);
     } catch (AgxException e) {
       failure = e;
     }
     AgxException reason = failure;
-    wait.callbacks.execute(
-        () -> {
-          if (reason == null) {
-            wait.future.complete(null);
-          } else {
-            wait.future.completeExceptionally(reason);
-          }
-        });
+    wait.session.core().deliver(() -> {
+      if (reason == null) {
+        wait.future.complete(null);
+      } else {
+        wait.future.completeExceptionally(reason);
+      }
+    });
     return true;
   }
 }

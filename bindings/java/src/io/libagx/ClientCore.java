@@ -7,6 +7,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.Executor;
 import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -29,7 +30,8 @@ final class ClientCore {
     this.handle = handle;
     this.callbacks = callbacks;
     this.log = log;
-    workers = new ThreadPoolExecutor(WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons("agx-worker"));
+    workers = new ThreadPoolExecutor(
+        WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons("agx-worker"));
     workers.allowCoreThreadTimeOut(true);
   }
 
@@ -55,8 +57,14 @@ final class ClientCore {
     return AgxException.of(AgxStatus.ECLOSED, "the client is closed");
   }
 
-  Executor callbacks() {
-    return callbacks;
+  /** Runs what calls a program's own code: never in the thread that receives, if that can be. */
+  void deliver(Runnable call) {
+    try {
+      callbacks.execute(call);
+    } catch (RejectedExecutionException e) {
+      // Nobody is to wait for ever because an executor was shut down first.
+      call.run();
+    }
   }
 
   CancelWatch cancels() {
@@ -76,24 +84,23 @@ final class ClientCore {
   /** Runs a call that blocks, and gives its result away from the worker. */
   <T> CompletableFuture<T> async(Callable<T> call) {
     CompletableFuture<T> future = new CompletableFuture<>();
-    work(
-        () -> {
-          // Cancelled before its turn: nothing is done.
-          if (future.isDone()) return;
-          try {
-            T result = call.call();
-            callbacks.execute(() -> future.complete(result));
-          } catch (Throwable failure) {
-            callbacks.execute(() -> future.completeExceptionally(failure));
-          }
-        });
+    work(() -> {
+      // Cancelled before its turn: nothing is done.
+      if (future.isDone()) return;
+      try {
+        T result = call.call();
+        deliver(() -> future.complete(result));
+      } catch (Throwable failure) {
+        deliver(() -> future.completeExceptionally(failure));
+      }
+    });
     return future;
   }
 
   void work(Runnable work) {
     try {
       workers.execute(work);
-    } catch (java.util.concurrent.RejectedExecutionException e) {
+    } catch (RejectedExecutionException e) {
       throw closedException();
     }
   }

@@ -102,7 +102,8 @@ final class Dispatcher implements Runnable, Batch.Sink {
     } catch (RuntimeException | Error e) {
       // Nobody waits in vain for a thread that is no more.
       String message = "the thread that waits for listeners ended: " + e;
-      for (ListenerCore listener : all()) listener.abort(new Batch.Outcome(AgxStatus.ESYSTEM, message));
+      for (ListenerCore listener : all())
+        listener.abort(new Batch.Outcome(AgxStatus.ESYSTEM, message));
       throw e;
     }
   }

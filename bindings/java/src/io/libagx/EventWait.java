@@ -32,12 +32,11 @@ final class EventWait {
       if (position == null && producer) position = "0";
       after = position == null ? "new" : position;
     }
-    AgxListenOptions options =
-        AgxListenOptions.defaults()
-            .after(after)
-            .where(where)
-            .absentAfter(AgxListenOptions.FOREVER)
-            .silentAfter(AgxListenOptions.FOREVER);
+    AgxListenOptions options = AgxListenOptions.defaults()
+                                   .after(after)
+                                   .where(where)
+                                   .absentAfter(AgxListenOptions.FOREVER)
+                                   .silentAfter(AgxListenOptions.FOREVER);
     AgxListener listener = session.listen(options);
     synchronized (this) {
       if (position == null) position = listener.position();
@@ -47,12 +46,11 @@ final class EventWait {
     CompletableFuture<Void> canceled = producer ? session.whenCanceled() : null;
     event.whenComplete((got, failure) -> settle(result, got, failure));
     if (canceled != null) canceled.whenComplete((got, failure) -> stop(result, failure));
-    result.whenComplete(
-        (got, failure) -> {
-          event.cancel(false);
-          if (canceled != null) canceled.cancel(false);
-          listener.close();
-        });
+    result.whenComplete((got, failure) -> {
+      event.cancel(false);
+      if (canceled != null) canceled.cancel(false);
+      listener.close();
+    });
     return result;
   }
 
@@ -66,7 +64,7 @@ final class EventWait {
     }
     try {
       // A cancel counts also if its `end` was seen first.
-      int status = agxnative.agx_wait_canceled(session.handle(), 0);
+      int status = session.call(handle -> agxnative.agx_wait_canceled(handle, 0));
       if (status == 0) {
         result.completeExceptionally(canceledException());
       } else if (status == AgxStatus.TAKEN_OVER.code()) {
@@ -95,8 +93,7 @@ final class EventWait {
   }
 
   private static Throwable plain(Throwable failure) {
-    return failure instanceof CompletionException && failure.getCause() != null
-        ? failure.getCause()
-        : failure;
+    return failure instanceof CompletionException && failure.getCause() != null ? failure.getCause()
+                                                                                : failure;
   }
 }

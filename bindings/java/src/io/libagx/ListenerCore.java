@@ -11,8 +11,8 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * What a listener has received and nobody has taken yet. It is bounded: a listener that has enough is
- * taken out of the mux and put back when half of it is gone; meanwhile its cursor in C stands.
+ * What a listener has received and nobody has taken yet. It is bounded: a listener that has enough
+ * is taken out of the mux and put back when half of it is gone; meanwhile its cursor in C stands.
  */
 final class ListenerCore {
   static final int MOST_ITEMS = 1024;
@@ -132,7 +132,8 @@ final class ListenerCore {
         return;
       }
       // What nobody has heard yet is not said twice.
-      if (items.peekLast() instanceof Batch.Outcome last && last.status() == outcome.status()) return;
+      if (items.peekLast() instanceof Batch.Outcome last && last.status() == outcome.status())
+        return;
     }
     items.add(item);
   }
@@ -183,14 +184,17 @@ final class ListenerCore {
     if (items.isEmpty()) bytes = 0;
     if (!attached && !finished && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
       Object failure = resume();
-      if (failure != null) items.addFirst(new Batch.Outcome(((AgxException) failure).status(), ((AgxException) failure).getMessage()));
+      if (failure != null)
+        items.addFirst(new Batch.Outcome(
+            ((AgxException) failure).status(), ((AgxException) failure).getMessage()));
     }
     return item;
   }
 
   /** About what the batch counted for it: texts are mostly ASCII, and it is only a bound. */
   private static long size(AgxEvent event) {
-    return event.id().length() + event.type().length() + event.origin().length() + event.body().length();
+    return event.id().length() + event.type().length() + event.origin().length()
+        + event.body().length();
   }
 
   private AgxException resume() {
@@ -207,16 +211,17 @@ final class ListenerCore {
   AgxEvent next(long nanos) throws InterruptedException {
     lock.lockInterruptibly();
     try {
-      for (; ; ) {
+      for (;;) {
         if (Thread.interrupted()) throw new InterruptedException();
         Object item = take();
         if (item == END) return null;
         if (item instanceof AgxEvent event) return event;
-        if (item != null) throw (AgxException) item;
+        if (item != null) throw(AgxException) item;
         if (nanos == Long.MAX_VALUE) {
           arrived.await();
         } else {
-          if (nanos <= 0) throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
+          if (nanos <= 0)
+            throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
           nanos = arrived.awaitNanos(nanos);
         }
       }
@@ -249,7 +254,7 @@ final class ListenerCore {
 
   /** Gives the futures what there is, outside of the thread that receives. */
   private void serve() {
-    if (serving.getAndIncrement() == 0) client.callbacks().execute(this::serveAll);
+    if (serving.getAndIncrement() == 0) client.deliver(this::serveAll);
   }
 
   private void serveAll() {
@@ -372,7 +377,7 @@ final class ListenerCore {
     if (attached) dispatcher.detached();
     AgxException reason = closedException();
     for (Waiter waiter : left) {
-      client.callbacks().execute(() -> waiter.completeExceptionally(reason));
+      client.deliver(() -> waiter.completeExceptionally(reason));
     }
     tell();
   }

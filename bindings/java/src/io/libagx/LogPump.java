@@ -7,12 +7,8 @@ import java.util.function.BiConsumer;
 final class LogPump implements Runnable {
   private static final long PERIOD_MS = 50;
   private static final int LINE = 512;
-  private static final System.Logger.Level[] LEVELS = {
-    System.Logger.Level.ERROR,
-    System.Logger.Level.WARNING,
-    System.Logger.Level.INFO,
-    System.Logger.Level.DEBUG
-  };
+  private static final System.Logger.Level[] LEVELS = {System.Logger.Level.ERROR,
+      System.Logger.Level.WARNING, System.Logger.Level.INFO, System.Logger.Level.DEBUG};
 
   final long handle;
   private final BiConsumer<System.Logger.Level, String> logger;

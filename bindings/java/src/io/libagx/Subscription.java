@@ -16,10 +16,7 @@ final class Subscription implements Flow.Subscription, Runnable {
   private volatile boolean done;
   private volatile Throwable broken;
 
-  private Subscription(
-      AgxListener owner,
-      ListenerCore listener,
-      ClientCore client,
+  private Subscription(AgxListener owner, ListenerCore listener, ClientCore client,
       Flow.Subscriber<? super AgxEvent> subscriber) {
     this.owner = owner;
     this.listener = listener;
@@ -27,10 +24,7 @@ final class Subscription implements Flow.Subscription, Runnable {
     this.subscriber = subscriber;
   }
 
-  static void begin(
-      AgxListener owner,
-      ListenerCore listener,
-      ClientCore client,
+  static void begin(AgxListener owner, ListenerCore listener, ClientCore client,
       Flow.Subscriber<? super AgxEvent> subscriber) {
     java.util.Objects.requireNonNull(subscriber);
     Subscription subscription = new Subscription(owner, listener, client, subscriber);
@@ -42,7 +36,7 @@ final class Subscription implements Flow.Subscription, Runnable {
     try {
       subscriber.onSubscribe(subscription);
     } finally {
-      client.callbacks().execute(subscription);
+      client.deliver(subscription);
     }
   }
 
@@ -63,7 +57,7 @@ final class Subscription implements Flow.Subscription, Runnable {
   }
 
   private void schedule() {
-    if (pending.getAndIncrement() == 0) client.callbacks().execute(this);
+    if (pending.getAndIncrement() == 0) client.deliver(this);
   }
 
   @Override

@@ -17,10 +17,8 @@ final class Text {
       char c = text.charAt(i);
       if (c == 0) throw invalid(what + " has a U+0000 at " + i);
       if (!Character.isSurrogate(c)) continue;
-      boolean pair =
-          Character.isHighSurrogate(c)
-              && i + 1 < text.length()
-              && Character.isLowSurrogate(text.charAt(i + 1));
+      boolean pair = Character.isHighSurrogate(c) && i + 1 < text.length()
+          && Character.isLowSurrogate(text.charAt(i + 1));
       if (!pair) throw invalid(what + " has half of a surrogate pair at " + i);
       ++i;
     }
@@ -42,8 +40,7 @@ final class Text {
     if (text.indexOf('\uFFFD') < 0) return text;
     // It may have been in there, or have come in the place of what is not UTF-8.
     try {
-      return StandardCharsets.UTF_8
-          .newDecoder()
+      return StandardCharsets.UTF_8.newDecoder()
           .onMalformedInput(CodingErrorAction.REPORT)
           .onUnmappableCharacter(CodingErrorAction.REPORT)
           .decode(ByteBuffer.wrap(bytes, at, length))
@@ -73,7 +70,9 @@ final class Text {
     return new String(ids, at, end - at, StandardCharsets.ISO_8859_1);
   }
 
-  /** Milliseconds of a wait: rounded up, so that none becomes a look; what is negative is for ever. */
+  /**
+   * Milliseconds of a wait: rounded up, so that none becomes a look; what is negative is for ever.
+   */
   static long waitMillis(Duration duration) {
     if (duration.isNegative()) return -1;
     try {

@@ -6,7 +6,7 @@
  * number of threads, closed in any order and by any thread, and are released when they are
  * forgotten. What fails throws an {@link io.libagx.AgxException}.
  *
- * <p>Texts are Unicode as it is: characters beyond the basic plane are carried; U+0000 and surrogates
- * without their other half are refused as {@link io.libagx.AgxException.Invalid}.
+ * <p>Texts are Unicode as it is: characters beyond the basic plane are carried; U+0000 and
+ * surrogates without their other half are refused as {@link io.libagx.AgxException.Invalid}.
  */
 package io.libagx;

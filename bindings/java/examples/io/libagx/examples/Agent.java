@@ -18,16 +18,15 @@ import java.nio.charset.StandardCharsets;
  */
 public final class Agent {
   private static final String[] STREAMS = {
-    "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\","
-        + "\"function\":{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\"}}]}}]}\n\n"
-        + "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,"
-        + "\"function\":{\"arguments\":\"\\\"Rome\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n"
-        + "data: [DONE]\n\n",
-    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"It is\"}}]}\n\n"
-        + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" sunny \u2600\"},"
-        + "\"finish_reason\":\"stop\"}]}\n\n"
-        + "data: [DONE]\n\n"
-  };
+      "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\","
+          + "\"function\":{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\"}}]}}]}\n\n"
+          + "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,"
+          + "\"function\":{\"arguments\":\"\\\"Rome\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n"
+          + "data: [DONE]\n\n",
+      "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"It is\"}}]}\n\n"
+          + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" sunny \u2600\"},"
+          + "\"finish_reason\":\"stop\"}]}\n\n"
+          + "data: [DONE]\n\n"};
 
   private int turn;
 
@@ -48,7 +47,7 @@ public final class Agent {
 
   private String answer(AgxRun run, AgxMessages messages) throws IOException {
     messages.appendUser("How is the weather in Rome?");
-    for (; ; ) {
+    for (;;) {
       ask(run, messages);
       int last = messages.size() - 1;
       String tool = messages.partField(last, 0, "tool_name").orElse(null);
@@ -71,8 +70,8 @@ public final class Agent {
    */
   public static void main(String[] args) throws Exception {
     try (AgxClient client = AgxClient.open(args.length > 0 ? args[0] : "memory:");
-        AgxSession session = client.session(1, 42, "agent");
-        AgxMessages messages = session.messages()) {
+         AgxSession session = client.session(1, 42, "agent");
+         AgxMessages messages = session.messages()) {
       Agent agent = new Agent();
       System.out.println("the agent says: " + session.execute(messages, agent::answer));
       try (AgxListener listener = session.listen()) {

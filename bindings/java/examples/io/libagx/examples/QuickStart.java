@@ -28,17 +28,15 @@ public final class QuickStart {
    */
   public static void main(String[] args) throws Exception {
     try (AgxClient client = AgxClient.open(args.length > 0 ? args[0] : "memory:");
-        AgxSession producer = client.session(1, 42, "quick-start");
-        AgxSession watcher = client.session(1, 42, "quick-start")) {
-      Thread agent =
-          new Thread(
-              () -> {
-                try {
-                  produce(producer);
-                } catch (Exception e) {
-                  e.printStackTrace();
-                }
-              });
+         AgxSession producer = client.session(1, 42, "quick-start");
+         AgxSession watcher = client.session(1, 42, "quick-start")) {
+      Thread agent = new Thread(() -> {
+        try {
+          produce(producer);
+        } catch (Exception e) {
+          e.printStackTrace();
+        }
+      });
       agent.start();
       // It gets what was before it as well, in the same order.
       try (AgxListener listener = watcher.listen()) {

@@ -15,17 +15,18 @@ import java.time.Duration;
 public final class RobustConsumer {
   private RobustConsumer() {}
 
-  /** Handles events until the session is over; gives where to go on, or null if there is nothing. */
+  /**
+   * Handles events until the session is over; gives where to go on, or null if there is nothing.
+   */
   private static String consume(AgxSession session, String position, int most)
       throws InterruptedException {
-    AgxListenOptions options =
-        AgxListenOptions.defaults()
-            .after(position)
-            .limit(most)
-            .silentAfter(Duration.ofSeconds(30))
-            .absentAfter(Duration.ofSeconds(3));
+    AgxListenOptions options = AgxListenOptions.defaults()
+                                   .after(position)
+                                   .limit(most)
+                                   .silentAfter(Duration.ofSeconds(30))
+                                   .absentAfter(Duration.ofSeconds(3));
     try (AgxListener listener = session.listen(options)) {
-      for (; ; ) {
+      for (;;) {
         try {
           AgxEvent event = listener.next();
           if (event == null) return listener.limitReached() ? listener.position() : null;
@@ -55,12 +56,12 @@ public final class RobustConsumer {
    */
   public static void main(String[] args) throws Exception {
     try (AgxClient client = AgxClient.open(args.length > 0 ? args[0] : "memory:");
-        AgxSession session = client.session(1, 42, "robust-consumer")) {
+         AgxSession session = client.session(1, 42, "robust-consumer")) {
       session.start();
       for (int n = 1; n <= 4; ++n) session.add("n", "robust-consumer", "{\"n\":" + n + "}");
       session.stop();
       // Where it is to go on would be kept with what became of the events.
-      for (String position = "0"; position != null; ) {
+      for (String position = "0"; position != null;) {
         position = consume(session, position, 2);
         System.out.println(position == null ? "done" : "stored where to go on");
       }

@@ -19,8 +19,8 @@ import java.util.concurrent.Flow;
 
 /**
  * Serves sessions as server-sent events at /SCOPE/USER/SESSION: SseServer [URL [PORT]]. A browser's
- * EventSource resumes by itself: it sends the last id it has seen as Last-Event-ID. A connection that
- * waits holds no thread.
+ * EventSource resumes by itself: it sends the last id it has seen as Last-Event-ID. A connection
+ * that waits holds no thread.
  */
 public final class SseServer {
   private static final Duration HEARTBEAT = Duration.ofSeconds(15);
@@ -64,7 +64,8 @@ public final class SseServer {
         listener.publisher().subscribe(this);
         return;
       }
-      write("event: problem\ndata: " + String.valueOf(failure.getMessage()).replaceAll("\\R", " ") + "\n\n");
+      write("event: problem\ndata: " + String.valueOf(failure.getMessage()).replaceAll("\\R", " ")
+          + "\n\n");
       close();
     }
 
@@ -96,9 +97,8 @@ public final class SseServer {
     String last = exchange.getRequestHeaders().getFirst("Last-Event-ID");
     AgxListener listener;
     try (AgxSession session =
-        client.session(Long.parseLong(path[1]), Long.parseLong(path[2]), path[3])) {
-      listener =
-          session.listen(AgxListenOptions.defaults().after(last).silentAfter(HEARTBEAT));
+             client.session(Long.parseLong(path[1]), Long.parseLong(path[2]), path[3])) {
+      listener = session.listen(AgxListenOptions.defaults().after(last).silentAfter(HEARTBEAT));
     } catch (AgxException.Invalid | NumberFormatException | ArrayIndexOutOfBoundsException e) {
       byte[] reason = String.valueOf(e.getMessage()).getBytes(StandardCharsets.UTF_8);
       exchange.sendResponseHeaders(400, reason.length);
@@ -124,14 +124,11 @@ public final class SseServer {
   public static HttpServer start(AgxClient client, int port) throws IOException {
     HttpServer server =
         HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
-    server.setExecutor(
-        Executors.newFixedThreadPool(
-            2,
-            work -> {
-              Thread thread = new Thread(work, "http");
-              thread.setDaemon(true);
-              return thread;
-            }));
+    server.setExecutor(Executors.newFixedThreadPool(2, work -> {
+      Thread thread = new Thread(work, "http");
+      thread.setDaemon(true);
+      return thread;
+    }));
     server.createContext("/", exchange -> serve(client, exchange));
     server.start();
     return server;

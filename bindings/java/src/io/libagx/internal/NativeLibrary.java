@@ -45,13 +45,9 @@ final class NativeLibrary {
       System.load(directory.resolve(NAMES[1]).toString());
       return true;
     } catch (IOException e) {
-      UnsatisfiedLinkError error =
-          new UnsatisfiedLinkError(
-              "the native library cannot be unpacked below java.io.tmpdir: "
-                  + e
-                  + "; put it somewhere and say where with -D"
-                  + PROPERTY
-                  + "=/path/to/libagxjni.so");
+      UnsatisfiedLinkError error = new UnsatisfiedLinkError(
+          "the native library cannot be unpacked below java.io.tmpdir: " + e
+          + "; put it somewhere and say where with -D" + PROPERTY + "=/path/to/libagxjni.so");
       error.initCause(e);
       throw error;
     } finally {

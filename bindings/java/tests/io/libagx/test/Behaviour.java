@@ -113,16 +113,10 @@ abstract class Behaviour {
       assertTrue(listener.ended());
       assertFalse(listener.limitReached());
     }
-    assertEquals(
-        List.of(
-            "begin opale " + begin(),
-            "info test {\"n\":1}",
-            "note other {}",
-            "info opale {\"n\":3}",
-            "error opale {\"n\":4}"),
+    assertEquals(List.of("begin opale " + begin(), "info test {\"n\":1}", "note other {}",
+                     "info opale {\"n\":3}", "error opale {\"n\":4}"),
         events.stream().map(Behaviour::described).collect(Collectors.toList()));
-    assertEquals(
-        List.of(first, second, third, fourth),
+    assertEquals(List.of(first, second, third, fourth),
         events.stream().skip(1).map(AgxEvent::id).collect(Collectors.toList()));
     assertTrue(events.get(1).time().toEpochMilli() > 0);
   }
@@ -134,7 +128,7 @@ abstract class Behaviour {
     session.stop();
     try (AgxListener listener = other.listen(AgxListenOptions.defaults().handOnEnd(true))) {
       List<String> types = new ArrayList<>();
-      for (AgxEvent event; (event = listener.next()) != null; ) types.add(event.type());
+      for (AgxEvent event; (event = listener.next()) != null;) types.add(event.type());
       assertEquals(List.of("begin", "info", "end"), types);
       assertNull(listener.next());
     }
@@ -191,7 +185,8 @@ abstract class Behaviour {
     try (AgxListener listener = other.listen(AgxListenOptions.defaults().limit(2))) {
       assertEquals(List.of(begin(), "1"), bodies(listener));
       assertTrue(listener.limitReached());
-      try (AgxListener rest = other.listen(AgxListenOptions.defaults().after(listener.position()).limit(1))) {
+      try (AgxListener rest =
+               other.listen(AgxListenOptions.defaults().after(listener.position()).limit(1))) {
         assertEquals(List.of("2"), bodies(rest));
       }
     }
@@ -235,7 +230,7 @@ abstract class Behaviour {
 
   /** The next event behind any number of silences. */
   private static AgxEvent nextEvent(AgxListener listener) throws InterruptedException {
-    for (; ; ) {
+    for (;;) {
       try {
         return listener.next(PATIENCE);
       } catch (AgxException.Silent again) {
@@ -381,12 +376,14 @@ abstract class Behaviour {
     named.start();
     String type = "t\uD83D\uDE00\u00E9\u4E2D";
     String every = everyCharacter();
-    String large = "\"" + "\uD83D\uDE00".repeat(1 << 18) + "\"";
+    String large = "\""
+        + "\uD83D\uDE00".repeat(1 << 18) + "\"";
     named.add(type, "\uD834\uDD1E", every);
     named.addAll(List.of(new AgxNewEvent("x", "\uFFFD", large)));
     named.stop();
     try (AgxListener listener = named.listen()) {
-      assertEquals("{\"session_id\": \"" + named.id().sessionId() + "\"}", unescaped(listener.next(PATIENCE).body()));
+      assertEquals("{\"session_id\": \"" + named.id().sessionId() + "\"}",
+          unescaped(listener.next(PATIENCE).body()));
       AgxEvent event = listener.next(PATIENCE);
       assertEquals(type, event.type());
       assertEquals("\uD834\uDD1E", event.origin());
@@ -400,10 +397,12 @@ abstract class Behaviour {
       assertThrows(AgxException.Invalid.class, () -> session.add("x", bad, "1"));
       assertThrows(AgxException.Invalid.class, () -> session.add("x", "x", "\"" + bad + "\""));
       assertThrows(AgxException.Invalid.class, () -> session.addAsync("x", "x", "\"" + bad + "\""));
-      assertThrows(AgxException.Invalid.class, () -> session.addAll(List.of(new AgxNewEvent("x", "x", bad))));
+      assertThrows(AgxException.Invalid.class,
+          () -> session.addAll(List.of(new AgxNewEvent("x", "x", bad))));
       assertThrows(AgxException.Invalid.class, () -> client.session(1, 1, bad));
       assertThrows(AgxException.Invalid.class, () -> AgxClient.open("memory:" + bad));
-      assertThrows(AgxException.Invalid.class, () -> other.waitFor("type = \"" + bad + "\"", PATIENCE));
+      assertThrows(
+          AgxException.Invalid.class, () -> other.waitFor("type = \"" + bad + "\"", PATIENCE));
     }
     named.close();
   }
@@ -435,7 +434,7 @@ abstract class Behaviour {
 
   static Throwable failure(CompletableFuture<?> future) {
     return assertThrows(
-            java.util.concurrent.ExecutionException.class, () -> future.get(30, TimeUnit.SECONDS))
+        java.util.concurrent.ExecutionException.class, () -> future.get(30, TimeUnit.SECONDS))
         .getCause();
   }
 
@@ -630,7 +629,8 @@ abstract class Behaviour {
       assertEquals(2, query.stream().filter(id -> id.scopeId() == 200).count());
     }
     try (AgxQuery query = client.live()) {
-      assertEquals(expected, query.stream().filter(id -> id.scopeId() >= 100).collect(Collectors.toSet()));
+      assertEquals(
+          expected, query.stream().filter(id -> id.scopeId() >= 100).collect(Collectors.toSet()));
     }
     for (AgxSession each : sessions) {
       each.stop();
@@ -673,9 +673,11 @@ abstract class Behaviour {
     List<AgxEvent> all = other.history().read(options, 100);
     assertEquals(6, all.size());
     assertEquals(all.subList(0, 2), other.history().read(options, 2));
-    List<AgxEvent> back = other.history().readAsync(options.reverse(true), 2).get(30, TimeUnit.SECONDS);
+    List<AgxEvent> back =
+        other.history().readAsync(options.reverse(true), 2).get(30, TimeUnit.SECONDS);
     assertEquals(List.of(all.get(5), all.get(4)), back);
-    assertEquals(all.subList(3, 5), other.history().read(options.after(all.get(2).id()).before(all.get(5).id()), 9));
+    assertEquals(all.subList(3, 5),
+        other.history().read(options.after(all.get(2).id()).before(all.get(5).id()), 9));
     assertEquals(all.subList(5, 6), other.history().read(options.where("body.n > 3"), 9));
     assertThrows(AgxException.Invalid.class, () -> other.history().read(options.where("("), 9));
     assertThrows(AgxException.Invalid.class, () -> other.history().read(options, 0));
@@ -716,7 +718,8 @@ abstract class Behaviour {
     int grown = threads() - before;
     assertTrue(grown <= 3 + Runtime.getRuntime().availableProcessors(), grown + " threads more");
     session.add("info", "test", "2");
-    for (CompletableFuture<AgxEvent> wait : waits) assertEquals("2", wait.get(60, TimeUnit.SECONDS).body());
+    for (CompletableFuture<AgxEvent> wait : waits)
+      assertEquals("2", wait.get(60, TimeUnit.SECONDS).body());
     session.stop();
     for (AgxListener listener : listeners) {
       assertNull(listener.next(PATIENCE));
@@ -726,15 +729,15 @@ abstract class Behaviour {
 
   static final String CALLS_A_TOOL =
       "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"call_1\","
-          + "\"function\":{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\"}}]}}]}\n\n"
-          + "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,"
-          + "\"function\":{\"arguments\":\"\\\"Rome\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n"
-          + "data: [DONE]\n\n";
+      + "\"function\":{\"name\":\"weather\",\"arguments\":\"{\\\"city\\\":\"}}]}}]}\n\n"
+      + "data: {\"choices\":[{\"index\":0,\"delta\":{\"tool_calls\":[{\"index\":0,"
+      + "\"function\":{\"arguments\":\"\\\"Rome\\\"}\"}}]},\"finish_reason\":\"tool_calls\"}]}\n\n"
+      + "data: [DONE]\n\n";
   static final String ANSWERS =
       "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"It is\"}}]}\n\n"
-          + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" sunny \uD83C\uDF1E.\"},"
-          + "\"finish_reason\":\"stop\"}]}\n\n"
-          + "data: [DONE]\n\n";
+      + "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" sunny \uD83C\uDF1E.\"},"
+      + "\"finish_reason\":\"stop\"}]}\n\n"
+      + "data: [DONE]\n\n";
 
   private static String feed(AgxRun run, String stream) {
     byte[] bytes = stream.getBytes(StandardCharsets.UTF_8);
@@ -760,12 +763,9 @@ abstract class Behaviour {
     try (AgxListener listener = other.listen()) {
       List<String> bodies = bodies(listener);
       assertEquals(
-          List.of(
-              begin(),
-              "{\"idx\":0,\"event\":\"llm-begin\"}",
+          List.of(begin(), "{\"idx\":0,\"event\":\"llm-begin\"}",
               "{\"idx\":0,\"event\":\"part_start\",\"event_idx\":0,\"part_kind\":\"tool-call\",\"tool_name\":\"weather\",\"tool_call_id\":\"call_1\",\"args\":{\"city\":\"Rome\"}}",
-              "{\"idx\":0,\"event\":\"llm-end\"}",
-              "{\"idx\":1,\"event\":\"llm-begin\"}",
+              "{\"idx\":0,\"event\":\"llm-end\"}", "{\"idx\":1,\"event\":\"llm-begin\"}",
               "{\"idx\":1,\"event\":\"part_start\",\"part_kind\":\"tool-return\",\"tool_name\":\"weather\",\"tool_call_id\":\"call_1\",\"content\":\"sunny\"}",
               "{\"idx\":1,\"event\":\"part_start\",\"event_idx\":0,\"part_kind\":\"text\",\"content\":\"It is\"}",
               "{\"idx\":1,\"event\":\"answer\"}",
@@ -800,34 +800,23 @@ abstract class Behaviour {
     assertFalse(other.isLive());
     try (AgxListener listener = other.listen(AgxListenOptions.defaults().handOnEnd(true))) {
       List<AgxEvent> events = listener.stream().collect(Collectors.toList());
-      assertEquals(List.of("begin", "error", "end"), events.stream().map(AgxEvent::type).collect(Collectors.toList()));
+      assertEquals(List.of("begin", "error", "end"),
+          events.stream().map(AgxEvent::type).collect(Collectors.toList()));
       assertTrue(events.get(1).body().contains("crashed - no more"), events.get(1).body());
     }
     // What an agent throws reaches its caller as it is.
     IllegalStateException thrown = new IllegalStateException("my own");
-    assertEquals(
-        thrown,
-        assertThrows(
-            IllegalStateException.class,
-            () ->
-                session.execute(
-                    null,
-                    (run, messages) -> {
-                      throw thrown;
-                    })));
+    assertEquals(thrown,
+        assertThrows(IllegalStateException.class,
+            () -> session.execute(null, (run, messages) -> { throw thrown; })));
     try (AgxListener listener = other.listen()) {
       assertTrue(bodies(listener).get(1).contains("crashed - my own"));
     }
     // And one that is cancelled ends as that.
-    assertThrows(
-        AgxException.Canceled.class,
-        () ->
-            session.execute(
-                null,
-                (run, messages) -> {
-                  other.cancel();
-                  for (; ; ) run.flush();
-                }));
+    assertThrows(AgxException.Canceled.class, () -> session.execute(null, (run, messages) -> {
+      other.cancel();
+      for (;;) run.flush();
+    }));
     try (AgxListener listener = other.listen()) {
       assertTrue(bodies(listener).get(1).contains("canceled"));
     }
@@ -836,23 +825,21 @@ abstract class Behaviour {
   @Test
   void messages() throws Exception {
     try (AgxMessages messages = session.messages()) {
-      String answer =
-          session.execute(
-              messages,
-              (run, conversation) -> {
-                assertEquals(0, conversation.size());
-                conversation.appendSystem("be short");
-                conversation.appendUser("How is the weather in Rome? \uD83D\uDE00");
-                assertTrue(conversation.request(AgxModelApi.OPENAI_CHAT, "{\"model\":\"m\"}").contains("\"m\""));
-                conversation.append(feed(run, CALLS_A_TOOL));
-                String args = conversation.partField(1, 0, "args").get();
-                assertEquals("weather", conversation.partField(1, 0, "tool_name").get());
-                run.beginNode();
-                run.toolReturn("weather", "call_1", "\"sunny\"");
-                conversation.appendToolReturn("weather", "call_1", "\"sunny\"");
-                conversation.append(feed(run, ANSWERS));
-                return args;
-              });
+      String answer = session.execute(messages, (run, conversation) -> {
+        assertEquals(0, conversation.size());
+        conversation.appendSystem("be short");
+        conversation.appendUser("How is the weather in Rome? \uD83D\uDE00");
+        assertTrue(
+            conversation.request(AgxModelApi.OPENAI_CHAT, "{\"model\":\"m\"}").contains("\"m\""));
+        conversation.append(feed(run, CALLS_A_TOOL));
+        String args = conversation.partField(1, 0, "args").get();
+        assertEquals("weather", conversation.partField(1, 0, "tool_name").get());
+        run.beginNode();
+        run.toolReturn("weather", "call_1", "\"sunny\"");
+        conversation.appendToolReturn("weather", "call_1", "\"sunny\"");
+        conversation.append(feed(run, ANSWERS));
+        return args;
+      });
       assertEquals("{\"city\":\"Rome\"}", answer);
     }
     try (AgxMessages messages = other.messages()) {
@@ -886,8 +873,8 @@ abstract class Behaviour {
     try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
       port = free.getLocalPort();
     }
-    AgxException.Unavailable failure =
-        assertThrows(AgxException.Unavailable.class, () -> AgxClient.open("redis://127.0.0.1:" + port));
+    AgxException.Unavailable failure = assertThrows(
+        AgxException.Unavailable.class, () -> AgxClient.open("redis://127.0.0.1:" + port));
     assertTrue(failure.getMessage().contains("127.0.0.1:" + port), failure.getMessage());
     assertEquals(AgxStatus.ECONNECT, failure.status());
     CompletableFuture<AgxClient> later =

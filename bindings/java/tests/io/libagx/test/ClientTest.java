@@ -33,16 +33,15 @@ import org.junit.jupiter.api.io.TempDir;
 class ClientTest {
   @Test
   void options_are_parameters_of_the_url() throws Exception {
-    AgxOptions options = new AgxOptions().parameter("prefix", "a b/\u00E9&=%").parameter("lease", "150");
+    AgxOptions options =
+        new AgxOptions().parameter("prefix", "a b/\u00E9&=%").parameter("lease", "150");
     try (AgxClient client = AgxClient.openAsync("memory:", options).get(30, TimeUnit.SECONDS);
-        AgxSession session = client.session(1, 1, "s")) {
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       assertTrue(session.isLive());
     }
-    AgxException.Invalid failure =
-        assertThrows(
-            AgxException.Invalid.class,
-            () -> AgxClient.open("memory:", new AgxOptions().parameter("no_such", "1")));
+    AgxException.Invalid failure = assertThrows(AgxException.Invalid.class,
+        () -> AgxClient.open("memory:", new AgxOptions().parameter("no_such", "1")));
     assertTrue(failure.getMessage().contains("no_such"), failure.getMessage());
     assertTrue(AgxClient.version().matches("\\d+\\.\\d+\\.\\d+.*"), AgxClient.version());
   }
@@ -50,7 +49,7 @@ class ClientTest {
   @Test
   void events_are_added_later_in_their_order_and_a_bad_one_spoils_no_other() throws Exception {
     try (AgxClient client = AgxClient.open("memory:");
-        AgxSession session = client.session(1, 1, "s")) {
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       List<CompletableFuture<String>> ids = new ArrayList<>();
       for (int n = 0; n < 10_000; ++n) {
@@ -67,7 +66,8 @@ class ClientTest {
       }
       List<AgxEvent> events = session.history().stream().skip(1).collect(Collectors.toList());
       assertEquals(stored, events.stream().map(AgxEvent::id).collect(Collectors.toList()));
-      assertEquals(stored.stream().sorted(ClientTest::compareIds).collect(Collectors.toList()), stored);
+      assertEquals(
+          stored.stream().sorted(ClientTest::compareIds).collect(Collectors.toList()), stored);
     }
   }
 
@@ -82,7 +82,7 @@ class ClientTest {
   void what_waits_to_be_added_when_the_client_closes_fails() throws Exception {
     List<CompletableFuture<String>> adds = new ArrayList<>();
     try (AgxClient client = AgxClient.open("memory:");
-        AgxSession session = client.session(1, 1, "s")) {
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       for (int n = 0; n < 20_000; ++n) adds.add(session.addAsync("n", "test", "1"));
     }
@@ -97,9 +97,8 @@ class ClientTest {
 
   @Test
   void a_call_that_is_cancelled_before_its_turn_is_not_made() throws Exception {
-    try (RedisServer server = new RedisServer();
-        AgxClient client = AgxClient.open(server.url());
-        AgxSession session = client.session(1, 1, "s")) {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
       session.start(AgxStartOptions.defaults().lease(Duration.ofMinutes(5)));
       server.kill();
       // More than there are workers: they wait for the server, and the last call for them.
@@ -116,12 +115,11 @@ class ClientTest {
   @Test
   void the_log_reaches_its_receiver() throws Exception {
     LinkedBlockingQueue<String> lines = new LinkedBlockingQueue<>();
-    AgxOptions options =
-        new AgxOptions()
-            .logger(System.Logger.Level.DEBUG, (level, line) -> lines.add(level + " " + line));
+    AgxOptions options = new AgxOptions().logger(
+        System.Logger.Level.DEBUG, (level, line) -> lines.add(level + " " + line));
     try (RedisServer server = new RedisServer();
-        AgxClient client = AgxClient.open(server.url(), options);
-        AgxSession session = client.session(1, 1, "s")) {
+         AgxClient client = AgxClient.open(server.url(), options);
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       server.kill();
       server.start();
@@ -136,8 +134,8 @@ class ClientTest {
     AgxOptions options =
         new AgxOptions().parameter("reconnect_timeout", "-1").parameter("command_timeout", "1000");
     try (RedisServer server = new RedisServer();
-        AgxClient client = AgxClient.open(server.url(), options);
-        AgxSession session = client.session(1, 1, "s")) {
+         AgxClient client = AgxClient.open(server.url(), options);
+         AgxSession session = client.session(1, 1, "s")) {
       session.start(AgxStartOptions.defaults().lease(Duration.ofMinutes(5)));
       try (AgxListener listener = session.listen()) {
         assertEquals("begin", listener.next(Behaviour.PATIENCE).type());
@@ -161,7 +159,7 @@ class ClientTest {
   }
 
   private static String again(AgxSession session, String body) {
-    for (; ; ) {
+    for (;;) {
       try {
         return session.add("n", "test", body);
       } catch (AgxException.Unavailable e) {
@@ -172,22 +170,15 @@ class ClientTest {
 
   @Test
   void a_text_that_is_not_utf8_is_an_error_behind_which_the_listener_goes_on() throws Exception {
-    try (RedisServer server = new RedisServer();
-        AgxClient client = AgxClient.open(server.url());
-        AgxSession session = client.session(1, 1, "s")) {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       String socket = server.url().substring("unix://".length());
-      Process cli =
-          new ProcessBuilder(
-                  "bash",
-                  "-c",
-                  "printf '\"\\xff\"' | redis-cli -s '"
-                      + socket
-                      + "' -x XADD \"$(redis-cli -s '"
-                      + socket
-                      + "' KEYS '*:s')\" '*' type x origin y body")
-              .redirectErrorStream(true)
-              .start();
+      Process cli = new ProcessBuilder("bash", "-c",
+          "printf '\"\\xff\"' | redis-cli -s '" + socket + "' -x XADD \"$(redis-cli -s '" + socket
+              + "' KEYS '*:s')\" '*' type x origin y body")
+                        .redirectErrorStream(true)
+                        .start();
       String said = new String(cli.getInputStream().readAllBytes());
       assertEquals(0, cli.waitFor(), said);
       session.add("info", "test", "2");
@@ -201,14 +192,15 @@ class ClientTest {
 
   @Test
   void ten_thousand_listeners_wait_without_threads() throws Exception {
-    try (RedisServer server = new RedisServer();
-        AgxClient client = AgxClient.open(server.url());
-        AgxSession session = client.session(1, 1, "s")) {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
       session.start();
       List<AgxListener> listeners = new ArrayList<>();
       List<CompletableFuture<AgxEvent>> waits = new ArrayList<>();
-      AgxListenOptions options =
-          AgxListenOptions.defaults().after("0").where("type = \"go\"").silentAfter(AgxListenOptions.FOREVER);
+      AgxListenOptions options = AgxListenOptions.defaults()
+                                     .after("0")
+                                     .where("type = \"go\"")
+                                     .silentAfter(AgxListenOptions.FOREVER);
       int before = Behaviour.threads();
       for (int i = 0; i < 10_000; ++i) {
         AgxListener listener = session.listen(options);

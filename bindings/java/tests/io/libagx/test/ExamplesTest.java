@@ -82,9 +82,8 @@ class ExamplesTest {
   }
 
   private static HttpRequest request(HttpServer server, String path, String lastEventId) {
-    HttpRequest.Builder request =
-        HttpRequest.newBuilder(
-            URI.create("http://127.0.0.1:" + server.getAddress().getPort() + path));
+    HttpRequest.Builder request = HttpRequest.newBuilder(
+        URI.create("http://127.0.0.1:" + server.getAddress().getPort() + path));
     if (lastEventId != null) request.header("Last-Event-ID", lastEventId);
     return request.build();
   }
@@ -102,17 +101,17 @@ class ExamplesTest {
   @Test
   void sse_server() throws Exception {
     try (AgxClient client = AgxClient.open("memory:");
-        AgxSession session = client.session(1, 42, "sse")) {
+         AgxSession session = client.session(1, 42, "sse")) {
       session.start();
       session.add("n", "test", "{\"smile\":\"\uD83D\uDE00\"}");
       HttpServer server = SseServer.start(client, 0);
       try {
         // One that is there while the session goes on gets each event as it comes.
-        HttpResponse<InputStream> live =
-            HttpClient.newHttpClient()
-                .send(request(server, "/1/42/sse", null), HttpResponse.BodyHandlers.ofInputStream());
+        HttpResponse<InputStream> live = HttpClient.newHttpClient().send(
+            request(server, "/1/42/sse", null), HttpResponse.BodyHandlers.ofInputStream());
         assertEquals("text/event-stream", live.headers().firstValue("Content-Type").get());
-        try (var lines = new java.io.BufferedReader(new java.io.InputStreamReader(live.body(), StandardCharsets.UTF_8))) {
+        try (var lines = new java.io.BufferedReader(
+                 new java.io.InputStreamReader(live.body(), StandardCharsets.UTF_8))) {
           while (!lines.readLine().contains("\uD83D\uDE00")) {
             // What was before.
           }
@@ -127,16 +126,15 @@ class ExamplesTest {
         assertEquals(List.of("id: " + events.get(2).id(), "{", "\"n\":2}", "{}"), resumed);
         assertEquals(3, get(server, null).stream().filter(line -> line.startsWith("id: ")).count());
         for (String bad : List.of("/", "/1/x/s", "/1/42/s:live")) {
-          assertEquals(
-              400,
+          assertEquals(400,
               HttpClient.newHttpClient()
                   .send(request(server, bad, null), HttpResponse.BodyHandlers.discarding())
                   .statusCode());
         }
-        assertEquals(
-            400,
+        assertEquals(400,
             HttpClient.newHttpClient()
-                .send(request(server, "/1/42/sse", "not-an-id"), HttpResponse.BodyHandlers.discarding())
+                .send(request(server, "/1/42/sse", "not-an-id"),
+                    HttpResponse.BodyHandlers.discarding())
                 .statusCode());
       } finally {
         server.stop(0);
@@ -147,20 +145,22 @@ class ExamplesTest {
   @Test
   void many_connections_that_wait_hold_no_threads() throws Exception {
     try (AgxClient client = AgxClient.open("memory:");
-        AgxSession session = client.session(1, 42, "sse")) {
+         AgxSession session = client.session(1, 42, "sse")) {
       session.start();
       HttpServer server = SseServer.start(client, 0);
       HttpClient http = HttpClient.newHttpClient();
       try {
         List<CompletableFuture<HttpResponse<String>>> responses = new ArrayList<>();
         for (int i = 0; i < 50; ++i) {
-          responses.add(http.sendAsync(request(server, "/1/42/sse", null), HttpResponse.BodyHandlers.ofString()));
+          responses.add(http.sendAsync(
+              request(server, "/1/42/sse", null), HttpResponse.BodyHandlers.ofString()));
         }
         session.add("n", "test", "1");
         session.stop(java.time.Duration.ofMinutes(1));
         for (CompletableFuture<HttpResponse<String>> response : responses) {
           String body = response.get(60, TimeUnit.SECONDS).body();
-          assertTrue(body.contains("data: 1\n") && body.endsWith("event: done\ndata: {}\n\n"), body);
+          assertTrue(
+              body.contains("data: 1\n") && body.endsWith("event: done\ndata: {}\n\n"), body);
         }
       } finally {
         server.stop(0);

@@ -13,7 +13,10 @@ import java.util.concurrent.CompletableFuture;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 
-/** Listeners that come and go leave nothing behind. AGX_LEAK_COUNT says how many; a day has a million. */
+/**
+ * Listeners that come and go leave nothing behind. AGX_LEAK_COUNT says how many; a day has a
+ * million.
+ */
 @Tag("long")
 class LeakTest {
   private static long count() {
@@ -38,7 +41,7 @@ class LeakTest {
   private static void come_and_go(AgxClient client, long times) throws Exception {
     for (long i = 0; i < times; ++i) {
       try (AgxSession session = client.session(1, 1, "s");
-          AgxListener listener = session.listen()) {
+           AgxListener listener = session.listen()) {
         if (i % 3 == 0) {
           CompletableFuture<AgxEvent> wait = listener.nextAsync();
           if (i % 2 == 0) wait.cancel(false);
@@ -50,8 +53,7 @@ class LeakTest {
   }
 
   private static void noMoreThanBefore(String url) throws Exception {
-    try (AgxClient client = AgxClient.open(url);
-        AgxSession session = client.session(1, 1, "s")) {
+    try (AgxClient client = AgxClient.open(url); AgxSession session = client.session(1, 1, "s")) {
       session.start();
       come_and_go(client, count() / 5);
       long memory = memoryKb();
@@ -61,7 +63,8 @@ class LeakTest {
       long grown = memoryKb() - memory;
       System.out.println(url + ": " + count() + " listeners, " + grown + " KiB more");
       assertTrue(grown < 16 * 1024, grown + " KiB more");
-      assertTrue(Behaviour.threads() <= threads + 1, Behaviour.threads() + " threads, not " + threads);
+      assertTrue(
+          Behaviour.threads() <= threads + 1, Behaviour.threads() + " threads, not " + threads);
       assertEquals(descriptors, descriptors());
     }
   }

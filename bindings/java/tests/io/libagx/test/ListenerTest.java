@@ -133,7 +133,12 @@ class ListenerTest {
   }
 
   private String bodyAt(String id) {
-    return session.history().stream().filter(event -> event.id().equals(id)).findFirst().get().body();
+    return session.history()
+        .stream()
+        .filter(event -> event.id().equals(id))
+        .findFirst()
+        .get()
+        .body();
   }
 
   @Test
@@ -179,7 +184,7 @@ class ListenerTest {
       subscriber.subscription.request(1);
       assertInstanceOf(AgxException.Silent.class, subscriber.take());
       addNumbers(7, 8);
-      for (Object call = null; !"7".equals(call); ) {
+      for (Object call = null; !"7".equals(call);) {
         Subscriber next = new Subscriber();
         listener.publisher().subscribe(next);
         next.subscription.request(1);
@@ -202,15 +207,13 @@ class ListenerTest {
   @Test
   void futures_that_are_cancelled_lose_nothing() throws Exception {
     int count = 20_000;
-    CompletableFuture<Void> adding =
-        CompletableFuture.runAsync(
-            () -> {
-              for (int n = 0; n < count; n += 50) addNumbers(n, n + 50);
-              session.stop();
-            });
+    CompletableFuture<Void> adding = CompletableFuture.runAsync(() -> {
+      for (int n = 0; n < count; n += 50) addNumbers(n, n + 50);
+      session.stop();
+    });
     List<String> got = new ArrayList<>();
     try (AgxListener listener = numbers()) {
-      for (; ; ) {
+      for (;;) {
         CompletableFuture<AgxEvent> next = listener.nextAsync();
         if (ThreadLocalRandom.current().nextInt(3) == 0) next.cancel(false);
         try {
@@ -232,19 +235,17 @@ class ListenerTest {
     int count = 5000;
     List<String> got = new ArrayList<>();
     AgxListener listener = numbers();
-    Thread reading =
-        new Thread(
-            () -> {
-              for (; ; ) {
-                try {
-                  AgxEvent event = listener.next();
-                  if (event == null) return;
-                  got.add(event.body());
-                } catch (InterruptedException again) {
-                  // The listener goes on.
-                }
-              }
-            });
+    Thread reading = new Thread(() -> {
+      for (;;) {
+        try {
+          AgxEvent event = listener.next();
+          if (event == null) return;
+          got.add(event.body());
+        } catch (InterruptedException again) {
+          // The listener goes on.
+        }
+      }
+    });
     reading.start();
     for (int n = 0; n < count; n += 10) {
       addNumbers(n, n + 10);
@@ -274,8 +275,7 @@ class ListenerTest {
     int count = 50_000;
     for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
     session.stop(Duration.ofMinutes(10));
-    try (AgxListener slow = numbers();
-        AgxListener fast = numbers()) {
+    try (AgxListener slow = numbers(); AgxListener fast = numbers()) {
       // While one stands still, the other gets all.
       int most = 0;
       for (int n = 0; n < count; ++n) {
@@ -291,7 +291,8 @@ class ListenerTest {
 
   @Test
   void large_bodies_are_bounded_by_their_bytes() throws Exception {
-    String body = "\"" + "x".repeat(200_000) + "\"";
+    String body = "\""
+        + "x".repeat(200_000) + "\"";
     for (int n = 0; n < 100; ++n) session.add("n", "test", body);
     session.stop(Duration.ofMinutes(10));
     try (AgxListener listener = numbers()) {
@@ -311,7 +312,7 @@ class ListenerTest {
     AgxListenOptions options =
         AgxListenOptions.defaults().after("new").silentAfter(Duration.ofMillis(1));
     try (AgxListener listener = session.listen(options);
-        AgxListener clock = session.listen(options)) {
+         AgxListener clock = session.listen(options)) {
       for (int i = 0; i < 100; ++i) {
         try {
           clock.next();
@@ -338,7 +339,8 @@ class ListenerTest {
 
   @Test
   void a_future_holds_on_to_a_listener_that_is_forgotten() throws Exception {
-    CompletableFuture<AgxEvent> next = session.listen(AgxListenOptions.defaults().after("new")).nextAsync();
+    CompletableFuture<AgxEvent> next =
+        session.listen(AgxListenOptions.defaults().after("new")).nextAsync();
     for (int i = 0; i < 10; ++i) System.gc();
     addNumbers(1, 2);
     assertEquals("1", next.get(30, TimeUnit.SECONDS).body());
@@ -351,15 +353,13 @@ class ListenerTest {
     try (AgxListener listener = numbers()) {
       List<Thread> threads = new ArrayList<>();
       for (int i = 0; i < 4; ++i) {
-        Thread thread =
-            new Thread(
-                () -> {
-                  try {
-                    while (listener.next() != null) got.incrementAndGet();
-                  } catch (InterruptedException e) {
-                    throw new IllegalStateException(e);
-                  }
-                });
+        Thread thread = new Thread(() -> {
+          try {
+            while (listener.next() != null) got.incrementAndGet();
+          } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+          }
+        });
         thread.start();
         threads.add(thread);
       }

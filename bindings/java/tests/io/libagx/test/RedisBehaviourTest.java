@@ -36,7 +36,7 @@ class RedisBehaviourTest extends Behaviour {
 
   /** Adds until it is stored; what is uncertain may be there, or may not. */
   private boolean add(int n) {
-    for (; ; ) {
+    for (;;) {
       try {
         session.add("n", "test", String.valueOf(n));
         return true;
@@ -53,13 +53,11 @@ class RedisBehaviourTest extends Behaviour {
     session.start();
     try (AgxListener listener = other.listen()) {
       assertEquals("begin", listener.next(PATIENCE).type());
-      CompletableFuture<List<AgxEvent>> seen =
-          CompletableFuture.supplyAsync(
-              () -> {
-                List<AgxEvent> events = new ArrayList<>();
-                for (AgxEvent event : listener) events.add(event);
-                return events;
-              });
+      CompletableFuture<List<AgxEvent>> seen = CompletableFuture.supplyAsync(() -> {
+        List<AgxEvent> events = new ArrayList<>();
+        for (AgxEvent event : listener) events.add(event);
+        return events;
+      });
       List<Integer> stored = new ArrayList<>();
       for (int n = 0; n < 300; ++n) {
         if (n % 100 == 50) {

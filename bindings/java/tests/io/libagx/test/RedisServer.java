@@ -28,14 +28,12 @@ final class RedisServer implements AutoCloseable {
   /** What was acknowledged before kill is there again. */
   void start() throws IOException {
     Path log = directory.resolve("log");
-    process =
-        new ProcessBuilder(
-                "redis-server", "--port", "0", "--unixsocket", "redis.sock", "--save", "",
-                "--appendonly", "yes", "--appendfsync", "always")
-            .directory(directory.toFile())
-            .redirectErrorStream(true)
-            .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()))
-            .start();
+    process = new ProcessBuilder("redis-server", "--port", "0", "--unixsocket", "redis.sock",
+        "--save", "", "--appendonly", "yes", "--appendfsync", "always")
+                  .directory(directory.toFile())
+                  .redirectErrorStream(true)
+                  .redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile()))
+                  .start();
     long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
     UnixDomainSocketAddress address = UnixDomainSocketAddress.of(directory.resolve("redis.sock"));
     while (!answers(address)) {

@@ -9,16 +9,14 @@ final class Waiting {
   private volatile boolean interrupted;
 
   Waiting(Executable call) {
-    thread =
-        new Thread(
-            () -> {
-              try {
-                call.execute();
-              } catch (Throwable e) {
-                failure = e;
-              }
-              interrupted = Thread.currentThread().isInterrupted();
-            });
+    thread = new Thread(() -> {
+      try {
+        call.execute();
+      } catch (Throwable e) {
+        failure = e;
+      }
+      interrupted = Thread.currentThread().isInterrupted();
+    });
     thread.start();
   }
 
