@@ -38,10 +38,9 @@ public final class AgxRun implements AutoCloseable {
     byte[] origin = Text.encode("the origin", options.origin());
     long[] out = new long[1];
     AgxException.check(session.call(handle
-        -> agxnative.agxb_run_begin(handle, Text.millis(options.coalesce()),
-            options.coalesceBytes(), start.takeOver() ? 1 : 0, Text.millis(start.lease()),
-            Text.encode("the origin", start.origin()), Text.encode("the origin", options.origin()),
-            options.grace() == null ? -1 : options.grace().toMillis(), out)));
+        -> agxnative.agxb_run_begin(handle, Text.millis(options.coalesce(), 0),
+            options.coalesceBytes(), start.takeOver() ? 1 : 0, Text.millis(start.lease(), 0),
+            startOrigin, origin, Text.millis(options.grace(), -1), out)));
     session.waits().started();
     return new AgxRun(session, out[0]);
   }

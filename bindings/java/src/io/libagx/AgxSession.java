@@ -104,7 +104,7 @@ public final class AgxSession implements AutoCloseable {
     byte[] origin = Text.encode("the origin", options.origin());
     checked(session
         -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
-            Text.millis(options.lease()), origin));
+            Text.millis(options.lease(), 0), origin));
     waits.started();
   }
 
@@ -131,7 +131,7 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if there is no such session
    */
   public void stop(Duration grace) {
-    checked(session -> agxnative.agx_stop(session, grace == null ? -1 : grace.toMillis()));
+    checked(session -> agxnative.agx_stop(session, Text.millis(grace, -1)));
     waits.stopped();
   }
 

@@ -18,6 +18,7 @@ final class Dispatcher implements Runnable, Batch.Sink {
   private int attached;
 
   private boolean closed;
+  private Batch.Outcome failure;
 
   // Of the thread: what came for one listener, gathered so that it is told once.
   private long token;
@@ -47,6 +48,7 @@ final class Dispatcher implements Runnable, Batch.Sink {
   /** Puts a listener into the mux, and wakes the thread if it has nobody to wait for. */
   void attach(long listener) {
     synchronized (this) {
+      if (failure != null) throw failure.exception();
       ++attached;
       notifyAll();
     }
@@ -74,7 +76,7 @@ final class Dispatcher implements Runnable, Batch.Sink {
       notifyAll();
     }
     boolean interrupted = false;
-    while (thread.isAlive()) {
+    while (thread.isAlive() && thread != Thread.currentThread()) {
       try {
         thread.join();
       } catch (InterruptedException e) {
@@ -82,7 +84,6 @@ final class Dispatcher implements Runnable, Batch.Sink {
       }
     }
     if (interrupted) Thread.currentThread().interrupt();
-    agxnative.agx_mux_close(mux);
   }
 
   @Override
@@ -97,15 +98,32 @@ final class Dispatcher implements Runnable, Batch.Sink {
         }
         AgxStatus answer = AgxStatus.of(status);
         if (answer == AgxStatus.ECLOSED) break;
-        if (answer.code() < 0) takeOwn(new Batch.Outcome(answer, AgxException.lastError()));
+        if (answer.code() < 0) fail(new Batch.Outcome(answer, AgxException.lastError()));
       }
     } catch (RuntimeException | Error e) {
-      // Nobody waits in vain for a thread that is no more.
-      String message = "the thread that waits for listeners ended: " + e;
-      for (ListenerCore listener : all())
-        listener.abort(new Batch.Outcome(AgxStatus.ESYSTEM, message));
+      abort(new Batch.Outcome(AgxStatus.ESYSTEM, "the thread that waits ended: " + e));
       throw e;
+    } finally {
+      agxnative.agx_mux_close(mux);
     }
+  }
+
+  /** Tells the listeners, and leaves the store, or the memory, a moment to recover. */
+  private void fail(Batch.Outcome outcome) {
+    takeOwn(outcome);
+    try {
+      Thread.sleep(20);
+    } catch (InterruptedException e) {
+      // Nobody has this thread to interrupt.
+    }
+  }
+
+  /** Nobody waits in vain for a thread that is no more. */
+  private void abort(Batch.Outcome outcome) {
+    synchronized (this) {
+      failure = outcome;
+    }
+    for (ListenerCore listener : all()) listener.abort(outcome);
   }
 
   private synchronized boolean waitForAny() {

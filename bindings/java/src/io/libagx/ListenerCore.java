@@ -35,6 +35,7 @@ final class ListenerCore {
   private boolean finished;
   private boolean limited;
   private boolean closed;
+  private Batch.Outcome broken;
   private String position;
   private Runnable subscriber;
 
@@ -115,9 +116,7 @@ final class ListenerCore {
   void abort(Batch.Outcome outcome) {
     lock.lock();
     try {
-      attached = false;
-      items.add(outcome);
-      finished = true;
+      broken = outcome;
     } finally {
       lock.unlock();
     }
@@ -132,8 +131,7 @@ final class ListenerCore {
         return;
       }
       // What nobody has heard yet is not said twice.
-      if (items.peekLast() instanceof Batch.Outcome last && last.status() == outcome.status())
-        return;
+      if (outcome.equals(items.peekLast())) return;
     }
     items.add(item);
   }
@@ -174,7 +172,7 @@ final class ListenerCore {
     Object item = items.poll();
     if (item == null) {
       if (finished) return END;
-      return resume();
+      return broken != null ? broken.exception() : resume();
     }
     if (item instanceof Batch.Outcome outcome) item = outcome.exception();
     if (item instanceof AgxEvent event) {
@@ -183,10 +181,9 @@ final class ListenerCore {
     }
     if (items.isEmpty()) bytes = 0;
     if (!attached && !finished && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
-      Object failure = resume();
-      if (failure != null)
-        items.addFirst(new Batch.Outcome(
-            ((AgxException) failure).status(), ((AgxException) failure).getMessage()));
+      AgxException failure = resume();
+      // Told behind what is there; that comes first.
+      if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
     }
     return item;
   }

@@ -74,18 +74,22 @@ final class Text {
    * Milliseconds of a wait: rounded up, so that none becomes a look; what is negative is for ever.
    */
   static long waitMillis(Duration duration) {
-    if (duration.isNegative()) return -1;
+    if (required("a duration", duration).isNegative()) return -1;
+    long millis = clamped(duration);
+    return duration.getNano() % 1_000_000 == 0 || millis == Long.MAX_VALUE ? millis : millis + 1;
+  }
+
+  private static long clamped(Duration duration) {
     try {
-      long millis = duration.toMillis();
-      return duration.getNano() % 1_000_000 == 0 ? millis : millis + 1;
+      return duration.toMillis();
     } catch (ArithmeticException e) {
-      return -1;
+      return duration.isNegative() ? Long.MIN_VALUE : Long.MAX_VALUE;
     }
   }
 
   /** Nanoseconds of a wait in Java. */
   static long waitNanos(Duration duration) {
-    if (duration.isNegative()) return Long.MAX_VALUE;
+    if (required("a duration", duration).isNegative()) return Long.MAX_VALUE;
     try {
       return duration.toNanos();
     } catch (ArithmeticException e) {
@@ -93,8 +97,8 @@ final class Text {
     }
   }
 
-  /** Milliseconds of an option, 0 for null. */
-  static long millis(Duration duration) {
-    return duration == null ? 0 : duration.toMillis();
+  /** Milliseconds of an option that null is the default of. */
+  static long millis(Duration duration, long none) {
+    return duration == null ? none : clamped(duration);
   }
 }
