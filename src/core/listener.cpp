@@ -319,7 +319,7 @@ Status Listener::OpenDescriptor(int* fd) {
     lock.unlock();
     Status status;
     try {
-      (*pump)->Attach(shared_from_this());
+      (*pump)->Attach(shared_from_this(), false);
       status = watched_ ? Status() : Watch();
     } catch (const std::bad_alloc&) {
       status = {AGX_ENOMEM, {}};
@@ -356,6 +356,7 @@ void Listener::SettleDescriptor() noexcept {
 }
 
 Status Listener::Join(const std::shared_ptr<Pump>& pump) {
+  bool has = false;
   {
     Lock lock(mutex_);
     if (closed_) return Closed();
@@ -366,17 +367,23 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
     in_mux_ = true;
     tail_.reset();
     pump_ = pump;
+    has = cursor_.Has(Clock::now());
   }
   Status status;
   try {
-    pump->Attach(shared_from_this());
+    pump->Attach(shared_from_this(), has);
     poked_pump_ = pump.get();
     status = watched_ ? Status() : Watch();
   } catch (const std::bad_alloc&) {
     status = {AGX_ENOMEM, {}};
   }
   if (status.ok()) {
-    pump->Poke(this);
+    {
+      Lock lock(mutex_);
+      changed_ = true;  // what came before Watch is to be read, once there is room for it
+      has = cursor_.Has(Clock::now());
+    }
+    if (!has) pump->Poke(this);
   } else {
     (void)Leave(pump.get());
   }

@@ -12,11 +12,13 @@ constexpr Millis kRetry{200};
 
 }  // namespace
 
-void Pump::Attach(const std::shared_ptr<Listener>& listener) {
+void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has) {
   std::lock_guard lock(mutex_);
   listener->link = {};
-  listener->link.timer = timers_.emplace(TimePoint::min(), listener).first;
+  has = has && collects_;
+  listener->link.timer = timers_.emplace(has ? kNever : TimePoint::min(), listener).first;
   listener->link.attached = true;
+  if (has) PushReady(listener.get());
   UpdateDescriptor();
   RingBells();
 }

@@ -45,8 +45,9 @@ class Pump {
   Pump(const Pump&) = delete;
   Pump& operator=(const Pump&) = delete;
 
-  // Drives the listener, which is its caller's to watch, from now on. Throws bad_alloc.
-  void Attach(const std::shared_ptr<Listener>& listener);
+  // Drives the listener, which is its caller's to watch, from now on. One that has something to hand
+  // on is not read before that is taken. Throws bad_alloc.
+  void Attach(const std::shared_ptr<Listener>& listener, bool has);
   void Detach(Listener* listener) noexcept;
   // One of the attached, or null.
   std::shared_ptr<Listener> Any() const;

@@ -1,0 +1,157 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import io.libagx.internal.agxnativeConstants;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+
+/** A session's events that wait to be added: one worker at a time adds what is there, at once. */
+final class AddQueue {
+  private static final int MOST_EVENTS = 1024;
+  private static final long MOST_BYTES = 1 << 20;
+
+  /** An event as C takes it. */
+  static final class Packed {
+    final byte[] type;
+    final byte[] origin;
+    final byte[] body;
+    final CompletableFuture<String> future = new CompletableFuture<>();
+
+    Packed(AgxNewEvent event) {
+      this(event.type(), event.origin(), event.body());
+    }
+
+    Packed(String type, String origin, String body) {
+      this.type = Text.encode("the type", Text.required("the type", type));
+      this.origin = Text.encode("the origin", Text.required("the origin", origin));
+      this.body = Text.encode("the body", body);
+    }
+
+    long size() {
+      return 12L + type.length + 1 + origin.length + 1 + (body == null ? 0 : body.length) + 1;
+    }
+  }
+
+  /** What agxb_add_many answered. */
+  record Added(int status, String message, List<String> ids) {}
+
+  private final AgxSession session;
+  private final ClientCore client;
+  private final ArrayDeque<Packed> events = new ArrayDeque<>();
+  private boolean working;
+
+  AddQueue(AgxSession session, ClientCore client) {
+    this.session = session;
+    this.client = client;
+  }
+
+  static Added addMany(AgxSession session, List<Packed> events) {
+    long size = 0;
+    for (Packed event : events) size += event.size();
+    if (size > Integer.MAX_VALUE - 64) {
+      throw AgxException.of(
+          AgxStatus.ETOOBIG, "the events have more than 2 GiB together; add fewer at once");
+    }
+    ByteBuffer out = ByteBuffer.allocate((int) size).order(ByteOrder.nativeOrder());
+    for (Packed event : events) {
+      out.putInt(event.type.length).putInt(event.origin.length);
+      out.putInt(event.body == null ? -1 : event.body.length);
+      out.put(event.type).put((byte) 0).put(event.origin).put((byte) 0);
+      if (event.body != null) out.put(event.body);
+      out.put((byte) 0);
+    }
+    byte[] ids = new byte[events.size() * agxnativeConstants.AGX_ID_SIZE];
+    long[] added = new long[1];
+    int status = session.call(
+        handle -> agxnative.agxb_add_many(handle, out.array(), events.size(), ids, added));
+    String message = status == 0 ? "" : AgxException.lastError();
+    List<String> texts = new ArrayList<>();
+    for (int i = 0; i < added[0]; ++i) texts.add(Text.id(ids, i * agxnativeConstants.AGX_ID_SIZE));
+    return new Added(status, message, texts);
+  }
+
+  CompletableFuture<String> add(Packed event) {
+    synchronized (this) {
+      events.add(event);
+      if (working) return event.future;
+      working = true;
+    }
+    work();
+    return event.future;
+  }
+
+  private void work() {
+    try {
+      client.work(this::run);
+    } catch (AgxException closed) {
+      List<Packed> left;
+      synchronized (this) {
+        left = new ArrayList<>(events);
+        events.clear();
+        working = false;
+      }
+      for (Packed event : left) tell(event, null, closed);
+    }
+  }
+
+  /** One round, so that the sessions of a client take turns. */
+  private void run() {
+    List<Packed> round = new ArrayList<>();
+    synchronized (this) {
+      long bytes = 0;
+      while (!events.isEmpty() && round.size() < MOST_EVENTS && bytes < MOST_BYTES) {
+        Packed event = events.poll();
+        // Cancelled before its turn: it is not added.
+        if (event.future.isDone()) continue;
+        round.add(event);
+        bytes += event.size();
+      }
+    }
+    if (!round.isEmpty()) add(round);
+    synchronized (this) {
+      if (events.isEmpty()) {
+        working = false;
+        return;
+      }
+    }
+    work();
+  }
+
+  private void add(List<Packed> round) {
+    Added added;
+    try {
+      added = addMany(session, round);
+    } catch (RuntimeException | Error failure) {
+      for (Packed event : round) tell(event, null, failure);
+      return;
+    }
+    int done = added.ids.size();
+    for (int i = 0; i < done; ++i) tell(round.get(i), added.ids.get(i), null);
+    if (added.status == 0) return;
+    AgxStatus status = AgxStatus.of(added.status);
+    boolean argument =
+        status == AgxStatus.EINVAL || status == AgxStatus.EJSON || status == AgxStatus.ETOOBIG;
+    if (argument && done == 0 && round.size() > 1) {
+      // Nothing was written: one of them is bad, and the others are not to suffer from it.
+      for (Packed event : round) add(List.of(event));
+      return;
+    }
+    for (Packed event : round.subList(done, round.size())) {
+      tell(event, null, AgxException.of(status, added.message));
+    }
+  }
+
+  private void tell(Packed event, String id, Throwable failure) {
+    client.deliver(() -> {
+      if (failure == null) {
+        event.future.complete(id);
+      } else {
+        event.future.completeExceptionally(failure);
+      }
+    });
+  }
+}

@@ -1,0 +1,491 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import io.libagx.internal.agxnativeConstants;
+import java.lang.ref.Reference;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+
+/**
+ * An identity {scope, user, session id} and what a producer does to it.
+ *
+ * <p>What blocks does so for a command of the store, within the client's timeouts; each such method
+ * has a form that gives a future, which a few threads of the client's own carry out. Cancelling the
+ * future (not one that was derived from it) before its turn keeps it from being done.
+ */
+public final class AgxSession implements AutoCloseable {
+  private final AgxClient client;
+  private final ClientCore core;
+  private final AgxSessionId id;
+  private final Handle handle;
+  private final AddQueue adds;
+  private final EventWait waits;
+
+  AgxSession(AgxClient client, ClientCore core, AgxSessionId id, long value) {
+    this.client = client;
+    this.core = core;
+    this.id = id;
+    handle = new Handle(this, "session", value, agxnative::agx_session_close);
+    adds = new AddQueue(this, core);
+    waits = new EventWait(this, core);
+  }
+
+  long handle() {
+    if (core.closed()) throw ClientCore.closedException();
+    return handle.get();
+  }
+
+  /** A call of C's on a handle. */
+  interface Call {
+    int of(long session);
+  }
+
+  /** Makes it, while this is not forgotten: a Cleaner must not close what is in use. */
+  int call(Call call) {
+    try {
+      return call.of(handle());
+    } finally {
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  private void checked(Call call) {
+    AgxException.check(call(call));
+  }
+
+  ClientCore core() {
+    return core;
+  }
+
+  EventWait waits() {
+    return waits;
+  }
+
+  /**
+   * What identifies it.
+   *
+   * @return scope, user and session id
+   */
+  public AgxSessionId id() {
+    return id;
+  }
+
+  /**
+   * The client that it came from.
+   *
+   * @return the client
+   */
+  public AgxClient client() {
+    return client;
+  }
+
+  /**
+   * Starts the session: drops what an earlier run of it left, and adds {@code begin}. Its lease is
+   * renewed until it is stopped or this is closed.
+   *
+   * @throws AgxException.Busy if it is live already
+   */
+  public void start() {
+    start(AgxStartOptions.defaults());
+  }
+
+  /**
+   * Starts the session.
+   *
+   * @param options how
+   * @throws AgxException.Busy if it is live already, and is not to be taken over
+   */
+  public void start(AgxStartOptions options) {
+    byte[] origin = Text.encode("the origin", options.origin());
+    checked(session
+        -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
+            Text.millis(options.lease(), 0), origin));
+    waits.started();
+  }
+
+  /**
+   * {@link #start(AgxStartOptions)}, later.
+   *
+   * @param options how
+   * @return when it is done
+   */
+  public CompletableFuture<Void> startAsync(AgxStartOptions options) {
+    return async(() -> start(options));
+  }
+
+  /** Ends the session: adds {@code end}, and lets its events go after 5 seconds. */
+  public void stop() {
+    stop(null);
+  }
+
+  /**
+   * Ends the session.
+   *
+   * @param grace how long its events stay; null for 5 seconds
+   * @throws AgxException.TakenOver if another producer has it now
+   * @throws AgxException.NotLive if there is no such session
+   */
+  public void stop(Duration grace) {
+    checked(session -> agxnative.agx_stop(session, Text.millis(grace, -1)));
+    waits.stopped();
+  }
+
+  /**
+   * {@link #stop(Duration)}, later.
+   *
+   * @param grace how long its events stay; null for 5 seconds
+   * @return when it is done
+   */
+  public CompletableFuture<Void> stopAsync(Duration grace) {
+    return async(() -> stop(grace));
+  }
+
+  /**
+   * Adds an event and waits until the store has it.
+   *
+   * @param type what it is, 1 to 256 bytes of UTF-8
+   * @param origin who writes it, likewise
+   * @param body its JSON text; null for none
+   * @return the event's id
+   * @throws AgxException.BadJson if the body is not JSON
+   * @throws AgxException.TakenOver if another producer has the session now; nothing is written
+   * @throws AgxException.Uncertain if the connection was lost on the way
+   */
+  public String add(String type, String origin, String body) {
+    AddQueue.Packed event = new AddQueue.Packed(type, origin, body);
+    byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
+    checked(session -> agxnative.agx_add(session, event.type, event.origin, event.body, out));
+    return Text.id(out, 0);
+  }
+
+  /**
+   * Adds an event, later, in the order of these calls on this object. Those that are waiting are
+   * added at once.
+   *
+   * @param type as for {@link #add(String, String, String)}
+   * @param origin likewise
+   * @param body likewise
+   * @return the event's id
+   */
+  public CompletableFuture<String> addAsync(String type, String origin, String body) {
+    handle();
+    return adds.add(new AddQueue.Packed(type, origin, body));
+  }
+
+  /**
+   * Adds events in their order, in as few round trips as possible; not atomic. All are checked
+   * before any is written.
+   *
+   * @param events the events
+   * @return their ids
+   * @throws AgxException as {@link #add(String, String, String)} does; some may be stored then
+   */
+  public List<String> addAll(List<AgxNewEvent> events) {
+    List<AddQueue.Packed> packed = new ArrayList<>(events.size());
+    for (AgxNewEvent event : events) packed.add(new AddQueue.Packed(event));
+    AddQueue.Added added = AddQueue.addMany(this, packed);
+    if (added.status() != 0) throw AgxException.of(AgxStatus.of(added.status()), added.message());
+    return added.ids();
+  }
+
+  /**
+   * {@link #addAll(List)}, later.
+   *
+   * @param events the events
+   * @return their ids
+   */
+  public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
+    List<AgxNewEvent> copy = List.copyOf(events);
+    return core.async(() -> addAll(copy));
+  }
+
+  /**
+   * Adds an event of the type "error" and the origin "opale".
+   *
+   * @param body its JSON text
+   * @return the event's id
+   */
+  public String addError(String body) {
+    byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
+    checked(session -> agxnative.agx_add_error(session, null, Text.encode("the body", body), out));
+    return Text.id(out, 0);
+  }
+
+  /**
+   * Adds an event of the type "info" and the origin "opale".
+   *
+   * @param body its JSON text
+   * @return the event's id
+   */
+  public String addInfo(String body) {
+    byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
+    checked(session -> agxnative.agx_add_info(session, null, Text.encode("the body", body), out));
+    return Text.id(out, 0);
+  }
+
+  /**
+   * Asks the store whether the session is live.
+   *
+   * @return true if it is
+   */
+  public boolean isLive() {
+    int[] out = new int[1];
+    checked(session -> agxnative.agx_is_live(session, out));
+    return out[0] != 0;
+  }
+
+  /**
+   * {@link #isLive()}, later.
+   *
+   * @return true if it is
+   */
+  public CompletableFuture<Boolean> isLiveAsync() {
+    return core.async(this::isLive);
+  }
+
+  /**
+   * Gives a live session's lease its full length again, without owning it.
+   *
+   * @throws AgxException.NotLive if it is not live
+   */
+  public void renew() {
+    checked(session -> agxnative.agx_renew(session));
+  }
+
+  /**
+   * Cancels the session. Anyone may; its producer learns of it at once.
+   *
+   * @return whether it was live
+   */
+  public boolean cancel() {
+    int[] out = new int[1];
+    checked(session -> agxnative.agx_cancel(session, out));
+    return out[0] != 0;
+  }
+
+  /**
+   * {@link #cancel()}, later.
+   *
+   * @return whether it was live
+   */
+  public CompletableFuture<Boolean> cancelAsync() {
+    return core.async(this::cancel);
+  }
+
+  /**
+   * Whether the session that this object started was cancelled or taken over: no I/O, for an
+   * agent's inner loop.
+   *
+   * @return true if so
+   */
+  public boolean isCanceled() {
+    return call(agxnative::agx_is_canceled) != 0;
+  }
+
+  /**
+   * Waits until the session that this object started is cancelled.
+   *
+   * @param timeout how long; negative for ever
+   * @throws InterruptedException if the thread is interrupted
+   * @throws AgxException.Timeout if it was not
+   * @throws AgxException.TakenOver if another producer took it over
+   * @throws AgxException.NotLive if this object did not start it, or stopped it
+   */
+  public void waitCanceled(Duration timeout) throws InterruptedException {
+    await(whenCanceled(), timeout);
+  }
+
+  /**
+   * Completes when the session that this object started is cancelled, and fails as {@link
+   * #waitCanceled(Duration)} does.
+   *
+   * @return when it is
+   */
+  public CompletableFuture<Void> whenCanceled() {
+    handle();
+    return core.cancels().add(this);
+  }
+
+  /**
+   * Waits for the next event that a condition selects: how an agent waits for what a person
+   * answers. The first call on an object that started the session looks at everything from its
+   * begin on, on another at what comes from now on; each later call goes on behind the event that
+   * the last gave.
+   *
+   * @param where the condition; null for any event
+   * @param timeout how long; negative for ever
+   * @return the event
+   * @throws InterruptedException if the thread is interrupted
+   * @throws AgxException.Timeout if there was none
+   * @throws AgxException.Ended if the session ended before
+   * @throws AgxException.Canceled if this object started it and it was cancelled; at once
+   */
+  public AgxEvent waitFor(String where, Duration timeout) throws InterruptedException {
+    return await(waitForAsync(where), timeout);
+  }
+
+  /**
+   * {@link #waitFor(String, Duration)} as a future, without a timeout but its own {@link
+   * CompletableFuture#orTimeout}.
+   *
+   * @param where the condition; null for any event
+   * @return the event
+   */
+  public CompletableFuture<AgxEvent> waitForAsync(String where) {
+    handle();
+    return waits.next(where);
+  }
+
+  /**
+   * Follows the session, from its beginning.
+   *
+   * @return a listener, to be closed
+   */
+  public AgxListener listen() {
+    return listen(AgxListenOptions.defaults());
+  }
+
+  /**
+   * Follows the session. Does not block, but for "new": one command. This object may be closed
+   * afterwards.
+   *
+   * @param options from where, what, and how long it waits
+   * @return a listener, to be closed
+   * @throws AgxException.Invalid if an id or a condition is not valid; the message says where
+   */
+  public AgxListener listen(AgxListenOptions options) {
+    Dispatcher dispatcher = core.dispatcher();
+    long token = core.nextToken();
+    long[] out = new long[1];
+    checked(session
+        -> agxnative.agxb_listen(session, Text.encode("after", options.after()),
+            Text.waitMillis(options.absentAfter()), Text.waitMillis(options.silentAfter()),
+            options.handOnEnd() ? 1 : 0, options.limit(), Text.encode("where", options.where()),
+            token, out));
+    ListenerCore listener = null;
+    try {
+      listener = new ListenerCore(core, dispatcher, token, out[0]);
+      listener.begin();
+      return new AgxListener(client, core, listener, token);
+    } catch (RuntimeException | Error e) {
+      if (listener != null) {
+        listener.close();
+      } else {
+        agxnative.agx_listener_close(out[0]);
+      }
+      throw e;
+    }
+  }
+
+  /**
+   * What the store holds of it, to be read back rather than followed.
+   *
+   * @return its history
+   */
+  public AgxHistory history() {
+    return new AgxHistory(this, core);
+  }
+
+  /**
+   * Starts the session and opens a run in it.
+   *
+   * @return the run, to be closed
+   * @throws AgxException.Busy if the session is live already
+   */
+  public AgxRun beginRun() {
+    return beginRun(AgxRunOptions.defaults());
+  }
+
+  /**
+   * Starts the session and opens a run in it.
+   *
+   * @param options how
+   * @return the run, to be closed
+   * @throws AgxException.Busy if the session is live already
+   */
+  public AgxRun beginRun(AgxRunOptions options) {
+    return AgxRun.begin(this, options);
+  }
+
+  /**
+   * One whole run: begins it, loads the conversation, calls the agent, saves the conversation if
+   * the agent returned, and ends the run. What the agent throws reaches the caller as it is, after
+   * the run was ended as failed, or as cancelled.
+   *
+   * @param messages the conversation; null for none
+   * @param agent what to do
+   * @param <T> what it gives
+   * @return what the agent returned
+   * @throws Exception what the agent threw, or an {@link AgxException}
+   */
+  public <T> T execute(AgxMessages messages, AgxAgent<T> agent) throws Exception {
+    return execute(AgxRunOptions.defaults(), messages, agent);
+  }
+
+  /**
+   * {@link #execute(AgxMessages, AgxAgent)} with options for the run.
+   *
+   * @param options how the run is begun
+   * @param messages the conversation; null for none
+   * @param agent what to do
+   * @param <T> what it gives
+   * @return what the agent returned
+   * @throws Exception what the agent threw, or an {@link AgxException}
+   */
+  public <T> T execute(AgxRunOptions options, AgxMessages messages, AgxAgent<T> agent)
+      throws Exception {
+    return AgxRun.execute(this, options, messages, agent);
+  }
+
+  /**
+   * The conversation that is kept beside the session; empty until it is loaded.
+   *
+   * @return the conversation, to be closed
+   */
+  public AgxMessages messages() {
+    long[] out = new long[1];
+    checked(session -> agxnative.agx_messages_open(session, out));
+    return new AgxMessages(core, client, out[0]);
+  }
+
+  /**
+   * Closes it. A session that it started and did not stop is no longer renewed, and stays live
+   * until its lease runs out.
+   */
+  @Override
+  public void close() {
+    handle.close();
+  }
+
+  @Override
+  public String toString() {
+    return "session " + id.scopeId() + "/" + id.userId() + "/" + id.sessionId();
+  }
+
+  private CompletableFuture<Void> async(Runnable call) {
+    return core.async(() -> {
+      call.run();
+      return null;
+    });
+  }
+
+  private static <T> T await(CompletableFuture<T> future, Duration timeout)
+      throws InterruptedException {
+    try {
+      long nanos = Text.waitNanos(timeout);
+      return nanos == Long.MAX_VALUE ? future.get() : future.get(nanos, TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof AgxException failure) throw failure;
+      throw new IllegalStateException(e.getCause());
+    } finally {
+      future.cancel(false);
+    }
+  }
+}

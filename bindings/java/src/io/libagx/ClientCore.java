@@ -1,0 +1,127 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.ThreadPoolExecutor;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+
+/** What a client has besides its handle: threads, each of which starts when it is first needed. */
+final class ClientCore {
+  private static final int WORKERS = 4;
+
+  private final long handle;
+  private final Executor callbacks;
+  private final LogPump log;
+  private final AtomicLong tokens = new AtomicLong();
+  private final ThreadPoolExecutor workers;
+  private final CancelWatch cancels = new CancelWatch();
+  private volatile boolean closed;
+  private Dispatcher dispatcher;
+
+  ClientCore(long handle, Executor callbacks, LogPump log) {
+    this.handle = handle;
+    this.callbacks = callbacks;
+    this.log = log;
+    workers = new ThreadPoolExecutor(
+        WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons("agx-worker"));
+    workers.allowCoreThreadTimeOut(true);
+  }
+
+  static ThreadFactory daemons(String name) {
+    AtomicLong count = new AtomicLong();
+    return work -> {
+      Thread thread = new Thread(work, name + "-" + count.incrementAndGet());
+      thread.setDaemon(true);
+      return thread;
+    };
+  }
+
+  long handle() {
+    if (closed) throw closedException();
+    return handle;
+  }
+
+  boolean closed() {
+    return closed;
+  }
+
+  static AgxException closedException() {
+    return AgxException.of(AgxStatus.ECLOSED, "the client is closed");
+  }
+
+  /** Runs what calls a program's own code: never in the thread that receives, if that can be. */
+  void deliver(Runnable call) {
+    try {
+      callbacks.execute(call);
+    } catch (RejectedExecutionException e) {
+      // Nobody is to wait for ever because an executor was shut down first.
+      call.run();
+    }
+  }
+
+  CancelWatch cancels() {
+    return cancels;
+  }
+
+  long nextToken() {
+    return tokens.incrementAndGet();
+  }
+
+  synchronized Dispatcher dispatcher() {
+    if (closed) throw closedException();
+    if (dispatcher == null) dispatcher = new Dispatcher(handle);
+    return dispatcher;
+  }
+
+  /** Runs a call that blocks, and gives its result away from the worker. */
+  <T> CompletableFuture<T> async(Callable<T> call) {
+    CompletableFuture<T> future = new CompletableFuture<>();
+    work(() -> {
+      // Cancelled before its turn: nothing is done.
+      if (future.isDone()) return;
+      try {
+        T result = call.call();
+        deliver(() -> future.complete(result));
+      } catch (Throwable failure) {
+        deliver(() -> future.completeExceptionally(failure));
+      }
+    });
+    return future;
+  }
+
+  void work(Runnable work) {
+    try {
+      workers.execute(work);
+    } catch (RejectedExecutionException e) {
+      throw closedException();
+    }
+  }
+
+  void close() {
+    Dispatcher waiting;
+    synchronized (this) {
+      if (closed) return;
+      closed = true;
+      waiting = dispatcher;
+    }
+    // Ends what is blocked in it, in every thread.
+    agxnative.agx_close(handle);
+    if (waiting != null) {
+      waiting.close();
+      List<ListenerCore> left = new ArrayList<>();
+      waiting.all().forEach(left::add);
+      left.forEach(ListenerCore::close);
+    }
+    // What is queued still runs, and finds the client closed.
+    workers.shutdown();
+    if (log != null) log.close();
+  }
+}

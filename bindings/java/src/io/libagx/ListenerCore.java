@@ -1,0 +1,381 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * What a listener has received and nobody has taken yet. It is bounded: a listener that has enough
+ * is taken out of the mux and put back when half of it is gone; meanwhile its cursor in C stands.
+ */
+final class ListenerCore {
+  static final int MOST_ITEMS = 1024;
+  static final long MOST_BYTES = 1 << 20;
+
+  /** What poll gives when the iteration has ended. */
+  static final Object END = new Object();
+
+  private final ClientCore client;
+  private final Dispatcher dispatcher;
+  private final long token;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition arrived = lock.newCondition();
+  private final ArrayDeque<Object> items = new ArrayDeque<>();
+  private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
+  private final AtomicInteger serving = new AtomicInteger();
+  private long handle;
+  private long bytes;
+  private boolean attached;
+  private boolean finished;
+  private boolean limited;
+  private boolean closed;
+  private Batch.Outcome broken;
+  private String position;
+  private Runnable subscriber;
+
+  /** A future that holds on to its listener, lest it be closed as forgotten. */
+  static final class Waiter extends CompletableFuture<AgxEvent> {
+    private final AgxListener owner;
+
+    Waiter(AgxListener owner) {
+      this.owner = owner;
+    }
+
+    @Override
+    public String toString() {
+      return "the next event of " + owner;
+    }
+  }
+
+  ListenerCore(ClientCore client, Dispatcher dispatcher, long token, long handle) {
+    this.client = client;
+    this.dispatcher = dispatcher;
+    this.token = token;
+    this.handle = handle;
+    byte[] id = new byte[io.libagx.internal.agxnativeConstants.AGX_ID_SIZE];
+    AgxException.check(agxnative.agx_listener_position(handle, id));
+    position = Text.id(id, 0);
+  }
+
+  /** From here on it receives. */
+  void begin() {
+    dispatcher.register(token, this);
+    lock.lock();
+    try {
+      attach();
+    } finally {
+      lock.unlock();
+    }
+    if (client.closed()) close();
+  }
+
+  private void attach() {
+    dispatcher.attach(handle);
+    attached = true;
+  }
+
+  private void detach() {
+    if (!attached) return;
+    attached = false;
+    dispatcher.detach(handle);
+  }
+
+  // --- Receiving, in the dispatcher's thread
+
+  void offer(List<Object> received, long size) {
+    lock.lock();
+    try {
+      if (closed) return;
+      for (Object item : received) put(item);
+      bytes += size;
+      if (finished || full()) detach();
+    } finally {
+      lock.unlock();
+    }
+    tell();
+  }
+
+  void offerFailure(Batch.Outcome outcome) {
+    lock.lock();
+    try {
+      if (closed || finished || !attached) return;
+      put(outcome);
+    } finally {
+      lock.unlock();
+    }
+    tell();
+  }
+
+  /** Nothing will come any more, for a reason that is no end. */
+  void abort(Batch.Outcome outcome) {
+    lock.lock();
+    try {
+      broken = outcome;
+    } finally {
+      lock.unlock();
+    }
+    tell();
+  }
+
+  private void put(Object item) {
+    if (item instanceof Batch.Outcome outcome) {
+      limited = outcome.status() == AgxStatus.LIMIT;
+      if (limited || outcome.status() == AgxStatus.ENDED) {
+        finished = true;
+        return;
+      }
+      // What nobody has heard yet is not said twice.
+      if (outcome.equals(items.peekLast())) return;
+    }
+    items.add(item);
+  }
+
+  private boolean full() {
+    return items.size() >= MOST_ITEMS || bytes >= MOST_BYTES;
+  }
+
+  private void tell() {
+    Runnable told;
+    boolean serve;
+    lock.lock();
+    try {
+      arrived.signalAll();
+      told = subscriber;
+      serve = !waiters.isEmpty();
+    } finally {
+      lock.unlock();
+    }
+    if (serve) serve();
+    if (told != null) told.run();
+  }
+
+  // --- Taking
+
+  /** An AgxEvent, an AgxException, END, or null if there is nothing yet. */
+  Object poll() {
+    lock.lock();
+    try {
+      return take();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private Object take() {
+    if (closed) return closedException();
+    Object item = items.poll();
+    if (item == null) {
+      if (finished) return END;
+      return broken != null ? broken.exception() : resume();
+    }
+    if (item instanceof Batch.Outcome outcome) item = outcome.exception();
+    if (item instanceof AgxEvent event) {
+      bytes -= size(event);
+      position = event.id();
+    }
+    if (items.isEmpty()) bytes = 0;
+    if (!attached && !finished && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
+      AgxException failure = resume();
+      // Told behind what is there; that comes first.
+      if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
+    }
+    return item;
+  }
+
+  /** About what the batch counted for it: texts are mostly ASCII, and it is only a bound. */
+  private static long size(AgxEvent event) {
+    return event.id().length() + event.type().length() + event.origin().length()
+        + event.body().length();
+  }
+
+  private AgxException resume() {
+    if (attached || finished || closed) return null;
+    try {
+      attach();
+      return null;
+    } catch (AgxException e) {
+      return client.closed() ? closedException() : e;
+    }
+  }
+
+  /** The next event, or null at the end. nanos: Long.MAX_VALUE for no bound. */
+  AgxEvent next(long nanos) throws InterruptedException {
+    lock.lockInterruptibly();
+    try {
+      for (;;) {
+        if (Thread.interrupted()) throw new InterruptedException();
+        Object item = take();
+        if (item == END) return null;
+        if (item instanceof AgxEvent event) return event;
+        if (item != null) throw(AgxException) item;
+        if (nanos == Long.MAX_VALUE) {
+          arrived.await();
+        } else {
+          if (nanos <= 0)
+            throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
+          nanos = arrived.awaitNanos(nanos);
+        }
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  CompletableFuture<AgxEvent> nextAsync(AgxListener owner) {
+    Waiter waiter = new Waiter(owner);
+    waiter.whenComplete((event, failure) -> drop(waiter));
+    lock.lock();
+    try {
+      waiters.add(waiter);
+    } finally {
+      lock.unlock();
+    }
+    serve();
+    return waiter;
+  }
+
+  private void drop(Waiter waiter) {
+    lock.lock();
+    try {
+      waiters.remove(waiter);
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Gives the futures what there is, outside of the thread that receives. */
+  private void serve() {
+    if (serving.getAndIncrement() == 0) client.deliver(this::serveAll);
+  }
+
+  private void serveAll() {
+    int missed = 1;
+    do {
+      while (serveOne()) {
+      }
+      missed = serving.addAndGet(-missed);
+    } while (missed != 0);
+  }
+
+  private boolean serveOne() {
+    Waiter waiter;
+    Object item;
+    String before;
+    lock.lock();
+    try {
+      if (waiters.isEmpty()) return false;
+      before = position;
+      item = take();
+      if (item == null) return false;
+      waiter = waiters.poll();
+    } finally {
+      lock.unlock();
+    }
+    if (item == END) {
+      waiter.complete(null);
+    } else if (item instanceof AgxEvent event) {
+      // One that was cancelled takes nothing with it.
+      if (!waiter.complete(event)) giveBack(event, before);
+    } else {
+      waiter.completeExceptionally((AgxException) item);
+    }
+    return true;
+  }
+
+  private void giveBack(AgxEvent event, String before) {
+    lock.lock();
+    try {
+      items.addFirst(event);
+      bytes += size(event);
+      position = before;
+      arrived.signalAll();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** Whom to tell that something arrived; false: there is one already. */
+  boolean subscribe(Runnable told) {
+    lock.lock();
+    try {
+      if (subscriber != null) return false;
+      subscriber = told;
+      return true;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  void unsubscribe(Runnable told) {
+    lock.lock();
+    try {
+      if (subscriber == told) subscriber = null;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  // --- What it is
+
+  String position() {
+    lock.lock();
+    try {
+      return position;
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  boolean ended() {
+    lock.lock();
+    try {
+      return finished && items.isEmpty();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  boolean limited() {
+    lock.lock();
+    try {
+      return limited && items.isEmpty();
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  private AgxException closedException() {
+    String what = client.closed() ? "the client" : "the listener";
+    return AgxException.of(AgxStatus.ECLOSED, what + " is closed");
+  }
+
+  void close() {
+    List<Waiter> left;
+    lock.lock();
+    try {
+      if (closed) return;
+      closed = true;
+      items.clear();
+      left = new ArrayList<>(waiters);
+      waiters.clear();
+      arrived.signalAll();
+    } finally {
+      lock.unlock();
+    }
+    dispatcher.forget(token);
+    // Not under the lock: closing may wait for what the mux reads.
+    agxnative.agx_listener_close(handle);
+    if (attached) dispatcher.detached();
+    AgxException reason = closedException();
+    for (Waiter waiter : left) {
+      client.deliver(() -> waiter.completeExceptionally(reason));
+    }
+    tell();
+  }
+}

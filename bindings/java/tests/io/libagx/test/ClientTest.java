@@ -1,0 +1,235 @@
+package io.libagx.test;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.libagx.AgxClient;
+import io.libagx.AgxEvent;
+import io.libagx.AgxException;
+import io.libagx.AgxListenOptions;
+import io.libagx.AgxListener;
+import io.libagx.AgxMessages;
+import io.libagx.AgxOptions;
+import io.libagx.AgxSession;
+import io.libagx.AgxStartOptions;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.TimeUnit;
+import java.util.stream.Collectors;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.io.TempDir;
+
+/** What a client does besides the behaviour that all languages share. */
+@Timeout(240)
+class ClientTest {
+  @Test
+  void options_are_parameters_of_the_url() throws Exception {
+    AgxOptions options =
+        new AgxOptions().parameter("prefix", "a b/\u00E9&=%").parameter("lease", "150");
+    try (AgxClient client = AgxClient.openAsync("memory:", options).get(30, TimeUnit.SECONDS);
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      assertTrue(session.isLive());
+    }
+    AgxException.Invalid failure = assertThrows(AgxException.Invalid.class,
+        () -> AgxClient.open("memory:", new AgxOptions().parameter("no_such", "1")));
+    assertTrue(failure.getMessage().contains("no_such"), failure.getMessage());
+    assertTrue(AgxClient.version().matches("\\d+\\.\\d+\\.\\d+.*"), AgxClient.version());
+  }
+
+  @Test
+  void events_are_added_later_in_their_order_and_a_bad_one_spoils_no_other() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:");
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      List<CompletableFuture<String>> ids = new ArrayList<>();
+      for (int n = 0; n < 10_000; ++n) {
+        ids.add(session.addAsync("n", "test", n % 1000 == 500 ? "nope" : String.valueOf(n)));
+      }
+      List<String> stored = new ArrayList<>();
+      for (int n = 0; n < 10_000; ++n) {
+        CompletableFuture<String> id = ids.get(n);
+        if (n % 1000 == 500) {
+          assertInstanceOf(AgxException.BadJson.class, Behaviour.failure(id));
+        } else {
+          stored.add(id.get(30, TimeUnit.SECONDS));
+        }
+      }
+      List<AgxEvent> events = session.history().stream().skip(1).collect(Collectors.toList());
+      assertEquals(stored, events.stream().map(AgxEvent::id).collect(Collectors.toList()));
+      assertEquals(
+          stored.stream().sorted(ClientTest::compareIds).collect(Collectors.toList()), stored);
+    }
+  }
+
+  private static int compareIds(String left, String right) {
+    String[] a = left.split("-");
+    String[] b = right.split("-");
+    int time = Long.compare(Long.parseLong(a[0]), Long.parseLong(b[0]));
+    return time != 0 ? time : Long.compare(Long.parseLong(a[1]), Long.parseLong(b[1]));
+  }
+
+  @Test
+  void what_waits_to_be_added_when_the_client_closes_fails() throws Exception {
+    List<CompletableFuture<String>> adds = new ArrayList<>();
+    try (AgxClient client = AgxClient.open("memory:");
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      for (int n = 0; n < 20_000; ++n) adds.add(session.addAsync("n", "test", "1"));
+    }
+    for (CompletableFuture<String> add : adds) {
+      try {
+        add.get(30, TimeUnit.SECONDS);
+      } catch (java.util.concurrent.ExecutionException e) {
+        assertInstanceOf(AgxException.Closed.class, e.getCause());
+      }
+    }
+  }
+
+  @Test
+  void a_call_that_is_cancelled_before_its_turn_is_not_made() throws Exception {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start(AgxStartOptions.defaults().lease(Duration.ofMinutes(5)));
+      server.kill();
+      // More than there are workers: they wait for the server, and the last call for them.
+      List<CompletableFuture<Boolean>> calls = new ArrayList<>();
+      for (int i = 0; i < 8; ++i) calls.add(session.isLiveAsync());
+      CompletableFuture<Boolean> cancel = session.cancelAsync();
+      assertTrue(cancel.cancel(false));
+      server.start();
+      for (CompletableFuture<Boolean> call : calls) assertTrue(call.get(60, TimeUnit.SECONDS));
+      assertTrue(session.isLiveAsync().get(60, TimeUnit.SECONDS));
+    }
+  }
+
+  @Test
+  void the_log_reaches_its_receiver() throws Exception {
+    LinkedBlockingQueue<String> lines = new LinkedBlockingQueue<>();
+    AgxOptions options = new AgxOptions().logger(
+        System.Logger.Level.DEBUG, (level, line) -> lines.add(level + " " + line));
+    try (RedisServer server = new RedisServer();
+         AgxClient client = AgxClient.open(server.url(), options);
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      server.kill();
+      server.start();
+      session.isLive();
+      String line = lines.poll(30, TimeUnit.SECONDS);
+      assertTrue(line != null && line.matches("(?s)[A-Z]+ .+"), line);
+    }
+  }
+
+  @Test
+  void a_store_that_cannot_be_reached_is_told_to_a_listener_which_goes_on() throws Exception {
+    AgxOptions options =
+        new AgxOptions().parameter("reconnect_timeout", "-1").parameter("command_timeout", "1000");
+    try (RedisServer server = new RedisServer();
+         AgxClient client = AgxClient.open(server.url(), options);
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start(AgxStartOptions.defaults().lease(Duration.ofMinutes(5)));
+      try (AgxListener listener = session.listen()) {
+        assertEquals("begin", listener.next(Behaviour.PATIENCE).type());
+        server.kill();
+        assertThrows(AgxException.Unavailable.class, () -> listener.next(Behaviour.PATIENCE));
+        server.start();
+        String body = "1";
+        CompletableFuture<String> added = CompletableFuture.supplyAsync(() -> again(session, body));
+        AgxEvent event = null;
+        while (event == null) {
+          try {
+            event = listener.next(Behaviour.PATIENCE);
+          } catch (AgxException.Unavailable unavailable) {
+            // It goes on from where it was.
+          }
+        }
+        assertEquals(body, event.body());
+        added.get(30, TimeUnit.SECONDS);
+      }
+    }
+  }
+
+  private static String again(AgxSession session, String body) {
+    for (;;) {
+      try {
+        return session.add("n", "test", body);
+      } catch (AgxException.Unavailable e) {
+        // Nothing was written.
+      }
+    }
+  }
+
+  @Test
+  void a_text_that_is_not_utf8_is_an_error_behind_which_the_listener_goes_on() throws Exception {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      String socket = server.url().substring("unix://".length());
+      Process cli = new ProcessBuilder("bash", "-c",
+          "printf '\"\\xff\"' | redis-cli -s '" + socket + "' -x XADD \"$(redis-cli -s '" + socket
+              + "' KEYS '*:s')\" '*' type x origin y body")
+                        .redirectErrorStream(true)
+                        .start();
+      String said = new String(cli.getInputStream().readAllBytes());
+      assertEquals(0, cli.waitFor(), said);
+      session.add("info", "test", "2");
+      try (AgxListener listener = session.listen()) {
+        assertEquals("begin", listener.next(Behaviour.PATIENCE).type());
+        assertThrows(AgxException.BadJson.class, () -> listener.next(Behaviour.PATIENCE), said);
+        assertEquals("2", listener.next(Behaviour.PATIENCE).body());
+      }
+    }
+  }
+
+  @Test
+  void ten_thousand_listeners_wait_without_threads() throws Exception {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.session(1, 1, "s")) {
+      session.start();
+      List<AgxListener> listeners = new ArrayList<>();
+      List<CompletableFuture<AgxEvent>> waits = new ArrayList<>();
+      AgxListenOptions options = AgxListenOptions.defaults()
+                                     .after("0")
+                                     .where("type = \"go\"")
+                                     .silentAfter(AgxListenOptions.FOREVER);
+      int before = Behaviour.threads();
+      for (int i = 0; i < 10_000; ++i) {
+        AgxListener listener = session.listen(options);
+        listeners.add(listener);
+        waits.add(listener.nextAsync());
+      }
+      session.add("go", "test", "1");
+      for (CompletableFuture<AgxEvent> wait : waits) {
+        assertEquals("1", wait.get(120, TimeUnit.SECONDS).body());
+      }
+      int grown = Behaviour.threads() - before;
+      assertTrue(grown <= 3 + Runtime.getRuntime().availableProcessors(), grown + " threads more");
+      for (AgxListener listener : listeners) listener.close();
+    }
+  }
+
+  @Test
+  void a_conversation_can_be_kept_in_a_file(@TempDir Path directory) throws Exception {
+    Path file = directory.resolve("talk \u00E9.json");
+    try (AgxMessages messages = AgxMessages.file(file)) {
+      messages.load();
+      messages.appendUser("hello");
+      messages.save();
+    }
+    assertTrue(Files.readString(file).contains("hello"));
+    try (AgxMessages messages = AgxMessages.file(file)) {
+      messages.loadAsync().get(30, TimeUnit.SECONDS);
+      assertEquals("hello", messages.title());
+    }
+    assertFalse(Files.list(directory).anyMatch(each -> !each.equals(file)));
+  }
+}

@@ -1,0 +1,372 @@
+package io.libagx.test;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.libagx.AgxClient;
+import io.libagx.AgxEvent;
+import io.libagx.AgxException;
+import io.libagx.AgxListenOptions;
+import io.libagx.AgxListener;
+import io.libagx.AgxNewEvent;
+import io.libagx.AgxSession;
+import java.lang.reflect.Field;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Flow;
+import java.util.concurrent.LinkedBlockingQueue;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/** Ways to listen: publishers, futures, bounds. */
+@Timeout(240)
+class ListenerTest {
+  private AgxClient client;
+  private AgxSession session;
+
+  @BeforeEach
+  void open() {
+    client = AgxClient.open("memory:");
+    session = client.session(1, 1, "listener");
+    session.start();
+  }
+
+  @AfterEach
+  void close() {
+    session.close();
+    client.close();
+  }
+
+  private void addNumbers(int from, int to) {
+    List<AgxNewEvent> events = new ArrayList<>();
+    for (int n = from; n < to; ++n) events.add(new AgxNewEvent("n", "test", String.valueOf(n)));
+    session.addAll(events);
+  }
+
+  private AgxListener numbers() {
+    return session.listen(AgxListenOptions.defaults().where("type = \"n\""));
+  }
+
+  /** Keeps what it is called with. */
+  private static final class Subscriber implements Flow.Subscriber<AgxEvent> {
+    final LinkedBlockingQueue<Object> calls = new LinkedBlockingQueue<>();
+    final AtomicInteger concurrent = new AtomicInteger();
+    volatile Flow.Subscription subscription;
+
+    private void called(Object call) {
+      if (concurrent.incrementAndGet() != 1) calls.add("concurrent calls");
+      calls.add(call);
+      concurrent.decrementAndGet();
+    }
+
+    @Override
+    public void onSubscribe(Flow.Subscription given) {
+      subscription = given;
+    }
+
+    @Override
+    public void onNext(AgxEvent event) {
+      called(event.body());
+    }
+
+    @Override
+    public void onError(Throwable failure) {
+      called(failure);
+    }
+
+    @Override
+    public void onComplete() {
+      called("complete");
+    }
+
+    Object take() throws InterruptedException {
+      Object call = calls.poll(30, TimeUnit.SECONDS);
+      if (call == null) throw new AssertionError("nothing came");
+      return call;
+    }
+
+    /** Nothing comes; whatever could have has had its chance. */
+    void assertQuiet() throws InterruptedException {
+      assertNull(calls.poll(50, TimeUnit.MILLISECONDS));
+    }
+  }
+
+  @Test
+  void a_subscriber_gets_what_it_requests_and_no_more() throws Exception {
+    addNumbers(0, 5000);
+    try (AgxListener listener = numbers()) {
+      Subscriber subscriber = new Subscriber();
+      listener.publisher().subscribe(subscriber);
+      subscriber.assertQuiet();
+      subscriber.subscription.request(2);
+      assertEquals("0", subscriber.take());
+      assertEquals("1", subscriber.take());
+      subscriber.assertQuiet();
+      assertEquals("1", bodyAt(listener.position()));
+      subscriber.subscription.request(1);
+      assertEquals("2", subscriber.take());
+      subscriber.assertQuiet();
+      for (int n = 3; n < 5000; ++n) {
+        if (n % 10 == 3) subscriber.subscription.request(10);
+        assertEquals(String.valueOf(n), subscriber.take());
+      }
+      subscriber.subscription.request(Long.MAX_VALUE);
+      subscriber.subscription.request(Long.MAX_VALUE);
+      addNumbers(5000, 5001);
+      assertEquals("5000", subscriber.take());
+      session.stop();
+      assertEquals("complete", subscriber.take());
+      subscriber.assertQuiet();
+    }
+  }
+
+  private String bodyAt(String id) {
+    return session.history()
+        .stream()
+        .filter(event -> event.id().equals(id))
+        .findFirst()
+        .get()
+        .body();
+  }
+
+  @Test
+  void the_end_needs_no_request() throws Exception {
+    try (AgxListener listener = session.listen(AgxListenOptions.defaults().after("new"))) {
+      Subscriber subscriber = new Subscriber();
+      listener.publisher().subscribe(subscriber);
+      session.stop();
+      assertEquals("complete", subscriber.take());
+    }
+  }
+
+  @Test
+  void a_subscription_that_is_cancelled_leaves_the_listener_usable() throws Exception {
+    addNumbers(0, 3);
+    try (AgxListener listener = numbers()) {
+      Subscriber subscriber = new Subscriber();
+      listener.publisher().subscribe(subscriber);
+      subscriber.subscription.request(1);
+      assertEquals("0", subscriber.take());
+      Subscriber second = new Subscriber();
+      listener.publisher().subscribe(second);
+      assertInstanceOf(IllegalStateException.class, second.take());
+      subscriber.subscription.cancel();
+      assertEquals("1", listener.next().body());
+      Subscriber third = new Subscriber();
+      listener.publisher().subscribe(third);
+      third.subscription.request(1);
+      assertEquals("2", third.take());
+      third.subscription.request(0);
+      assertInstanceOf(IllegalArgumentException.class, third.take());
+      subscriber.assertQuiet();
+    }
+  }
+
+  @Test
+  void what_a_listener_tells_is_the_subscribers_error_and_another_goes_on() throws Exception {
+    AgxListenOptions options =
+        AgxListenOptions.defaults().after("new").silentAfter(Duration.ofMillis(30));
+    try (AgxListener listener = session.listen(options)) {
+      Subscriber subscriber = new Subscriber();
+      listener.publisher().subscribe(subscriber);
+      subscriber.subscription.request(1);
+      assertInstanceOf(AgxException.Silent.class, subscriber.take());
+      addNumbers(7, 8);
+      for (Object call = null; !"7".equals(call);) {
+        Subscriber next = new Subscriber();
+        listener.publisher().subscribe(next);
+        next.subscription.request(1);
+        call = next.take();
+        next.subscription.cancel();
+      }
+    }
+  }
+
+  @Test
+  void closing_is_a_subscribers_error() throws Exception {
+    AgxListener listener = numbers();
+    Subscriber subscriber = new Subscriber();
+    listener.publisher().subscribe(subscriber);
+    subscriber.subscription.request(1);
+    listener.close();
+    assertInstanceOf(AgxException.Closed.class, subscriber.take());
+  }
+
+  @Test
+  void futures_that_are_cancelled_lose_nothing() throws Exception {
+    int count = 20_000;
+    CompletableFuture<Void> adding = CompletableFuture.runAsync(() -> {
+      for (int n = 0; n < count; n += 50) addNumbers(n, n + 50);
+      session.stop();
+    });
+    List<String> got = new ArrayList<>();
+    try (AgxListener listener = numbers()) {
+      for (;;) {
+        CompletableFuture<AgxEvent> next = listener.nextAsync();
+        if (ThreadLocalRandom.current().nextInt(3) == 0) next.cancel(false);
+        try {
+          AgxEvent event = next.join();
+          if (event == null) break;
+          got.add(event.body());
+        } catch (CancellationException e) {
+          // The next future gets what this one would have got.
+        }
+      }
+    }
+    adding.join();
+    assertEquals(count, got.size());
+    for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), got.get(n));
+  }
+
+  @Test
+  void a_thread_that_is_interrupted_again_and_again_loses_nothing() throws Exception {
+    int count = 5000;
+    List<String> got = new ArrayList<>();
+    AgxListener listener = numbers();
+    Thread reading = new Thread(() -> {
+      for (;;) {
+        try {
+          AgxEvent event = listener.next();
+          if (event == null) return;
+          got.add(event.body());
+        } catch (InterruptedException again) {
+          // The listener goes on.
+        }
+      }
+    });
+    reading.start();
+    for (int n = 0; n < count; n += 10) {
+      addNumbers(n, n + 10);
+      reading.interrupt();
+    }
+    session.stop();
+    reading.join(60_000);
+    assertFalse(reading.isAlive());
+    assertEquals(count, got.size());
+    for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), got.get(n));
+    listener.close();
+  }
+
+  private static Object inside(Object of, String field) throws Exception {
+    Field found = of.getClass().getDeclaredField(field);
+    found.setAccessible(true);
+    return found.get(of);
+  }
+
+  /** What waits in Java for a listener to be taken. */
+  private static int waiting(AgxListener listener) throws Exception {
+    return ((Collection<?>) inside(inside(listener, "listener"), "items")).size();
+  }
+
+  @Test
+  void what_nobody_takes_is_bounded_and_nothing_is_lost() throws Exception {
+    int count = 50_000;
+    for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
+    session.stop(Duration.ofMinutes(10));
+    try (AgxListener slow = numbers(); AgxListener fast = numbers()) {
+      // While one stands still, the other gets all.
+      int most = 0;
+      for (int n = 0; n < count; ++n) {
+        assertEquals(String.valueOf(n), fast.next().body());
+        most = Math.max(most, waiting(slow));
+      }
+      assertNull(fast.next());
+      assertTrue(most > 0 && most <= 2 * 1024, most + " are waiting");
+      for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), slow.next().body());
+      assertNull(slow.next());
+    }
+  }
+
+  @Test
+  void large_bodies_are_bounded_by_their_bytes() throws Exception {
+    String body = "\""
+        + "x".repeat(200_000) + "\"";
+    for (int n = 0; n < 100; ++n) session.add("n", "test", body);
+    session.stop(Duration.ofMinutes(10));
+    try (AgxListener listener = numbers()) {
+      int got = 0;
+      int most = 0;
+      while (listener.next() != null) {
+        ++got;
+        most = Math.max(most, waiting(listener));
+      }
+      assertEquals(100, got);
+      assertTrue(most <= 16, most + " are waiting");
+    }
+  }
+
+  @Test
+  void outcomes_that_nobody_hears_do_not_pile_up() throws Exception {
+    AgxListenOptions options =
+        AgxListenOptions.defaults().after("new").silentAfter(Duration.ofMillis(1));
+    try (AgxListener listener = session.listen(options);
+         AgxListener clock = session.listen(options)) {
+      for (int i = 0; i < 100; ++i) {
+        try {
+          clock.next();
+        } catch (AgxException.Silent silence) {
+          // One of many.
+        }
+      }
+      assertEquals(1, waiting(listener));
+    }
+  }
+
+  @Test
+  void a_listener_that_is_forgotten_is_closed() throws Exception {
+    for (int i = 0; i < 500; ++i) session.listen();
+    Object core = inside(session, "core");
+    Object listeners = inside(inside(core, "dispatcher"), "listeners");
+    long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
+    while (((java.util.Map<?, ?>) listeners).size() > 0) {
+      assertTrue(System.nanoTime() < deadline, "they are kept");
+      System.gc();
+      Thread.sleep(10);
+    }
+  }
+
+  @Test
+  void a_future_holds_on_to_a_listener_that_is_forgotten() throws Exception {
+    CompletableFuture<AgxEvent> next =
+        session.listen(AgxListenOptions.defaults().after("new")).nextAsync();
+    for (int i = 0; i < 10; ++i) System.gc();
+    addNumbers(1, 2);
+    assertEquals("1", next.get(30, TimeUnit.SECONDS).body());
+  }
+
+  @Test
+  void many_threads_share_a_listener() throws Exception {
+    int count = 10_000;
+    AtomicInteger got = new AtomicInteger();
+    try (AgxListener listener = numbers()) {
+      List<Thread> threads = new ArrayList<>();
+      for (int i = 0; i < 4; ++i) {
+        Thread thread = new Thread(() -> {
+          try {
+            while (listener.next() != null) got.incrementAndGet();
+          } catch (InterruptedException e) {
+            throw new IllegalStateException(e);
+          }
+        });
+        thread.start();
+        threads.add(thread);
+      }
+      addNumbers(0, count);
+      session.stop();
+      for (Thread thread : threads) thread.join();
+    }
+    assertEquals(count, got.get());
+  }
+}

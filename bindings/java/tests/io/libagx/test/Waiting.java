@@ -1,0 +1,46 @@
+package io.libagx.test;
+
+import org.junit.jupiter.api.function.Executable;
+
+/** A thread that waits in a call, and what comes of it. */
+final class Waiting {
+  private final Thread thread;
+  private volatile Throwable failure;
+  private volatile boolean interrupted;
+
+  Waiting(Executable call) {
+    thread = new Thread(() -> {
+      try {
+        call.execute();
+      } catch (Throwable e) {
+        failure = e;
+      }
+      interrupted = Thread.currentThread().isInterrupted();
+    });
+    thread.start();
+  }
+
+  /** Until it waits, without a thread of C's being blocked in it. */
+  void awaitBlocked() {
+    while (thread.getState() != Thread.State.WAITING
+        && thread.getState() != Thread.State.TIMED_WAITING) {
+      if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
+      Thread.onSpinWait();
+    }
+  }
+
+  void interrupt() {
+    thread.interrupt();
+  }
+
+  Throwable failure() throws InterruptedException {
+    thread.join(30_000);
+    if (thread.isAlive()) throw new AssertionError("it waits still");
+    if (failure == null) throw new AssertionError("it did not fail");
+    return failure;
+  }
+
+  boolean wasInterruptedStill() {
+    return interrupted;
+  }
+}
