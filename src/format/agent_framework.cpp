@@ -66,7 +66,7 @@ class AgentFramework final : public Format {
     entry->begins = Value(*entry, kSequence) == "0";
     if (error.empty() && !done && text == nullptr) return;
     entry->origin = kName;
-    if (!error.empty()) {
+    if (!error.empty()) {  // which readers look at first
       entry->type = "error";
       entry->body = MakeBody(*entry, kErrorBegin, error);
       entry->ending = Ending::kEvent;
