@@ -11,7 +11,8 @@ source scripts/lib.sh
 apt_install g++ cmake ninja-build pkg-config ccache binutils file gzip \
   libhiredis-dev libcjson-dev libssl-dev libcurl4-openssl-dev libgtest-dev libgmock-dev \
   zlib1g-dev libzstd-dev redis-server openssl python3 \
-  clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck doxygen
+  clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck doxygen \
+  swig golang-go default-jdk-headless junit5 mono-devel
 clang_version=$(clang -dumpversion | cut -d. -f1)
 apt_install "libclang-rt-$clang_version-dev"
 
@@ -49,6 +50,7 @@ build clang clang -DAGX_TESTS=OFF
 build fuzz fuzz
 build asan asan
 build tsan tsan
+build bindings bindings
 if [[ -n $hiredis_1 ]]; then
   PKG_CONFIG_PATH=$hiredis_1/lib/pkgconfig build hiredis-1 release -DAGX_TEST_LABELS=redis
 fi
@@ -72,11 +74,11 @@ add_test() {
   } >>"$list"
 }
 
-for build in release asan tsan ${hiredis_1:+hiredis-1}; do
+for build in release asan tsan bindings ${hiredis_1:+hiredis-1}; do
   printf 'subdirs([=[%s]=])\n' "$PWD/build/test/$build" >>"$list"
 done
 
-mapfile -t shell_scripts < <(find .ci scripts tests -type f \( -name '*.sh' -o -name run \) | sort)
+mapfile -t shell_scripts < <(find .ci scripts tests bindings -type f \( -name '*.sh' -o -name run \) | sort)
 add_test shellcheck 60 shellcheck -x "${shell_scripts[@]}"
 
 # The reference pages, from agx.h.
