@@ -5,6 +5,8 @@ output=$(mktemp)
 trap 'rm -f "$output"' EXIT
 
 status=0
+# Several options are several words.
+# shellcheck disable=SC2086
 "$AGX_JAVA" ${AGX_JAVA_OPTIONS:--Xcheck:jni} -cp "$AGX_JAR:$AGX_JAVA_CLASSES:$AGX_JUNIT" \
   org.junit.platform.console.ConsoleLauncher --scan-classpath "$AGX_JAVA_CLASSES" \
   --disable-banner --disable-ansi-colors --details=tree --fail-if-no-tests "$@" \

@@ -15,7 +15,10 @@ fail() {
 }
 
 # The program of README.md, as it is there.
+# The backquotes are Markdown's.
+# shellcheck disable=SC2016
 sed -n '/^```java$/,/^```$/p' "$AGX_SOURCE_DIR/bindings/java/README.md" | sed '1d;$d' >First.java
+# shellcheck disable=SC2016
 sed -n '/^```text$/,/^```$/p' "$AGX_SOURCE_DIR/bindings/java/README.md" | sed '1d;/^```$/,$d' >expected
 cp "$AGX_JAR" lib/libagx.jar
 
@@ -28,7 +31,7 @@ check() {
     fail "$what: it failed"
   }
   diff expected printed || fail "$what: it printed something else"
-  [ -z "$(ls -A tmp | grep -v hsperfdata || true)" ] || fail "$what: it left $(ls -A tmp)"
+  [ -z "$(find tmp -mindepth 1 -maxdepth 1 ! -name 'hsperfdata*')" ] || fail "$what: it left $(ls -A tmp)"
 }
 
 check "one file" -cp lib/libagx.jar First.java
