@@ -91,7 +91,7 @@ class ReadSink final : public Sink {
     }
     requests_[at_].status = Status();
   }
-  EntriesBuilder* Entries() override { return flag_ ? nullptr : &builder_; }
+  EntriesBuilder* Entries() override { return flag_ || requests_[at_].list ? nullptr : &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view text) override {
     return !flag_ && (requests_[at_].list ? elements_.String(text) : builder_.String(text));
   }
