@@ -49,6 +49,7 @@ AGX_HANDLE(agxb_log)
 %ignore agx_wait_for;
 %ignore agx_add_many;
 %ignore agx_history_read;
+%ignore agx_history_replace;
 %ignore agx_history_info;
 %ignore agx_mux_next;
 %ignore agx_run_begin;

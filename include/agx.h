@@ -704,6 +704,24 @@ AGX_API agx_status agx_history_info(agx_session* session, agx_history* info);
 AGX_API agx_status agx_history_trim(agx_session* session, int64_t max_length, const char* before_id,
                                     uint64_t* removed);
 
+/** The most events that agx_history_replace takes at once. */
+#define AGX_REPLACE_MAX 65536
+
+/** Replaces all that the session's stream holds by count events, in one atomic step: such as a
+ * history by its summary. Each is as agx_add takes it; interceptors do not see them. The live flag,
+ * the expiry and consumer groups stay, and of the format ag2 nothing is published, as AG2 does it.
+ * Listeners that had not got to what went are told AGX_GAP; then they get the new events, or if the
+ * format keeps a list, all that there is. count 0 (events may be NULL): as agx_history_drop.
+ * *removed, or NULL: how many went. Blocks: one command. Outcomes: AGX_TAKEN_OVER. Errors: AGX_EJSON,
+ * AGX_ETOOBIG (also: more than AGX_REPLACE_MAX events), AGX_EUNSUPPORTED (the format cannot hold
+ * one), AGX_EUNCERTAIN, store errors. */
+AGX_API agx_status agx_history_replace(agx_session* session, const agx_new_event* events,
+                                       size_t count, uint64_t* removed);
+
+/** Drops all that the session's stream holds. The stream stays, empty, with its groups and its last
+ * id; of the format ag2 it goes, for there is no empty list. Otherwise as agx_history_replace. */
+AGX_API agx_status agx_history_drop(agx_session* session, uint64_t* removed);
+
 /** Deletes the session, in one atomic step: its stream, its live flag and its conversation.
  *
  * If another producer has it live, that one sees a cancel. Of the stream an `end` alone stays for a

@@ -465,5 +465,100 @@ TEST_F(CapiHistoryRedis, WhatOthersWroteIsReadAsItIs) {
   EXPECT_EQ(Trim(session, -1, "5-8"), 1U);
 }
 
+// --- Replacing and dropping
+
+class CapiHistoryReplace : public OnEachStore {
+ protected:
+  static uint64_t Replace(const SessionPtr& session, const std::vector<agx_new_event>& events,
+                          agx_status expected = AGX_OK) {
+    uint64_t removed = 99;
+    EXPECT_EQ(agx_history_replace(session.get(), events.data(), events.size(), &removed), expected);
+    return removed;
+  }
+};
+AGX_ON_EACH_STORE(CapiHistoryReplace);
+
+TEST_P(CapiHistoryReplace, WhatWasThereGoesAndTheNewStays) {
+  SessionPtr session = Started(client_);
+  AddNumbers(session, 3);
+  SessionPtr theirs = OpenSession(other_);
+  EXPECT_EQ(Replace(theirs, {{"summary", "test", R"({"of":3})"}, {"event", "test", nullptr}}), 4U);
+  EXPECT_THAT(Stored(session), ElementsAre("summary", "event"));
+  EXPECT_TRUE(IsLive(session)) << "the live flag stays";
+  Add(session, "after");
+  EXPECT_THAT(Stored(theirs), ElementsAre("summary", "event", "after"));
+}
+
+TEST_P(CapiHistoryReplace, AListenerIsToldOfTheGapAndGoesOnWithTheNew) {
+  SessionPtr session = Started(client_);
+  ListenerPtr listener = Listen(OpenSession(other_));
+  ASSERT_EQ(Next(listener).text(), "begin");
+  std::string position = Position(listener);
+  listener.reset();
+  AddNumbers(session, 2);
+  Replace(session, {{"summary", "test", nullptr}});
+  listener = ListenAfter(OpenSession(other_), position.c_str());
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP");
+  EXPECT_EQ(Next(listener).text(), "summary");
+}
+
+TEST_P(CapiHistoryReplace, DroppingLeavesAnEmptyStreamThatGoesOn) {
+  SessionPtr session = Started(client_);
+  AddNumbers(session, 3);
+  std::string last = InfoOf(session).last_id;
+  uint64_t removed = 0;
+  ASSERT_EQ(agx_history_drop(session.get(), &removed), AGX_OK);
+  EXPECT_EQ(removed, 4U);
+  agx_history info = InfoOf(session);
+  EXPECT_EQ(info.length, 0U);
+  EXPECT_STREQ(info.last_generated_id, last.c_str()) << "no id is given out twice";
+  EXPECT_EQ(agx_history_drop(session.get(), &removed), AGX_OK);
+  EXPECT_EQ(removed, 0U);
+}
+
+TEST_P(CapiHistoryReplace, GroupsStay) {
+  SessionPtr session = Started(client_);
+  agx_group* opened = nullptr;
+  ASSERT_EQ(agx_group_open(session.get(), "workers", nullptr, &opened), AGX_OK);
+  GroupPtr group(opened);
+  Replace(session, {{"summary", "test", nullptr}});
+  agx_event* event = nullptr;
+  size_t count = 0;
+  ASSERT_EQ(agx_group_read(group.get(), AGX_GROUP_NEW, kPatienceMs, &event, 1, &count), AGX_OK);
+  EXPECT_STREQ(agx_event_type(event, nullptr), "summary");
+  agx_event_free(event);
+}
+
+TEST_P(CapiHistoryReplace, WhatIsRefusedChangesNothing) {
+  SessionPtr session = Started(client_);
+  AddNumbers(session, 1);
+  EXPECT_EQ(Replace(session, {{"event", "test", "{}"}, {"event", "test", "{"}}, AGX_EJSON), 0U);
+  EXPECT_EQ(agx_history_replace(session.get(), nullptr, 1, nullptr), AGX_EINVAL);
+  std::vector<agx_new_event> many(AGX_REPLACE_MAX + 1, {"event", "test", nullptr});
+  EXPECT_EQ(Replace(session, many, AGX_ETOOBIG), 0U);
+  EXPECT_THAT(Stored(session), ElementsAre("begin", "event"));
+}
+
+TEST_P(CapiHistoryReplace, OfAg2TheListIsReplaced) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "ag2";
+  agx_session* opened = nullptr;
+  ASSERT_EQ(agx_stream_open(client_.get(), "chat", &options, &opened), AGX_OK);
+  SessionPtr session(opened);
+  Add(session, "my.A", R"({"n":1})");
+  Add(session, "my.B", R"({"n":2})");
+  ListenerPtr listener = Listen(session);
+  ASSERT_EQ(Next(listener).text(), "my.A");
+  ASSERT_EQ(Next(listener).text(), "my.B");
+  EXPECT_EQ(Replace(session, {{"my.Summary", "ag2", R"({"n":3})"}}), 2U);
+  EXPECT_EQ(Next(listener).text(), "AGX_GAP");
+  EXPECT_EQ(Next(listener).text(), "my.Summary");
+  uint64_t removed = 0;
+  ASSERT_EQ(agx_history_drop(session.get(), &removed), AGX_OK);
+  EXPECT_EQ(removed, 1U);
+  agx_history info = AGX_HISTORY_INIT;
+  EXPECT_EQ(agx_history_info(session.get(), &info), AGX_NONE);
+}
+
 }  // namespace
 }  // namespace agx::test

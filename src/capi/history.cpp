@@ -66,6 +66,24 @@ agx_status agx_history_trim(agx_session* session, int64_t max_length, const char
   });
 }
 
+agx_status agx_history_replace(agx_session* session, const agx_new_event* events, size_t count,
+                               uint64_t* removed) {
+  if (removed != nullptr) *removed = 0;
+  return Call(session, [&](Session& object) -> Status {
+    if (events == nullptr && count > 0) {
+      return {AGX_EINVAL, "agx_history_replace: events is NULL"};
+    }
+    uint64_t gone = 0;
+    Status status = object.Replace({events, count}, &gone);
+    if (removed != nullptr) *removed = gone;
+    return status;
+  });
+}
+
+agx_status agx_history_drop(agx_session* session, uint64_t* removed) {
+  return agx_history_replace(session, nullptr, 0, removed);
+}
+
 agx_status agx_history_delete(agx_session* session) {
   return Call(session, [](Session& object) { return object.Delete(); });
 }

@@ -414,6 +414,21 @@ Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places
   return status;
 }
 
+Status Session::Replace(std::span<const agx_new_event> events, uint64_t* removed) {
+  *removed = 0;
+  if (events.size() > AGX_REPLACE_MAX) {
+    return {AGX_ETOOBIG, Cat("at most ", AGX_REPLACE_MAX, " events can replace a history at once")};
+  }
+  std::vector<NewEvent> checked;
+  if (Status status = CheckAll(events, &checked); !status.ok()) return status;
+  Written written;
+  if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
+  if (state() == State::kTakenOver) return TakenOver();
+  Status status = client_->store().Replace(target(), written.entries, removed);
+  Numbered(status, status.ok() ? events.size() : 0);
+  return status;
+}
+
 Status Session::AddChecked(std::span<const agx_new_event> events, const char* name,
                            const char* from, const char* to) {
   if (Status status = CheckName("name", name); !status.ok()) return status;

@@ -52,6 +52,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   // The fields of an event that is of the library's own making.
   void MakeFields(const NewEvent& event, EventFields* fields) const;
   // AGX_ECONFLICT if the checkpoint is not what it is to be.
+  // All that the stream holds, by these.
+  Status Replace(std::span<const agx_new_event> events, uint64_t* removed);
   Status AddChecked(std::span<const agx_new_event> events, const char* name, const char* from,
                     const char* to);
   Status GetCheckpoint(const char* name, std::string* position) const;

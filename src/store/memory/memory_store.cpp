@@ -160,6 +160,8 @@ class MemoryStore final : public Store, private Groups {
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  Status Replace(const Target& target, std::span<const NewEntry> entries,
+                 uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                     const Checkpoint& checkpoint, bool* conflict) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
@@ -345,6 +347,42 @@ Status MemoryStore::AppendIn(Access& access, const Target& target,
   if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
   if (target.expire_ms > 0) access.keys.SetExpiry(&*node, access.After(target.expire_ms));
   access.keys.Ring(&*node);
+  return {};
+}
+
+Status MemoryStore::Replace(const Target& target, std::span<const NewEntry> entries,
+                            uint64_t* removed) {
+  *removed = 0;
+  std::vector<StoredEntry::Ptr> stored;
+  stored.reserve(entries.size());
+  for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindStream(target.key, target.list, &node); !status.ok())
+    return status;
+  uint64_t old = node != nullptr ? node->stream->entries.size() : 0;
+  if (!target.list) {
+    if (!stored.empty()) {
+      if (Status status = AppendIn(access, {target.key}, stored, nullptr); !status.ok())
+        return status;
+    }
+    if (node != nullptr) {
+      node->stream->DropFirst(old);
+      access.keys.Ring(node);
+    }
+  } else if (!stored.empty()) {
+    // The elements' ids are their places.
+    KeySpace::Obtained obtained = access.keys.Obtain(target.key, access.now);
+    std::unique_ptr<Stream> fresh = access.keys.NewStream();
+    fresh->list = true;
+    fresh->Append(stored, nullptr);
+    access.keys.SetStream(&*obtained, std::move(fresh));
+    access.keys.Ring(&*obtained);
+  } else if (node != nullptr) {
+    access.keys.DropValue(node);
+  }
+  *removed = old;
   return {};
 }
 

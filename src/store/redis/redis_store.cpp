@@ -153,6 +153,8 @@ class RedisStore final : public Store {
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  Status Replace(const Target& target, std::span<const NewEntry> entries,
+                 uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                     const Checkpoint& checkpoint, bool* conflict) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
@@ -342,6 +344,33 @@ Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> en
   const Value& reply = sink.replies[0];
   if (reply.kind != Value::Kind::kInteger) return Unfit(what);
   *conflict = reply.integer == 0;
+  return {};
+}
+
+Status RedisStore::Replace(const Target& target, std::span<const NewEntry> entries,
+                           uint64_t* removed) {
+  *removed = 0;
+  Commands commands;
+  size_t words = 5;
+  size_t bytes = sizeof(kReplace) + target.key.size() + 128;
+  for (const NewEntry& entry : entries) {
+    words += 1 + entry.count * 2;
+    bytes += SizeOf(entry) + 16;
+  }
+  commands.Reserve(bytes);
+  commands.Begin(words).Arg("EVAL").Arg(kReplace).Arg("1").Arg(target.key);
+  commands.Arg(target.list ? "list" : "stream");
+  for (const NewEntry& entry : entries) {
+    commands.Arg(static_cast<int64_t>(entry.count * 2));
+    AppendFields(&commands, entry);
+  }
+  ValueSink sink;
+  std::string what = Cat("replacing what is in ", target.key);
+  Status status = Run(commands_, commands, Effect::kOnce, what, &sink);
+  if (!status.ok()) return status;
+  const Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kInteger || reply.integer < 0) return Unfit(what);
+  *removed = static_cast<uint64_t>(reply.integer);
   return {};
 }
 

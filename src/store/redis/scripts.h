@@ -163,6 +163,38 @@ redis.call('SET', KEYS[2], ARGV[2])
 return 1
 )";
 
+// KEYS: stream or list. ARGV: 'stream' or 'list'; then for each entry the number of its names and
+// values, and these. What is new comes first: a server that is out of memory refuses it before anything
+// was dropped. Gives how many went.
+inline constexpr char kReplace[] = R"(
+if redis.replicate_commands then redis.replicate_commands() end
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'none' and kind ~= ARGV[1] then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+local list = ARGV[1] == 'list'
+local old = redis.call(list and 'LLEN' or 'XLEN', KEYS[1])
+local first
+local at = 2
+while at <= #ARGV do
+  local fields = {}
+  for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
+  at = at + #fields + 1
+  if list then
+    redis.call('RPUSH', KEYS[1], fields[2])
+  else
+    local id = redis.call('XADD', KEYS[1], '*', unpack(fields))
+    first = first or id
+  end
+end
+if list then
+  if old > 0 then redis.call('LTRIM', KEYS[1], old, -1) end
+elseif first then
+  redis.call('XTRIM', KEYS[1], 'MINID', first)
+else
+  redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
+end
+return old
+)";
+
 // KEYS: list. Gives its length, and its first and last element.
 inline constexpr char kListEnds[] = R"(
 local length = redis.call('LLEN', KEYS[1])
