@@ -61,6 +61,8 @@ AGX_HANDLE(agxb_log)
 /* Consumer groups, subscriptions, other frameworks' streams and copies are C's alone as yet. */
 %rename("$ignore", regextarget=1) "^agx_(group|pending|dead|consumer|health|subscri|intercept|stream|checkpoint)";
 %ignore agx_add_checked;
+%ignore agx_dead_letter;
+%ignore agx_dead_letter::event;
 
 /* They would call back from C; the layers above do the same with the calls that these are made of. */
 %ignore agx_log_function;

@@ -181,7 +181,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_native_4ab546d7a481bef1(void *_swig_go_0) {
+void _wrap_Swig_free_native_1bb768da71ba3755(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -191,7 +191,7 @@ void _wrap_Swig_free_native_4ab546d7a481bef1(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_native_4ab546d7a481bef1(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_native_1bb768da71ba3755(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -204,7 +204,7 @@ void *_wrap_Swig_malloc_native_4ab546d7a481bef1(intgo _swig_go_0) {
 }
 
 
-intgo _wrap_AGX_VERSION_NUMBER_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_VERSION_NUMBER_native_1bb768da71ba3755() {
   int result;
   intgo _swig_go_result;
   
@@ -215,7 +215,7 @@ intgo _wrap_AGX_VERSION_NUMBER_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_agx_version_native_4ab546d7a481bef1() {
+intgo _wrap_agx_version_native_1bb768da71ba3755() {
   int result;
   intgo _swig_go_result;
   
@@ -226,7 +226,7 @@ intgo _wrap_agx_version_native_4ab546d7a481bef1() {
 }
 
 
-char *_wrap_agx_version_string_native_4ab546d7a481bef1() {
+char *_wrap_agx_version_string_native_1bb768da71ba3755() {
   char *result = 0 ;
   char *_swig_go_result;
   
@@ -237,7 +237,7 @@ char *_wrap_agx_version_string_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_OK_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_OK_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -249,7 +249,7 @@ intgo _wrap_AGX_OK_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_TIMEOUT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_TIMEOUT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -261,7 +261,7 @@ intgo _wrap_AGX_TIMEOUT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ENDED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ENDED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -273,7 +273,7 @@ intgo _wrap_AGX_ENDED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ABSENT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ABSENT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -285,7 +285,7 @@ intgo _wrap_AGX_ABSENT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_SILENT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_SILENT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -297,7 +297,7 @@ intgo _wrap_AGX_SILENT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_GONE_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_GONE_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -309,7 +309,7 @@ intgo _wrap_AGX_GONE_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_GAP_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_GAP_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -321,7 +321,7 @@ intgo _wrap_AGX_GAP_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_INTERRUPTED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_INTERRUPTED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -333,7 +333,7 @@ intgo _wrap_AGX_INTERRUPTED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LIMIT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LIMIT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -345,7 +345,7 @@ intgo _wrap_AGX_LIMIT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_CANCELED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_CANCELED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -357,7 +357,7 @@ intgo _wrap_AGX_CANCELED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_TAKEN_OVER_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_TAKEN_OVER_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -369,7 +369,7 @@ intgo _wrap_AGX_TAKEN_OVER_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_NOT_LIVE_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_NOT_LIVE_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -381,7 +381,7 @@ intgo _wrap_AGX_NOT_LIVE_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_NONE_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_NONE_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -393,7 +393,7 @@ intgo _wrap_AGX_NONE_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_BEHIND_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_BEHIND_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -405,7 +405,7 @@ intgo _wrap_AGX_BEHIND_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_SWALLOWED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_SWALLOWED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -417,7 +417,7 @@ intgo _wrap_AGX_SWALLOWED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EINVAL_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EINVAL_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -429,7 +429,7 @@ intgo _wrap_AGX_EINVAL_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ENOMEM_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ENOMEM_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -441,7 +441,7 @@ intgo _wrap_AGX_ENOMEM_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ECLOSED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ECLOSED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -453,7 +453,7 @@ intgo _wrap_AGX_ECLOSED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EBUSY_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EBUSY_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -465,7 +465,7 @@ intgo _wrap_AGX_EBUSY_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ECONNECT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ECONNECT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -477,7 +477,7 @@ intgo _wrap_AGX_ECONNECT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ETIMEOUT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ETIMEOUT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -489,7 +489,7 @@ intgo _wrap_AGX_ETIMEOUT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EUNCERTAIN_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EUNCERTAIN_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -501,7 +501,7 @@ intgo _wrap_AGX_EUNCERTAIN_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EAUTH_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EAUTH_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -513,7 +513,7 @@ intgo _wrap_AGX_EAUTH_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EDENIED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EDENIED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -525,7 +525,7 @@ intgo _wrap_AGX_EDENIED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EUNSUPPORTED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EUNSUPPORTED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -537,7 +537,7 @@ intgo _wrap_AGX_EUNSUPPORTED_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ETYPE_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ETYPE_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -549,7 +549,7 @@ intgo _wrap_AGX_ETYPE_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EFULL_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EFULL_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -561,7 +561,7 @@ intgo _wrap_AGX_EFULL_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EREADONLY_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EREADONLY_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -573,7 +573,7 @@ intgo _wrap_AGX_EREADONLY_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ELOADING_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ELOADING_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -585,7 +585,7 @@ intgo _wrap_AGX_ELOADING_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EPROTOCOL_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EPROTOCOL_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -597,7 +597,7 @@ intgo _wrap_AGX_EPROTOCOL_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ESERVER_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ESERVER_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -609,7 +609,7 @@ intgo _wrap_AGX_ESERVER_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ETOOBIG_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ETOOBIG_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -621,7 +621,7 @@ intgo _wrap_AGX_ETOOBIG_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EJSON_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EJSON_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -633,7 +633,7 @@ intgo _wrap_AGX_EJSON_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ESYSTEM_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ESYSTEM_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -645,7 +645,7 @@ intgo _wrap_AGX_ESYSTEM_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ESTATE_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ESTATE_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -657,7 +657,7 @@ intgo _wrap_AGX_ESTATE_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ECONFLICT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ECONFLICT_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -669,7 +669,7 @@ intgo _wrap_AGX_ECONFLICT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EMODEL_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EMODEL_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -681,7 +681,7 @@ intgo _wrap_AGX_EMODEL_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_EFAILED_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_EFAILED_native_1bb768da71ba3755() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -693,7 +693,7 @@ intgo _wrap_AGX_EFAILED_native_4ab546d7a481bef1() {
 }
 
 
-char *_wrap_agx_status_string_native_4ab546d7a481bef1(intgo _swig_go_0) {
+char *_wrap_agx_status_string_native_1bb768da71ba3755(intgo _swig_go_0) {
   agx_status arg1 ;
   char *result = 0 ;
   char *_swig_go_result;
@@ -706,7 +706,7 @@ char *_wrap_agx_status_string_native_4ab546d7a481bef1(intgo _swig_go_0) {
 }
 
 
-char *_wrap_agx_last_error_native_4ab546d7a481bef1() {
+char *_wrap_agx_last_error_native_1bb768da71ba3755() {
   char *result = 0 ;
   char *_swig_go_result;
   
@@ -717,7 +717,7 @@ char *_wrap_agx_last_error_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LOG_ERROR_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LOG_ERROR_native_1bb768da71ba3755() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -729,7 +729,7 @@ intgo _wrap_AGX_LOG_ERROR_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LOG_WARNING_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LOG_WARNING_native_1bb768da71ba3755() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -741,7 +741,7 @@ intgo _wrap_AGX_LOG_WARNING_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LOG_INFO_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LOG_INFO_native_1bb768da71ba3755() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -753,7 +753,7 @@ intgo _wrap_AGX_LOG_INFO_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LOG_DEBUG_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LOG_DEBUG_native_1bb768da71ba3755() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -765,7 +765,7 @@ intgo _wrap_AGX_LOG_DEBUG_native_4ab546d7a481bef1() {
 }
 
 
-void _wrap_agx_close_native_4ab546d7a481bef1(agx_client *_swig_go_0) {
+void _wrap_agx_close_native_1bb768da71ba3755(agx_client *_swig_go_0) {
   agx_client *arg1 = (agx_client *) 0 ;
   
   arg1 = (agx_client *)_swig_go_0; 
@@ -775,7 +775,7 @@ void _wrap_agx_close_native_4ab546d7a481bef1(agx_client *_swig_go_0) {
 }
 
 
-intgo _wrap_AGX_BODY_MAX_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_BODY_MAX_native_1bb768da71ba3755() {
   int result;
   intgo _swig_go_result;
   
@@ -786,7 +786,7 @@ intgo _wrap_AGX_BODY_MAX_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_agx_session_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, agx_session **_swig_go_4) {
+intgo _wrap_agx_session_open_native_1bb768da71ba3755(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, agx_session **_swig_go_4) {
   agx_client *arg1 = (agx_client *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -809,7 +809,7 @@ intgo _wrap_agx_session_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, lon
 }
 
 
-void _wrap_agx_session_close_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
+void _wrap_agx_session_close_native_1bb768da71ba3755(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   
   arg1 = (agx_session *)_swig_go_0; 
@@ -819,7 +819,7 @@ void _wrap_agx_session_close_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_stop_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long _swig_go_1) {
+intgo _wrap_agx_stop_native_1bb768da71ba3755(agx_session *_swig_go_0, long long _swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   agx_status result;
@@ -834,7 +834,7 @@ intgo _wrap_agx_stop_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long 
 }
 
 
-intgo _wrap_agx_add_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, char *_swig_go_4) {
+intgo _wrap_agx_add_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, char *_swig_go_4) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -863,7 +863,7 @@ intgo _wrap_agx_add_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig
 }
 
 
-intgo _wrap_agx_add_error_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_add_error_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -888,7 +888,7 @@ intgo _wrap_agx_add_error_native_4ab546d7a481bef1(agx_session *_swig_go_0, char 
 }
 
 
-intgo _wrap_agx_add_info_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_add_info_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -913,7 +913,7 @@ intgo _wrap_agx_add_info_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_is_live_native_4ab546d7a481bef1(agx_session *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_is_live_native_1bb768da71ba3755(agx_session *_swig_go_0, int *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -930,7 +930,7 @@ intgo _wrap_agx_is_live_native_4ab546d7a481bef1(agx_session *_swig_go_0, int *_s
 }
 
 
-intgo _wrap_agx_renew_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
+intgo _wrap_agx_renew_native_1bb768da71ba3755(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -943,7 +943,7 @@ intgo _wrap_agx_renew_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_cancel_native_4ab546d7a481bef1(agx_session *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_cancel_native_1bb768da71ba3755(agx_session *_swig_go_0, int *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -960,7 +960,7 @@ intgo _wrap_agx_cancel_native_4ab546d7a481bef1(agx_session *_swig_go_0, int *_sw
 }
 
 
-intgo _wrap_agx_is_canceled_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
+intgo _wrap_agx_is_canceled_native_1bb768da71ba3755(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   int result;
   intgo _swig_go_result;
@@ -973,7 +973,7 @@ intgo _wrap_agx_is_canceled_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_wait_canceled_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long _swig_go_1) {
+intgo _wrap_agx_wait_canceled_native_1bb768da71ba3755(agx_session *_swig_go_0, long long _swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   agx_status result;
@@ -988,7 +988,7 @@ intgo _wrap_agx_wait_canceled_native_4ab546d7a481bef1(agx_session *_swig_go_0, l
 }
 
 
-intgo _wrap_agx_listener_interrupt_native_4ab546d7a481bef1(agx_listener *_swig_go_0) {
+intgo _wrap_agx_listener_interrupt_native_1bb768da71ba3755(agx_listener *_swig_go_0) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1001,7 +1001,7 @@ intgo _wrap_agx_listener_interrupt_native_4ab546d7a481bef1(agx_listener *_swig_g
 }
 
 
-intgo _wrap_agx_listener_fd_native_4ab546d7a481bef1(agx_listener *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_listener_fd_native_1bb768da71ba3755(agx_listener *_swig_go_0, int *_swig_go_1) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -1018,7 +1018,7 @@ intgo _wrap_agx_listener_fd_native_4ab546d7a481bef1(agx_listener *_swig_go_0, in
 }
 
 
-intgo _wrap_agx_listener_position_native_4ab546d7a481bef1(agx_listener *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_listener_position_native_1bb768da71ba3755(agx_listener *_swig_go_0, char *_swig_go_1) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1035,7 +1035,7 @@ intgo _wrap_agx_listener_position_native_4ab546d7a481bef1(agx_listener *_swig_go
 }
 
 
-void _wrap_agx_listener_close_native_4ab546d7a481bef1(agx_listener *_swig_go_0) {
+void _wrap_agx_listener_close_native_1bb768da71ba3755(agx_listener *_swig_go_0) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   
   arg1 = (agx_listener *)_swig_go_0; 
@@ -1045,7 +1045,7 @@ void _wrap_agx_listener_close_native_4ab546d7a481bef1(agx_listener *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_history_trim_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long *_swig_go_3) {
+intgo _wrap_agx_history_trim_native_1bb768da71ba3755(agx_session *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1068,7 +1068,7 @@ intgo _wrap_agx_history_trim_native_4ab546d7a481bef1(agx_session *_swig_go_0, lo
 }
 
 
-intgo _wrap_agx_history_drop_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long *_swig_go_1) {
+intgo _wrap_agx_history_drop_native_1bb768da71ba3755(agx_session *_swig_go_0, long long *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;
   agx_status result;
@@ -1085,7 +1085,7 @@ intgo _wrap_agx_history_drop_native_4ab546d7a481bef1(agx_session *_swig_go_0, lo
 }
 
 
-intgo _wrap_agx_history_delete_native_4ab546d7a481bef1(agx_session *_swig_go_0) {
+intgo _wrap_agx_history_delete_native_1bb768da71ba3755(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1098,7 +1098,7 @@ intgo _wrap_agx_history_delete_native_4ab546d7a481bef1(agx_session *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_mux_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, agx_mux **_swig_go_1) {
+intgo _wrap_agx_mux_open_native_1bb768da71ba3755(agx_client *_swig_go_0, agx_mux **_swig_go_1) {
   agx_client *arg1 = (agx_client *) 0 ;
   agx_mux **arg2 = (agx_mux **) 0 ;
   agx_status result;
@@ -1113,7 +1113,7 @@ intgo _wrap_agx_mux_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, agx_mux
 }
 
 
-intgo _wrap_agx_mux_add_native_4ab546d7a481bef1(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
+intgo _wrap_agx_mux_add_native_1bb768da71ba3755(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_listener *arg2 = (agx_listener *) 0 ;
   agx_status result;
@@ -1128,7 +1128,7 @@ intgo _wrap_agx_mux_add_native_4ab546d7a481bef1(agx_mux *_swig_go_0, agx_listene
 }
 
 
-intgo _wrap_agx_mux_remove_native_4ab546d7a481bef1(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
+intgo _wrap_agx_mux_remove_native_1bb768da71ba3755(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_listener *arg2 = (agx_listener *) 0 ;
   agx_status result;
@@ -1143,7 +1143,7 @@ intgo _wrap_agx_mux_remove_native_4ab546d7a481bef1(agx_mux *_swig_go_0, agx_list
 }
 
 
-intgo _wrap_agx_mux_interrupt_native_4ab546d7a481bef1(agx_mux *_swig_go_0) {
+intgo _wrap_agx_mux_interrupt_native_1bb768da71ba3755(agx_mux *_swig_go_0) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1156,7 +1156,7 @@ intgo _wrap_agx_mux_interrupt_native_4ab546d7a481bef1(agx_mux *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_mux_fd_native_4ab546d7a481bef1(agx_mux *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_mux_fd_native_1bb768da71ba3755(agx_mux *_swig_go_0, int *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -1173,7 +1173,7 @@ intgo _wrap_agx_mux_fd_native_4ab546d7a481bef1(agx_mux *_swig_go_0, int *_swig_g
 }
 
 
-void _wrap_agx_mux_close_native_4ab546d7a481bef1(agx_mux *_swig_go_0) {
+void _wrap_agx_mux_close_native_1bb768da71ba3755(agx_mux *_swig_go_0) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   
   arg1 = (agx_mux *)_swig_go_0; 
@@ -1183,7 +1183,7 @@ void _wrap_agx_mux_close_native_4ab546d7a481bef1(agx_mux *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_query_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, agx_query **_swig_go_3) {
+intgo _wrap_agx_query_open_native_1bb768da71ba3755(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, agx_query **_swig_go_3) {
   agx_client *arg1 = (agx_client *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -1202,7 +1202,7 @@ intgo _wrap_agx_query_open_native_4ab546d7a481bef1(agx_client *_swig_go_0, long 
 }
 
 
-intgo _wrap_agx_query_next_native_4ab546d7a481bef1(agx_query *_swig_go_0, long long *_swig_go_1, long long *_swig_go_2, char **_swig_go_3) {
+intgo _wrap_agx_query_next_native_1bb768da71ba3755(agx_query *_swig_go_0, long long *_swig_go_1, long long *_swig_go_2, char **_swig_go_3) {
   agx_query *arg1 = (agx_query *) 0 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -1227,7 +1227,7 @@ intgo _wrap_agx_query_next_native_4ab546d7a481bef1(agx_query *_swig_go_0, long l
 }
 
 
-void _wrap_agx_query_close_native_4ab546d7a481bef1(agx_query *_swig_go_0) {
+void _wrap_agx_query_close_native_1bb768da71ba3755(agx_query *_swig_go_0) {
   agx_query *arg1 = (agx_query *) 0 ;
   
   arg1 = (agx_query *)_swig_go_0; 
@@ -1237,7 +1237,7 @@ void _wrap_agx_query_close_native_4ab546d7a481bef1(agx_query *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_node_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_node_begin_native_1bb768da71ba3755(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1250,7 +1250,7 @@ intgo _wrap_agx_run_node_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_tool_return_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_run_tool_return_native_1bb768da71ba3755(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1275,7 +1275,7 @@ intgo _wrap_agx_run_tool_return_native_4ab546d7a481bef1(agx_run *_swig_go_0, cha
 }
 
 
-intgo _wrap_AGX_PART_TEXT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_PART_TEXT_native_1bb768da71ba3755() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1287,7 +1287,7 @@ intgo _wrap_AGX_PART_TEXT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_PART_THINKING_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_PART_THINKING_native_1bb768da71ba3755() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1299,7 +1299,7 @@ intgo _wrap_AGX_PART_THINKING_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_PART_TOOL_CALL_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_PART_TOOL_CALL_native_1bb768da71ba3755() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1311,7 +1311,7 @@ intgo _wrap_AGX_PART_TOOL_CALL_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_LAST_PART_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_LAST_PART_native_1bb768da71ba3755() {
   int result;
   intgo _swig_go_result;
   
@@ -1322,7 +1322,7 @@ intgo _wrap_AGX_LAST_PART_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_agx_run_part_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, int *_swig_go_3) {
+intgo _wrap_agx_run_part_begin_native_1bb768da71ba3755(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, int *_swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_part_kind arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1345,7 +1345,7 @@ intgo _wrap_agx_run_part_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0, intg
 }
 
 
-intgo _wrap_agx_run_tool_call_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, int *_swig_go_4) {
+intgo _wrap_agx_run_tool_call_begin_native_1bb768da71ba3755(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, int *_swig_go_4) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1374,7 +1374,7 @@ intgo _wrap_agx_run_tool_call_begin_native_4ab546d7a481bef1(agx_run *_swig_go_0,
 }
 
 
-intgo _wrap_agx_run_part_delta_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
+intgo _wrap_agx_run_part_delta_native_1bb768da71ba3755(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   int arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1393,7 +1393,7 @@ intgo _wrap_agx_run_part_delta_native_4ab546d7a481bef1(agx_run *_swig_go_0, intg
 }
 
 
-intgo _wrap_agx_run_part_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo _swig_go_1) {
+intgo _wrap_agx_run_part_end_native_1bb768da71ba3755(agx_run *_swig_go_0, intgo _swig_go_1) {
   agx_run *arg1 = (agx_run *) 0 ;
   int arg2 ;
   agx_status result;
@@ -1408,7 +1408,7 @@ intgo _wrap_agx_run_part_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo 
 }
 
 
-intgo _wrap_agx_run_answer_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_answer_native_1bb768da71ba3755(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1421,7 +1421,7 @@ intgo _wrap_agx_run_answer_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_node_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_run_node_end_native_1bb768da71ba3755(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1442,7 +1442,7 @@ intgo _wrap_agx_run_node_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_run_flush_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_flush_native_1bb768da71ba3755(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1455,7 +1455,7 @@ intgo _wrap_agx_run_flush_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_finish_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_finish_native_1bb768da71ba3755(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1468,7 +1468,7 @@ intgo _wrap_agx_run_finish_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_fail_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_run_fail_native_1bb768da71ba3755(agx_run *_swig_go_0, char *_swig_go_1) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1485,7 +1485,7 @@ intgo _wrap_agx_run_fail_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *_swi
 }
 
 
-void _wrap_agx_run_close_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
+void _wrap_agx_run_close_native_1bb768da71ba3755(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   
   arg1 = (agx_run *)_swig_go_0; 
@@ -1495,7 +1495,7 @@ void _wrap_agx_run_close_native_4ab546d7a481bef1(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_AGX_OPENAI_CHAT_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_OPENAI_CHAT_native_1bb768da71ba3755() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1507,7 +1507,7 @@ intgo _wrap_AGX_OPENAI_CHAT_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_OPENAI_RESPONSES_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_OPENAI_RESPONSES_native_1bb768da71ba3755() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1519,7 +1519,7 @@ intgo _wrap_AGX_OPENAI_RESPONSES_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_AGX_ANTHROPIC_native_4ab546d7a481bef1() {
+intgo _wrap_AGX_ANTHROPIC_native_1bb768da71ba3755() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1531,7 +1531,7 @@ intgo _wrap_AGX_ANTHROPIC_native_4ab546d7a481bef1() {
 }
 
 
-intgo _wrap_agx_run_feed_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, long long _swig_go_3) {
+intgo _wrap_agx_run_feed_native_1bb768da71ba3755(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, long long _swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_model_api arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1552,7 +1552,7 @@ intgo _wrap_agx_run_feed_native_4ab546d7a481bef1(agx_run *_swig_go_0, intgo _swi
 }
 
 
-intgo _wrap_agx_run_feed_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_run_feed_end_native_1bb768da71ba3755(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1573,7 +1573,7 @@ intgo _wrap_agx_run_feed_end_native_4ab546d7a481bef1(agx_run *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_messages_parse_native_4ab546d7a481bef1(char *_swig_go_0, long long _swig_go_1, agx_messages **_swig_go_2) {
+intgo _wrap_agx_messages_parse_native_1bb768da71ba3755(char *_swig_go_0, long long _swig_go_1, agx_messages **_swig_go_2) {
   char *arg1 = (char *) 0 ;
   size_t arg2 ;
   agx_messages **arg3 = (agx_messages **) 0 ;
@@ -1592,7 +1592,7 @@ intgo _wrap_agx_messages_parse_native_4ab546d7a481bef1(char *_swig_go_0, long lo
 }
 
 
-intgo _wrap_agx_messages_open_native_4ab546d7a481bef1(agx_session *_swig_go_0, agx_messages **_swig_go_1) {
+intgo _wrap_agx_messages_open_native_1bb768da71ba3755(agx_session *_swig_go_0, agx_messages **_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_messages **arg2 = (agx_messages **) 0 ;
   agx_status result;
@@ -1607,7 +1607,7 @@ intgo _wrap_agx_messages_open_native_4ab546d7a481bef1(agx_session *_swig_go_0, a
 }
 
 
-intgo _wrap_agx_messages_open_file_native_4ab546d7a481bef1(char *_swig_go_0, agx_messages **_swig_go_1) {
+intgo _wrap_agx_messages_open_file_native_1bb768da71ba3755(char *_swig_go_0, agx_messages **_swig_go_1) {
   char *arg1 = (char *) 0 ;
   agx_messages **arg2 = (agx_messages **) 0 ;
   agx_status result;
@@ -1624,7 +1624,7 @@ intgo _wrap_agx_messages_open_file_native_4ab546d7a481bef1(char *_swig_go_0, agx
 }
 
 
-intgo _wrap_agx_messages_load_native_4ab546d7a481bef1(agx_messages *_swig_go_0) {
+intgo _wrap_agx_messages_load_native_1bb768da71ba3755(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1637,7 +1637,7 @@ intgo _wrap_agx_messages_load_native_4ab546d7a481bef1(agx_messages *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_messages_save_native_4ab546d7a481bef1(agx_messages *_swig_go_0) {
+intgo _wrap_agx_messages_save_native_1bb768da71ba3755(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1650,7 +1650,7 @@ intgo _wrap_agx_messages_save_native_4ab546d7a481bef1(agx_messages *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_messages_json_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_json_native_1bb768da71ba3755(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1671,7 +1671,7 @@ intgo _wrap_agx_messages_json_native_4ab546d7a481bef1(agx_messages *_swig_go_0, 
 }
 
 
-long long _wrap_agx_messages_count_native_4ab546d7a481bef1(agx_messages *_swig_go_0) {
+long long _wrap_agx_messages_count_native_1bb768da71ba3755(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -1684,7 +1684,7 @@ long long _wrap_agx_messages_count_native_4ab546d7a481bef1(agx_messages *_swig_g
 }
 
 
-long long _wrap_agx_messages_part_count_native_4ab546d7a481bef1(agx_messages *_swig_go_0, long long _swig_go_1) {
+long long _wrap_agx_messages_part_count_native_1bb768da71ba3755(agx_messages *_swig_go_0, long long _swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   size_t result;
@@ -1699,7 +1699,7 @@ long long _wrap_agx_messages_part_count_native_4ab546d7a481bef1(agx_messages *_s
 }
 
 
-intgo _wrap_agx_messages_field_native_4ab546d7a481bef1(agx_messages *_swig_go_0, long long _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4, int *_swig_go_5) {
+intgo _wrap_agx_messages_field_native_1bb768da71ba3755(agx_messages *_swig_go_0, long long _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4, int *_swig_go_5) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1730,7 +1730,7 @@ intgo _wrap_agx_messages_field_native_4ab546d7a481bef1(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_part_field_native_4ab546d7a481bef1(agx_messages *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, char **_swig_go_4, long long *_swig_go_5, int *_swig_go_6) {
+intgo _wrap_agx_messages_part_field_native_1bb768da71ba3755(agx_messages *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, char **_swig_go_4, long long *_swig_go_5, int *_swig_go_6) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   size_t arg3 ;
@@ -1763,7 +1763,7 @@ intgo _wrap_agx_messages_part_field_native_4ab546d7a481bef1(agx_messages *_swig_
 }
 
 
-intgo _wrap_agx_messages_append_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+intgo _wrap_agx_messages_append_native_1bb768da71ba3755(agx_messages *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -1782,7 +1782,7 @@ intgo _wrap_agx_messages_append_native_4ab546d7a481bef1(agx_messages *_swig_go_0
 }
 
 
-intgo _wrap_agx_messages_append_system_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_messages_append_system_native_1bb768da71ba3755(agx_messages *_swig_go_0, char *_swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1799,7 +1799,7 @@ intgo _wrap_agx_messages_append_system_native_4ab546d7a481bef1(agx_messages *_sw
 }
 
 
-intgo _wrap_agx_messages_append_user_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_messages_append_user_native_1bb768da71ba3755(agx_messages *_swig_go_0, char *_swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1816,7 +1816,7 @@ intgo _wrap_agx_messages_append_user_native_4ab546d7a481bef1(agx_messages *_swig
 }
 
 
-intgo _wrap_agx_messages_append_tool_return_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_messages_append_tool_return_native_1bb768da71ba3755(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1841,7 +1841,7 @@ intgo _wrap_agx_messages_append_tool_return_native_4ab546d7a481bef1(agx_messages
 }
 
 
-intgo _wrap_agx_messages_append_retry_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_messages_append_retry_native_1bb768da71ba3755(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1866,7 +1866,7 @@ intgo _wrap_agx_messages_append_retry_native_4ab546d7a481bef1(agx_messages *_swi
 }
 
 
-intgo _wrap_agx_messages_title_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_title_native_1bb768da71ba3755(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1887,7 +1887,7 @@ intgo _wrap_agx_messages_title_native_4ab546d7a481bef1(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_nodes_native_4ab546d7a481bef1(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_nodes_native_1bb768da71ba3755(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1908,7 +1908,7 @@ intgo _wrap_agx_messages_nodes_native_4ab546d7a481bef1(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_request_native_4ab546d7a481bef1(agx_messages *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agx_messages_request_native_1bb768da71ba3755(agx_messages *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_model_api arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1935,7 +1935,7 @@ intgo _wrap_agx_messages_request_native_4ab546d7a481bef1(agx_messages *_swig_go_
 }
 
 
-void _wrap_agx_messages_close_native_4ab546d7a481bef1(agx_messages *_swig_go_0) {
+void _wrap_agx_messages_close_native_1bb768da71ba3755(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   
   arg1 = (agx_messages *)_swig_go_0; 
@@ -1945,7 +1945,7 @@ void _wrap_agx_messages_close_native_4ab546d7a481bef1(agx_messages *_swig_go_0) 
 }
 
 
-agxb_batch *_wrap_agxb_batch_new_native_4ab546d7a481bef1() {
+agxb_batch *_wrap_agxb_batch_new_native_1bb768da71ba3755() {
   agxb_batch *result = 0 ;
   agxb_batch *_swig_go_result;
   
@@ -1956,7 +1956,7 @@ agxb_batch *_wrap_agxb_batch_new_native_4ab546d7a481bef1() {
 }
 
 
-void _wrap_agxb_batch_free_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
+void _wrap_agxb_batch_free_native_1bb768da71ba3755(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   
   arg1 = (agxb_batch *)_swig_go_0; 
@@ -1966,7 +1966,7 @@ void _wrap_agxb_batch_free_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
 }
 
 
-void *_wrap_agxb_batch_data_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
+void *_wrap_agxb_batch_data_native_1bb768da71ba3755(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -1979,7 +1979,7 @@ void *_wrap_agxb_batch_data_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
 }
 
 
-long long _wrap_agxb_batch_size_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
+long long _wrap_agxb_batch_size_native_1bb768da71ba3755(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -1992,7 +1992,7 @@ long long _wrap_agxb_batch_size_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) 
 }
 
 
-long long _wrap_agxb_batch_count_native_4ab546d7a481bef1(agxb_batch *_swig_go_0) {
+long long _wrap_agxb_batch_count_native_1bb768da71ba3755(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -2005,7 +2005,7 @@ long long _wrap_agxb_batch_count_native_4ab546d7a481bef1(agxb_batch *_swig_go_0)
 }
 
 
-intgo _wrap_agxb_listen_batch_native_4ab546d7a481bef1(agx_listener *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_listen_batch_native_1bb768da71ba3755(agx_listener *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   int64_t arg2 ;
   size_t arg3 ;
@@ -2026,7 +2026,7 @@ intgo _wrap_agxb_listen_batch_native_4ab546d7a481bef1(agx_listener *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_mux_batch_native_4ab546d7a481bef1(agx_mux *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_mux_batch_native_1bb768da71ba3755(agx_mux *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   int64_t arg2 ;
   size_t arg3 ;
@@ -2047,7 +2047,7 @@ intgo _wrap_agxb_mux_batch_native_4ab546d7a481bef1(agx_mux *_swig_go_0, long lon
 }
 
 
-intgo _wrap_agxb_history_batch_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, intgo _swig_go_3, char *_swig_go_4, long long _swig_go_5, agxb_batch *_swig_go_6) {
+intgo _wrap_agxb_history_batch_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, intgo _swig_go_3, char *_swig_go_4, long long _swig_go_5, agxb_batch *_swig_go_6) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2078,7 +2078,7 @@ intgo _wrap_agxb_history_batch_native_4ab546d7a481bef1(agx_session *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_wait_for_batch_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
+intgo _wrap_agxb_wait_for_batch_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2099,7 +2099,7 @@ intgo _wrap_agxb_wait_for_batch_native_4ab546d7a481bef1(agx_session *_swig_go_0,
 }
 
 
-intgo _wrap_agxb_add_many_native_4ab546d7a481bef1(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, long long *_swig_go_5) {
+intgo _wrap_agxb_add_many_native_1bb768da71ba3755(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, long long *_swig_go_5) {
   agx_session *arg1 = (agx_session *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2128,7 +2128,7 @@ intgo _wrap_agxb_add_many_native_4ab546d7a481bef1(agx_session *_swig_go_0, void 
 }
 
 
-agxb_log *_wrap_agxb_log_new_native_4ab546d7a481bef1() {
+agxb_log *_wrap_agxb_log_new_native_1bb768da71ba3755() {
   agxb_log *result = 0 ;
   agxb_log *_swig_go_result;
   
@@ -2139,7 +2139,7 @@ agxb_log *_wrap_agxb_log_new_native_4ab546d7a481bef1() {
 }
 
 
-void _wrap_agxb_log_free_native_4ab546d7a481bef1(agxb_log *_swig_go_0) {
+void _wrap_agxb_log_free_native_1bb768da71ba3755(agxb_log *_swig_go_0) {
   agxb_log *arg1 = (agxb_log *) 0 ;
   
   arg1 = (agxb_log *)_swig_go_0; 
@@ -2149,7 +2149,7 @@ void _wrap_agxb_log_free_native_4ab546d7a481bef1(agxb_log *_swig_go_0) {
 }
 
 
-intgo _wrap_agxb_log_take_native_4ab546d7a481bef1(agxb_log *_swig_go_0, int *_swig_go_1, char *_swig_go_2, long long _swig_go_3) {
+intgo _wrap_agxb_log_take_native_1bb768da71ba3755(agxb_log *_swig_go_0, int *_swig_go_1, char *_swig_go_2, long long _swig_go_3) {
   agxb_log *arg1 = (agxb_log *) 0 ;
   int *arg2 = (int *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2172,7 +2172,7 @@ intgo _wrap_agxb_log_take_native_4ab546d7a481bef1(agxb_log *_swig_go_0, int *_sw
 }
 
 
-intgo _wrap_agxb_open_native_4ab546d7a481bef1(char *_swig_go_0, intgo _swig_go_1, agxb_log *_swig_go_2, agx_client **_swig_go_3) {
+intgo _wrap_agxb_open_native_1bb768da71ba3755(char *_swig_go_0, intgo _swig_go_1, agxb_log *_swig_go_2, agx_client **_swig_go_3) {
   char *arg1 = (char *) 0 ;
   int arg2 ;
   agxb_log *arg3 = (agxb_log *) 0 ;
@@ -2193,7 +2193,7 @@ intgo _wrap_agxb_open_native_4ab546d7a481bef1(char *_swig_go_0, intgo _swig_go_1
 }
 
 
-intgo _wrap_agxb_start_native_4ab546d7a481bef1(agx_session *_swig_go_0, intgo _swig_go_1, intgo _swig_go_2, long long _swig_go_3, char *_swig_go_4) {
+intgo _wrap_agxb_start_native_1bb768da71ba3755(agx_session *_swig_go_0, intgo _swig_go_1, intgo _swig_go_2, long long _swig_go_3, char *_swig_go_4) {
   agx_session *arg1 = (agx_session *) 0 ;
   int arg2 ;
   int arg3 ;
@@ -2216,7 +2216,7 @@ intgo _wrap_agxb_start_native_4ab546d7a481bef1(agx_session *_swig_go_0, intgo _s
 }
 
 
-intgo _wrap_agxb_listen_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, long long _swig_go_3, intgo _swig_go_4, long long _swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_listener **_swig_go_8) {
+intgo _wrap_agxb_listen_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, long long _swig_go_3, intgo _swig_go_4, long long _swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_listener **_swig_go_8) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2249,7 +2249,7 @@ intgo _wrap_agxb_listen_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_
 }
 
 
-intgo _wrap_agxb_run_begin_native_4ab546d7a481bef1(agx_session *_swig_go_0, long long _swig_go_1, long long _swig_go_2, intgo _swig_go_3, long long _swig_go_4, char *_swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_run **_swig_go_8) {
+intgo _wrap_agxb_run_begin_native_1bb768da71ba3755(agx_session *_swig_go_0, long long _swig_go_1, long long _swig_go_2, intgo _swig_go_3, long long _swig_go_4, char *_swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_run **_swig_go_8) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -2282,7 +2282,7 @@ intgo _wrap_agxb_run_begin_native_4ab546d7a481bef1(agx_session *_swig_go_0, long
 }
 
 
-intgo _wrap_agxb_history_info_native_4ab546d7a481bef1(agx_session *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agxb_history_info_native_1bb768da71ba3755(agx_session *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
