@@ -29,6 +29,8 @@ const (
 	ErrTakenOver   Code = 10 // another producer took the session over; nothing was written
 	ErrNotLive     Code = 11 // the session is not live
 	ErrNotFound    Code = 12 // there is no such message, part, field or session
+	ErrBehind      Code = 13 // a subscription's function is too slow; nothing is lost
+	ErrSwallowed   Code = 14 // an interceptor swallowed the event; it was not written
 )
 
 // Errors.

@@ -554,7 +554,7 @@ Status Run::Write() {
 }
 
 // A store's error says more.
-Status Run::WithRefusal(Status status) {
+Status Run::WithRefusal(const Status& status) {
   Status refused = std::exchange(refused_, Status());
   return status.ok() ? refused : status;
 }

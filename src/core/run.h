@@ -101,7 +101,7 @@ class Run final : public SessionObserver,
   void DropHalf();
   bool WindowIsOver() const;
   Status Write();
-  Status WithRefusal(Status status);
+  Status WithRefusal(const Status& status);
   Status SendPending();
   void MakeEntries(std::string_view error);
   Status FindStart();

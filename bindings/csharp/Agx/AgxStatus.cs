@@ -30,6 +30,10 @@ namespace Agx
         NotLive = 11,
         /// <summary>There is no such message, part, field or session.</summary>
         None = 12,
+        /// <summary>A subscription's function is too slow; nothing is lost.</summary>
+        Behind = 13,
+        /// <summary>An interceptor swallowed the event; it was not written.</summary>
+        Swallowed = 14,
 
         /// <summary>An argument is not valid.</summary>
         Invalid = -1,

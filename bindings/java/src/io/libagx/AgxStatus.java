@@ -28,6 +28,10 @@ public enum AgxStatus {
   NOT_LIVE(11),
   /** There is no such thing. */
   NONE(12),
+  /** A subscription's function is too slow; nothing is lost. */
+  BEHIND(13),
+  /** An interceptor swallowed the event; it was not written. */
+  SWALLOWED(14),
   /** An argument is not valid. */
   EINVAL(-1),
   /** Out of memory. */
