@@ -850,13 +850,17 @@ TEST_F(CapiGroupOnRedis, ItGoesOnWhenTheServerComesBackEmpty) {
   GroupPtr group = OpenGroup(session);
   Add(session, "a");
   std::atomic<int> handled{0};
+  std::atomic<bool> killed{false};
   Seen seen;
   seen.say = [&](const agx_event*, int64_t) {
-    if (handled++ == 0) server_.Kill9();
+    if (handled++ == 0) {
+      server_.Kill9();
+      killed = true;
+    }
     return AGX_OK;
   };
   Background<agx_status> running([&] { return Process(group, &seen, Quick()); });
-  EXPECT_TRUE(WaitUntil([&] { return handled == 1; }));
+  EXPECT_TRUE(WaitUntil([&] { return killed.load(); }));
   running.AwaitBlocked();
   server_.Restart();
   agx_status added = AGX_ECONNECT;

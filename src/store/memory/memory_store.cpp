@@ -16,7 +16,6 @@ namespace agx {
 namespace {
 
 using memory::EntriesOf;
-using memory::Group;
 using memory::GroupMap;
 using memory::GroupUse;
 using memory::KeySpace;
@@ -153,7 +152,7 @@ StoredEntry::Ptr CopyOf(const StoredEntry& entry, const std::vector<bool>* leave
 class MemoryStore final : public Store, private Groups {
  public:
   explicit MemoryStore(const std::string& name) : shared_(registry.Open(name)) {}
-  ~MemoryStore();
+  ~MemoryStore() override;
 
   Groups& groups() override { return *this; }
 
