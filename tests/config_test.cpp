@@ -525,6 +525,7 @@ TEST(Describe, IsTheUrlWithoutUserPasswordAndParameters) {
       {"unix:///run/a%20b%25?db=1&lease=500", "unix:///run/a%20b%25?db=1"},
       {"unix:///s", "unix:///s"},
       {"memory:", "memory:"},
+      {"memory:/%2Fx", "memory:%2F/x"},
       {"memory:a%3Fb%23?lease=500", "memory:a%3Fb%23"},
   };
   for (const auto& c : cases) {

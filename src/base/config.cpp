@@ -532,6 +532,8 @@ Result<Config> ResolveConfig(const char* url, const agx_options* options) {
 std::string Describe(const Config& config) {
   switch (config.kind) {
     case StoreKind::kMemory:
+      // A name that begins with "//" reads as another kind of URL.
+      if (config.name.starts_with("//")) return Cat("memory:%2F", Encode(config.name.substr(1)));
       return Cat("memory:", Encode(config.name));
     case StoreKind::kUnix:
       return Cat("unix://", Encode(config.path),

@@ -520,7 +520,9 @@ void Parser::Shrink() {
 Parser::Outcome Parser::Next(Sink* sink) {
   if (refused_ || too_long_ != nullptr) return Outcome::kBroken;
   bool between = reader_->ridx < 0 && entries_ == nullptr;
-  if (between && begin_ < end_ && buffer_[begin_] == '*') entries_ = sink->Entries();
+  // The reader, asked for a reply, would take the next one for its own.
+  if (between && begin_ == end_) return Outcome::kIncomplete;
+  if (between && buffer_[begin_] == '*') entries_ = sink->Entries();
   return entries_ != nullptr ? AsEntries(sink) : ByReader(sink);
 }
 
