@@ -28,6 +28,10 @@ AGX_HANDLE(agx_mux)
 AGX_HANDLE(agx_query)
 AGX_HANDLE(agx_run)
 AGX_HANDLE(agx_messages)
+AGX_HANDLE(agx_group)
+AGX_HANDLE(agx_subscription)
+AGX_HANDLE(agx_interceptor)
+AGX_HANDLE(agx_intercepted)
 AGX_HANDLE(agxb_batch)
 AGX_HANDLE(agxb_log)
 
@@ -57,15 +61,46 @@ AGX_HANDLE(agxb_log)
 %ignore agx_listener_set_data;
 %rename("$ignore", regextarget=1) "^agx_event_";
 %ignore agx_json_form;
-
-/* Consumer groups, subscriptions, other frameworks' streams and copies are C's alone as yet. */
-%rename("$ignore", regextarget=1) "^agx_(group|pending|dead|consumer|health|subscri|intercept|stream|checkpoint)";
+%ignore agx_stream_options;
+%ignore agx_stream_open;
 %ignore agx_add_checked;
+%ignore agx_subscribe_options;
+%ignore agx_subscribe;
+%ignore agx_intercept;
+%ignore agx_intercepted_type;
+%ignore agx_intercepted_origin;
+%ignore agx_intercepted_body;
+%ignore agx_group_options;
+%ignore agx_group_open;
+%ignore agx_group_source;
+%ignore agx_group_read;
+%ignore agx_group_ack;
+%ignore agx_group_claim;
+%ignore agx_group_autoclaim;
+%ignore agx_pending;
+%ignore agx_group_pending;
+%ignore agx_pending_event;
+%ignore agx_group_pending_events;
+%ignore agx_group_info;
+%ignore agx_group_list;
+%ignore agx_consumer_info;
+%ignore agx_group_consumers;
+%ignore agx_health;
+%ignore agx_group_health;
+%ignore agx_group_process_options;
+%ignore agx_group_process;
 %ignore agx_dead_letter;
 %ignore agx_dead_letter::event;
+%ignore agx_group_dead_letters;
+%ignore agx_group_replay;
+%ignore agx_group_delete_dead_letters;
 
-/* They would call back from C; the layers above do the same with the calls that these are made of. */
+/* They would call back from C. Of some the layers above do the same with the calls that these are made
+ * of; the others call the one function that a language gives to agxb_set_function. */
 %ignore agx_log_function;
+%ignore agx_subscriber;
+%ignore agx_interceptor_function;
+%ignore agx_group_handler;
 %ignore agx_agent;
 %ignore agx_run_execute;
 %ignore agx_run_execute_with;
@@ -74,6 +109,11 @@ AGX_HANDLE(agxb_log)
 %ignore agx_messages_sink;
 %ignore agx_messages_loaded;
 %ignore agx_messages_open_custom;
+
+%ignore agxb_function;
+#if !defined(SWIGCSHARP)
+%ignore agxb_set_function;
+#endif
 
 /* Initialisers, which are C. */
 %rename("$ignore", regextarget=1) "^AGX_.*_INIT$";

@@ -4,144 +4,35 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { kHeld = 64 };
-
-struct agxb_batch {
-  char* data;
-  size_t size;
-  size_t capacity;
-  size_t count;
-  /* Taken from a listener or mux, and not in the buffer for lack of memory. */
-  agx_event* held[kHeld];
-  int64_t held_token;
-  size_t held_count;
-};
-
-agxb_batch* agxb_batch_new(void) { return calloc(1, sizeof(agxb_batch)); }
-
-static void drop_held(agxb_batch* batch, size_t count) {
-  batch->held_count -= count;
-  memmove(batch->held, batch->held + count, batch->held_count * sizeof(batch->held[0]));
-}
-
-void agxb_batch_free(agxb_batch* batch) {
-  if (batch == NULL) return;
-  for (size_t i = 0; i < batch->held_count; ++i) agx_event_free(batch->held[i]);
-  free(batch->data);
-  free(batch);
-}
-
-const void* agxb_batch_data(const agxb_batch* batch) { return batch->data; }
-size_t agxb_batch_size(const agxb_batch* batch) { return batch->size; }
-size_t agxb_batch_count(const agxb_batch* batch) { return batch->count; }
-
-/* A buffer that once held a large body is not kept for ever. */
-static void reset(agxb_batch* batch) {
-  const size_t kept = (size_t)4 << 20;
-  batch->size = 0;
-  batch->count = 0;
-  if (batch->capacity > kept) {
-    free(batch->data);
-    batch->data = NULL;
-    batch->capacity = 0;
-  }
-}
-
-static int grow(agxb_batch* batch, size_t wanted) {
-  size_t capacity = batch->capacity == 0 ? 4096 : batch->capacity;
-  while (capacity < wanted) capacity *= 2;
-  char* data = realloc(batch->data, capacity);
-  if (data == NULL) return 0;
-  batch->data = data;
-  batch->capacity = capacity;
-  return 1;
-}
-
-typedef struct text {
-  const char* bytes;
-  size_t length;
-} text;
-
-static int append(agxb_batch* batch, int32_t kind, agx_status status, int64_t token,
-                  const text texts[4]) {
-  size_t at = (batch->size + 7) & ~(size_t)7;
-  size_t size = AGXB_HEADER;
-  for (int i = 0; i < 4; ++i) size += texts[i].length;
-  if (at + size > batch->capacity && !grow(batch, at + size)) return 0;
-  int32_t numbers[2] = {kind, status};
-  uint32_t lengths[4];
-  for (int i = 0; i < 4; ++i) lengths[i] = (uint32_t)texts[i].length;
-  memset(batch->data + batch->size, 0, at - batch->size);
-  char* out = batch->data + at;
-  memcpy(out, numbers, sizeof(numbers));
-  memcpy(out + 8, &token, sizeof(token));
-  memcpy(out + 16, lengths, sizeof(lengths));
-  out += AGXB_HEADER;
-  for (int i = 0; i < 4; ++i) {
-    if (texts[i].length != 0) memcpy(out, texts[i].bytes, texts[i].length);
-    out += texts[i].length;
-  }
-  batch->size = at + size;
-  ++batch->count;
-  return 1;
-}
-
-static int append_event(agxb_batch* batch, const agx_event* event, int64_t token) {
-  text texts[4];
-  texts[0].bytes = agx_event_id(event, &texts[0].length);
-  texts[1].bytes = agx_event_type(event, &texts[1].length);
-  texts[2].bytes = agx_event_origin(event, &texts[2].length);
-  texts[3].bytes = agx_event_body(event, &texts[3].length);
-  return append(batch, AGXB_EVENT, AGX_OK, token, texts);
-}
-
-static int append_outcome(agxb_batch* batch, int32_t kind, agx_status status, int64_t token) {
-  const char* message = agx_last_error();
-  text texts[4] = {{NULL, 0}, {NULL, 0}, {NULL, 0}, {message, strlen(message)}};
-  return append(batch, kind, status, token, texts);
-}
-
-/* Moves what is held into the buffer. 0: there is no memory for all of it. */
-static int pack_held(agxb_batch* batch) {
-  size_t packed = 0;
-  while (packed < batch->held_count &&
-         append_event(batch, batch->held[packed], batch->held_token)) {
-    agx_event_free(batch->held[packed++]);
-  }
-  drop_held(batch, packed);
-  return batch->held_count == 0;
-}
-
-/* What a batch answers that could not take all. */
-static agx_status settle(const agxb_batch* batch, int all) {
-  return all || batch->count > 0 ? AGX_OK : AGX_ENOMEM;
-}
+#include "agx_bind_batch.h"
 
 agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t max_events,
                              size_t max_bytes, agxb_batch* batch) {
-  reset(batch);
-  if (!pack_held(batch)) return settle(batch, 0);
+  agxb_reset(batch);
+  if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   batch->held_token = (int64_t)(intptr_t)agx_listener_data(listener);
   while (batch->count < max_events && batch->size < max_bytes) {
     size_t room = max_events - batch->count;
     size_t count = 0;
-    agx_status status = agx_listen_next_many(listener, batch->count == 0 ? timeout_ms : 0,
-                                             batch->held, room < kHeld ? room : kHeld, &count);
+    agx_status status =
+        agx_listen_next_many(listener, batch->count == 0 ? timeout_ms : 0, batch->held,
+                             room < AGXB_HELD ? room : AGXB_HELD, &count);
     batch->held_count = count;
     if (status != AGX_OK) {
       if (batch->count == 0) return status;
       if (status == AGX_TIMEOUT) break;
-      return settle(batch, append_outcome(batch, AGXB_OUTCOME, status, batch->held_token));
+      return agxb_settle(batch,
+                         agxb_append_outcome(batch, AGXB_OUTCOME, status, batch->held_token));
     }
-    if (!pack_held(batch)) return settle(batch, 0);
+    if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   }
   return AGX_OK;
 }
 
 agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, size_t max_bytes,
                           agxb_batch* batch) {
-  reset(batch);
-  if (!pack_held(batch)) return settle(batch, 0);
+  agxb_reset(batch);
+  if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   while (batch->count < max_events && batch->size < max_bytes) {
     agx_listener* listener = NULL;
     agx_event* event = NULL;
@@ -151,15 +42,15 @@ agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, s
       batch->held[0] = event;
       batch->held_token = token;
       batch->held_count = 1;
-      if (!pack_held(batch)) return settle(batch, 0);
+      if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
       continue;
     }
     if (listener == NULL) {
       if (batch->count == 0) return status;
       if (status == AGX_TIMEOUT) break;
-      return settle(batch, append_outcome(batch, AGXB_MUX_OUTCOME, status, 0));
+      return agxb_settle(batch, agxb_append_outcome(batch, AGXB_MUX_OUTCOME, status, 0));
     }
-    if (!append_outcome(batch, AGXB_OUTCOME, status, token)) return settle(batch, 0);
+    if (!agxb_append_outcome(batch, AGXB_OUTCOME, status, token)) return agxb_settle(batch, 0);
   }
   return AGX_OK;
 }
@@ -167,7 +58,7 @@ agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, s
 agx_status agxb_history_batch(agx_session* session, const char* after, const char* before,
                               int reverse, const char* where, size_t max_events,
                               agxb_batch* batch) {
-  reset(batch);
+  agxb_reset(batch);
   agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
   options.after = after;
   options.before = before;
@@ -181,7 +72,7 @@ agx_status agxb_history_batch(agx_session* session, const char* after, const cha
   agx_status status = agx_history_read(session, &options, events, room, &count);
   int all = 1;
   for (size_t i = 0; i < count; ++i) {
-    all = all && append_event(batch, events[i], 0);
+    all = all && agxb_append_event(batch, events[i], 0);
     agx_event_free(events[i]);
   }
   free(events);
@@ -190,14 +81,14 @@ agx_status agxb_history_batch(agx_session* session, const char* after, const cha
 
 agx_status agxb_wait_for_batch(agx_session* session, const char* where, int64_t timeout_ms,
                                agxb_batch* batch) {
-  reset(batch);
-  if (!pack_held(batch)) return AGX_ENOMEM;
+  agxb_reset(batch);
+  if (!agxb_pack_held(batch)) return AGX_ENOMEM;
   if (batch->count > 0) return AGX_OK;
   batch->held_token = 0;
   agx_status status = agx_wait_for(session, where, timeout_ms, &batch->held[0]);
   if (status != AGX_OK) return status;
   batch->held_count = 1;
-  return pack_held(batch) ? AGX_OK : AGX_ENOMEM;
+  return agxb_pack_held(batch) ? AGX_OK : AGX_ENOMEM;
 }
 
 /* Reads one text and its NUL; 0 if the buffer does not hold it. */
@@ -209,14 +100,17 @@ static int take_text(const char** at, const char* end, uint32_t length, const ch
   return 1;
 }
 
-agx_status agxb_add_many(agx_session* session, const void* events, size_t size, size_t count,
-                         char* ids, size_t* added) {
-  *added = 0;
+/* What packs of new events hold; NULL, and *status says why. To be freed. */
+static agx_new_event* take_events(const void* events, size_t size, size_t count,
+                                  agx_status* status) {
   const char* at = events;
   const char* end = at + size;
-  if (count > size / sizeof(uint32_t[3])) return AGX_EINVAL;
+  *status = AGX_EINVAL;
+  if (count > size / sizeof(uint32_t[3])) return NULL;
+  *status = AGX_ENOMEM;
   agx_new_event* list = calloc(count == 0 ? 1 : count, sizeof(list[0]));
-  if (list == NULL) return AGX_ENOMEM;
+  if (list == NULL) return NULL;
+  *status = AGX_OK;
   for (size_t i = 0; i < count; ++i) {
     uint32_t lengths[3];
     int fits = (size_t)(end - at) >= sizeof(lengths);
@@ -229,10 +123,40 @@ agx_status agxb_add_many(agx_session* session, const void* events, size_t size, 
     }
     if (!fits) {
       free(list);
-      return AGX_EINVAL;
+      *status = AGX_EINVAL;
+      return NULL;
     }
   }
-  agx_status status = agx_add_many(session, list, count, ids, added);
+  return list;
+}
+
+agx_status agxb_add_many(agx_session* session, const void* events, size_t size, size_t count,
+                         char* ids, size_t* added) {
+  *added = 0;
+  agx_status status;
+  agx_new_event* list = take_events(events, size, count, &status);
+  if (list == NULL) return status;
+  status = agx_add_many(session, list, count, ids, added);
+  free(list);
+  return status;
+}
+
+agx_status agxb_history_replace(agx_session* session, const void* events, size_t size, size_t count,
+                                uint64_t* removed) {
+  agx_status status;
+  agx_new_event* list = take_events(events, size, count, &status);
+  if (list == NULL) return status;
+  status = agx_history_replace(session, list, count, removed);
+  free(list);
+  return status;
+}
+
+agx_status agxb_add_checked(agx_session* session, const void* events, size_t size, size_t count,
+                            const char* name, const char* from, const char* to) {
+  agx_status status;
+  agx_new_event* list = take_events(events, size, count, &status);
+  if (list == NULL) return status;
+  status = agx_add_checked(session, list, count, name, from, to);
   free(list);
   return status;
 }
@@ -312,13 +236,26 @@ agx_status agxb_open(const char* url, int log_level, agxb_log* log, agx_client**
   return agx_open(url, &options, client);
 }
 
+agx_status agxb_stream_open(agx_client* client, const char* name, const char* format,
+                            int64_t max_length, int64_t expire_ms, const char* prefix, int tagged,
+                            agx_session** session) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = format;
+  options.max_length = max_length;
+  options.expire_ms = expire_ms;
+  options.prefix = prefix;
+  options.tagged = tagged;
+  return agx_stream_open(client, name, &options, session);
+}
+
 agx_status agxb_start(agx_session* session, int take_over, int detached, int64_t lease_ms,
-                      const char* origin) {
+                      const char* origin, int keep) {
   agx_start_options options = AGX_START_OPTIONS_INIT;
   options.take_over = take_over;
   options.detached = detached;
   options.lease_ms = lease_ms;
   options.origin = origin;
+  options.keep = keep;
   return agx_start(session, &options);
 }
 

@@ -1,5 +1,6 @@
 /* What the bindings add to agx.h so that a call into C is worth its price: options as plain
- * arguments, events by the batch in one buffer, a log that is fetched instead of called back.
+ * arguments, events by the batch in one buffer, a log that is fetched instead of called back, and
+ * one function of the language's for everything that must be called back.
  *
  * It uses agx.h and nothing else of ours, and is compiled into each binding's own native part.
  * Functions are as thread-safe as what they call; a batch is used by one thread at a time.
@@ -20,20 +21,31 @@ extern "C" {
  *
  * A batch is one buffer of records, each aligned to 8 bytes, in the machine's byte order:
  *
- *     offset 0   int32   kind: AGXB_EVENT, AGXB_OUTCOME, AGXB_MUX_OUTCOME
- *            4   int32   status; of an event AGX_OK
+ *     offset 0   int32   kind, as below
+ *            4   int32   status; of all but outcomes AGX_OK
  *            8   int64   token: what agx_listener_set_data gave the listener
  *           16   uint32  length of the id         20   uint32  of the type
  *           24   uint32  of the origin            28   uint32  of the body, or of a message
- *           32   the four texts, one behind the other, without NULs
+ *           32   uint32  length of what is extra  36   uint32  0
+ *           40   the four texts, one behind the other, without NULs; at the next multiple of 8 what
+ *                is extra
  *
- * The next record begins at the next multiple of 8. */
+ * The next record begins at the next multiple of 8. Extra are, of an event that has other fields than
+ * type, origin and body, all its fields, each as uint32 length of the name, uint32 of the value, and
+ * both texts without NULs or padding; of what tells of something, int64 numbers. */
 
 #define AGXB_EVENT 0
 #define AGXB_OUTCOME 1     /* of a listener; its body is agx_last_error */
 #define AGXB_MUX_OUTCOME 2 /* of the mux itself; likewise */
+/* Follows the event, which is the dead letter: id and type: the original's id and stream; body: the
+ * reason. Numbers: attempts, when it died. */
+#define AGXB_DEAD_LETTER 3
+#define AGXB_PENDING 4 /* id; type: the consumer. Numbers: idle ms, attempts */
+#define AGXB_GROUP \
+  5 /* id: the last that was given out; type: name. Numbers: consumers, pending, lag */
+#define AGXB_CONSUMER 6 /* type: name. Numbers: pending, idle ms */
 
-#define AGXB_HEADER 32
+#define AGXB_HEADER 40
 
 typedef struct agxb_batch agxb_batch;
 
@@ -66,6 +78,73 @@ agx_status agxb_wait_for_batch(agx_session* session, const char* where, int64_t 
  * texts, each with a NUL behind it (that of no body too); without padding. */
 agx_status agxb_add_many(agx_session* session, const void* events, size_t size, size_t count,
                          char* ids, size_t* added);
+/* As agx_history_replace and agx_add_checked. */
+agx_status agxb_history_replace(agx_session* session, const void* events, size_t size, size_t count,
+                                uint64_t* removed);
+agx_status agxb_add_checked(agx_session* session, const void* events, size_t size, size_t count,
+                            const char* name, const char* from, const char* to);
+
+/* --- Groups
+ *
+ * ids: `count` of them, each with a NUL behind it; without padding. */
+agx_status agxb_group_open(agx_session* session, const char* group, const char* consumer,
+                           const char* start, int must_exist, int recreate,
+                           const char* dead_letters, agx_group** handle);
+agx_status agxb_group_batch(agx_group* group, int source, int64_t timeout_ms, size_t max_events,
+                            agxb_batch* batch);
+agx_status agxb_group_ack(agx_group* group, const void* ids, size_t size, size_t count,
+                          uint64_t* acknowledged);
+agx_status agxb_group_claim(agx_group* group, int64_t min_idle_ms, const void* ids, size_t size,
+                            size_t count, agxb_batch* batch);
+/* cursor: room for AGX_ID_SIZE bytes. */
+agx_status agxb_group_autoclaim(agx_group* group, int64_t min_idle_ms, char* cursor,
+                                size_t max_events, agxb_batch* batch);
+/* ids: room for 2 * AGX_ID_SIZE bytes: the lowest, the highest. numbers: room for 2: how many are
+ * pending, for how many consumers. */
+agx_status agxb_group_pending(agx_group* group, char* ids, int64_t* numbers);
+/* AGXB_PENDING records. */
+agx_status agxb_group_pending_batch(agx_group* group, const char* consumer, int64_t min_idle_ms,
+                                    const char* after, size_t max_events, agxb_batch* batch);
+/* AGXB_GROUP and AGXB_CONSUMER records: of all that there are. */
+agx_status agxb_group_list(agx_session* session, agxb_batch* batch);
+agx_status agxb_group_consumers(agx_group* group, agxb_batch* batch);
+/* ids: room for AGX_ID_SIZE bytes: the last that was given out. numbers: room for 6: length,
+ * pending, lag, consumers, dead letters, age of the oldest pending in ms. */
+agx_status agxb_group_health(agx_group* group, char* ids, int64_t* numbers);
+/* Pairs of an event and an AGXB_DEAD_LETTER record. */
+agx_status agxb_group_dead_letters(agx_group* group, const char* after, size_t max_letters,
+                                   agxb_batch* batch);
+agx_status agxb_group_replay(agx_group* group, const void* ids, size_t size, size_t count,
+                             uint64_t* replayed);
+agx_status agxb_group_delete_dead_letters(agx_group* group, const void* ids, size_t size,
+                                          size_t count, uint64_t* deleted);
+
+/* --- Calls back
+ *
+ * A language has one function that takes all calls. It must not throw or unwind: what its user's
+ * function throws it keeps, and hands to the caller of what called here, in the same thread. */
+
+#define AGXB_HANDLE 0    /* of agxb_group_process */
+#define AGXB_INTERCEPT 1 /* of agxb_intercept */
+#define AGXB_TELL 2      /* of agxb_subscribe; what it returns does not count */
+
+/* record: one record, valid during the call, whose token is what was registered, and whose status and
+ * body are an outcome's if it is not an event. handle: the agx_group*, agx_intercepted* or
+ * agx_subscription*. attempt: of AGXB_HANDLE. Returns an agx_status. */
+typedef int32_t (*agxb_function)(int32_t kind, void* handle, const void* record, size_t size,
+                                 int64_t attempt);
+/* Before any of the functions below is used; not while calls are under way. */
+void agxb_set_function(agxb_function function);
+
+agx_status agxb_group_process(agx_group* group, int64_t max_retries, int64_t claim_idle_ms,
+                              int64_t count, int64_t backoff_ms, int64_t backoff_max_ms,
+                              int64_t outage_ms, int64_t timeout_ms, int64_t limit, int64_t token);
+agx_status agxb_intercept(agx_session* session, const char* where, int64_t token,
+                          agx_interceptor** interceptor);
+agx_status agxb_subscribe(agx_session* session, const char* where, const char* after,
+                          int64_t wait_ms, int64_t timeout_ms, int hand_on_end, int64_t limit,
+                          int64_t queue, int64_t queue_bytes, int64_t token,
+                          agx_subscription** subscription);
 
 /* --- Options as arguments. What is not here is a parameter of the URL. */
 
@@ -79,8 +158,11 @@ int agxb_log_take(agxb_log* log, int* level, char* text, size_t room);
 
 /* log: NULL for none. */
 agx_status agxb_open(const char* url, int log_level, agxb_log* log, agx_client** client);
+agx_status agxb_stream_open(agx_client* client, const char* name, const char* format,
+                            int64_t max_length, int64_t expire_ms, const char* prefix, int tagged,
+                            agx_session** session);
 agx_status agxb_start(agx_session* session, int take_over, int detached, int64_t lease_ms,
-                      const char* origin);
+                      const char* origin, int keep);
 agx_status agxb_listen(agx_session* session, const char* after, int64_t wait_ms, int64_t timeout_ms,
                        int hand_on_end, int64_t limit, const char* where, int64_t token,
                        agx_listener** listener);

@@ -47,6 +47,7 @@ AGX_OUT(uint64_t*, ulong)
 AGX_OUT(int*, int)
 AGX_ARRAY(int64_t* numbers, long)
 
+AGX_VALUE(agxb_function, void*, System.IntPtr)
 AGX_VALUE(agx_status, int, int)
 AGX_VALUE(agx_part_kind, int, int)
 AGX_VALUE(agx_model_api, int, int)

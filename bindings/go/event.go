@@ -102,13 +102,16 @@ func (b *batch) each(visit func(*record)) {
 		at = (at + 7) &^ 7
 		head := unsafe.Pointer(&bytes[at : at+native.AGXB_HEADER][0])
 		numbers := (*[2]int32)(head)
-		lengths := (*[4]uint32)(unsafe.Add(head, 16))
+		lengths := (*[5]uint32)(unsafe.Add(head, 16))
 		r.kind, r.status = int(numbers[0]), native.Enum_SS_agx_status(numbers[1])
 		r.token = *(*int64)(unsafe.Add(head, 8))
 		at += native.AGXB_HEADER
 		id, kind, origin, body := int(lengths[0]), int(lengths[1]), int(lengths[2]), int(lengths[3])
 		r.event = eventIn(bytes[at:at+id+kind+origin+body], id, kind, origin, body)
 		at += id + kind + origin + body
+		if extra := int(lengths[4]); extra > 0 {
+			at = (at+7)&^7 + extra
+		}
 		visit(&r)
 	}
 }

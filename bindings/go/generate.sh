@@ -9,4 +9,4 @@ mkdir -p "$out"
 # Paths as seen from here: SWIG writes them into what it generates.
 "${SWIG:-swig}" -go -cgo -intgosize 64 -package native -Wall -Werror -Iinclude -Ibindings \
   -Ibindings/common -outdir "$out" -o "$out/agx_wrap.c" bindings/agx.i
-cp bindings/common/agx_bind.h bindings/common/agx_bind.c "$out"
+cp bindings/common/agx_bind*.[ch] "$out"

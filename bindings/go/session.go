@@ -112,7 +112,7 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 	}
 	return s.write(ctx, func() native.Enum_SS_agx_status {
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
-			chosen.lease, origin)
+			chosen.lease, origin, 0)
 	})
 }
 

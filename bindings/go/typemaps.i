@@ -32,8 +32,8 @@ AGX_IN("unsafe.Pointer", const void*)
 
 /* Static or the thread's, and copied at once: SWIG's strings come with Go that `go vet` refuses. */
 %typemap(gotype) const char* agx_last_error, const char* agx_status_string,
-                 const char* agx_version_string "unsafe.Pointer"
+                 const char* agx_version_string, const char* agx_group_consumer_name "unsafe.Pointer"
 %typemap(out) const char* agx_last_error, const char* agx_status_string,
-              const char* agx_version_string %{ $result = (char*)$1; %}
+              const char* agx_version_string, const char* agx_group_consumer_name %{ $result = (char*)$1; %}
 %typemap(goout) const char* agx_last_error, const char* agx_status_string,
-                const char* agx_version_string ""
+                const char* agx_version_string, const char* agx_group_consumer_name ""

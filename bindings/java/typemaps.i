@@ -72,15 +72,16 @@ static void give_text(JNIEnv* env, jobjectArray out, const char* text, size_t le
   if ($input != NULL) {
     JNI out[COUNT];
     for (int i = 0; i < COUNT; ++i) out[i] = (JNI)values$argnum[i];
-    (*jenv)->SET(jenv, $input, 0, COUNT, out);
+    jsize room = (*jenv)->GetArrayLength(jenv, $input);
+    (*jenv)->SET(jenv, $input, 0, room < COUNT ? room : COUNT, out);
   }
 }
 %enddef
 
-AGX_NUMBERS(int64_t, jlong, long, SetLongArrayRegion, 4, int64_t* numbers)
+AGX_NUMBERS(int64_t, jlong, long, SetLongArrayRegion, 6, int64_t* numbers)
 AGX_NUMBERS(int64_t, jlong, long, SetLongArrayRegion, 1, int64_t* scope_id)
 AGX_NUMBERS(int64_t, jlong, long, SetLongArrayRegion, 1, int64_t* user_id)
-AGX_NUMBERS(uint64_t, jlong, long, SetLongArrayRegion, 1, uint64_t* removed)
+AGX_NUMBERS(uint64_t, jlong, long, SetLongArrayRegion, 1, uint64_t*)
 AGX_NUMBERS(size_t, jlong, long, SetLongArrayRegion, 1, size_t* added)
 AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
 
@@ -118,7 +119,8 @@ AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
 }
 %apply (const char* bytes, size_t length) {
   (const char* json, size_t length),
-  (const void* events, size_t size)
+  (const void* events, size_t size),
+  (const void* ids, size_t size)
 };
 
 /* Texts that come out. */
@@ -171,6 +173,22 @@ AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
 }
 %typemap(freearg) char* ids "free($1);"
 %apply char* ids { char* id, char* position };
+
+/* One that C reads as well. */
+%apply char* ids { char* cursor };
+%typemap(in) char* cursor (char room[AGX_ID_SIZE]) {
+  memset(room, 0, sizeof(room));
+  jsize size = (*jenv)->GetArrayLength(jenv, $input);
+  if (size > AGX_ID_SIZE - 1) size = AGX_ID_SIZE - 1;
+  (*jenv)->GetByteArrayRegion(jenv, $input, 0, size, (jbyte*)room);
+  $1 = room;
+}
+%typemap(argout) char* cursor {
+  jsize size = (*jenv)->GetArrayLength(jenv, $input);
+  if (size > AGX_ID_SIZE) size = AGX_ID_SIZE;
+  (*jenv)->SetByteArrayRegion(jenv, $input, 0, size, (const jbyte*)room$argnum);
+}
+%typemap(freearg) char* cursor ""
 
 %typemap(jni) (char* text, size_t room) "jbyteArray"
 %typemap(jtype) (char* text, size_t room) "byte[]"

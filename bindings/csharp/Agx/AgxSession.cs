@@ -51,7 +51,7 @@ namespace Agx
         {
             AgxStartOptions given = options ?? new AgxStartOptions();
             Done(agxnative.agxb_start(Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
-                Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin")));
+                Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin"), 0));
         }
 
         /// <summary>Ends the session. Its events go after the grace, 5 seconds if none is given.</summary>

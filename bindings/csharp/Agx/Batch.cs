@@ -13,7 +13,7 @@ namespace Agx
         internal const int Outcome = 1;
         internal const int MuxOutcome = 2;
 
-        const int Header = 32;
+        const int Header = 40;
 
         internal struct Record
         {
@@ -76,6 +76,7 @@ namespace Agx
             byte[] bytes = new byte[checked(id + type + origin + body)];
             if (bytes.Length > 0) Marshal.Copy(new IntPtr(start.ToInt64() + Header), bytes, 0, bytes.Length);
             offset = (offset + Header + bytes.Length + 7) & ~7L;
+            offset = (offset + Marshal.ReadInt32(start, 32) + 7) & ~7L;
             if (record.Kind == Event) record.Value = new AgxEvent(bytes, id, type, origin);
             else record.Message = System.Text.Encoding.UTF8.GetString(bytes);
             return true;

@@ -5,7 +5,7 @@ source "${AGX_SOURCE_DIR:?}/bindings/go/tests/lib.sh"
 committed=$AGX_SOURCE_DIR/bindings/go/internal/native
 
 "$AGX_SOURCE_DIR/bindings/go/generate.sh" "$scratch/native"
-for file in agx_bind.h agx_bind.c; do
+for file in $(cd "$AGX_SOURCE_DIR/bindings/common" && echo agx_bind*.[ch]); do
   diff -u "$committed/$file" "$scratch/native/$file" || fail "run bindings/go/generate.sh, and commit"
 done
 if [[ $(grep -m1 '^ \* Version ' "$committed/agxnative.go") == \

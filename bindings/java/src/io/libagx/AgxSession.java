@@ -104,7 +104,7 @@ public final class AgxSession implements AutoCloseable {
     byte[] origin = Text.encode("the origin", options.origin());
     checked(session
         -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
-            Text.millis(options.lease(), 0), origin));
+            Text.millis(options.lease(), 0), origin, 0));
     waits.started();
   }
 

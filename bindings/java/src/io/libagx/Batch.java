@@ -69,7 +69,8 @@ final class Batch implements AutoCloseable {
           sink.takeOwn(outcome);
         }
       }
-      at = (text + size + 7) & ~7;
+      int extra = in.getInt(text - agxnativeConstants.AGXB_HEADER + 32);
+      at = ((text + size + 7) & ~7) + ((extra + 7) & ~7);
     }
   }
 
