@@ -86,11 +86,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   rest.remove_prefix(std::min(bytes.size(), rest.size()));
 
   // Pointers are all or nothing: an option's text, or null.
-  const char* agx_options::*texts[] = {&agx_options::prefix,       &agx_options::client_name,
-                                       &agx_options::user,         &agx_options::password,
-                                       &agx_options::tls_ca_file,  &agx_options::tls_cert_file,
-                                       &agx_options::tls_key_file, &agx_options::tls_server_name,
-                                       &agx_options::format};
+  const char* agx_options::*texts[] = {
+      &agx_options::prefix,       &agx_options::client_name,     &agx_options::user,
+      &agx_options::password,     &agx_options::tls_ca_file,     &agx_options::tls_cert_file,
+      &agx_options::tls_key_file, &agx_options::tls_server_name, &agx_options::format};
   std::vector<std::string> kept(std::size(texts));
   agx_options whole{};
   std::memcpy(&whole, bytes.data(), std::min(sizeof(whole), bytes.size()));
