@@ -8,9 +8,9 @@ import sys
 
 SOURCE = pathlib.Path(os.environ["AGX_SOURCE_DIR"])
 
-# Where a suite is, and what a case's name stands in.
+# Where a suite is (several files, with a *), and what a case's name stands in.
 SUITES = {
-    "C": ("tests/capi_behaviour_test.cpp", r"TEST_P\(CapiBehaviour, (\w+)\)"),
+    "C": ("tests/capi_behaviour*_test.cpp", r"TEST_P\(CapiBehaviour, (\w+)\)"),
     "Go": ("bindings/go/behaviour_test.go", r'^\t"(\w+)": +\w+,$'),
     "Java": ("bindings/java/tests/io/libagx/test/Behaviour.java", r"@Test\s+(?:public )?void (\w+)\("),
     "C#": ("bindings/csharp/tests/BehaviourTests.cs", r"public (?:async )?Task ([a-z_]+)\(string store\)"),
@@ -24,7 +24,8 @@ def main():
     assert len(cases) == len(set(cases)) and len(cases) > 20, cases
     wrong = []
     for language, (path, pattern) in SUITES.items():
-        found = re.findall(pattern, (SOURCE / path).read_text(), re.MULTILINE)
+        text = "".join(file.read_text() for file in SOURCE.glob(path))
+        found = re.findall(pattern, text, re.MULTILINE)
         for name in sorted(set(cases) ^ set(found)):
             wrong.append(f"{language}: {name} is {'missing' if name in cases else 'not in the list'}")
     if wrong:
