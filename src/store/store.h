@@ -252,13 +252,13 @@ class Store {
     return AddMany({key, max_length}, entries, ids, added);
   }
 
-  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
-  // are added and it holds `reached` from now on. If it does already, that was done before. Otherwise
-  // *conflict, and nothing is changed.
   // All that the stream holds, by these entries, in one atomic step; neither bound of the target
   // counts, and nothing is published. *removed: how many went.
   virtual Status Replace(const Target& target, std::span<const NewEntry> entries,
                          uint64_t* removed) = 0;
+  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
+  // are added and it holds `reached` from now on. If it does already, that was done before. Otherwise
+  // *conflict, and nothing is changed.
   virtual Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                             const Checkpoint& checkpoint, bool* conflict) = 0;
 

@@ -394,6 +394,9 @@ Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> e
   std::string reached(checkpoint.reached);
   Access access(this);
   if (access.closed) return Closed();
+  Node* stream;
+  if (Status status = access.FindStream(target.key, target.list, &stream); !status.ok())
+    return status;
   KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
   if (node->stream != nullptr) return NotAText(checkpoint.key);
   std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
@@ -402,6 +405,8 @@ Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> e
   if (*conflict) return {};
   if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
   access.keys.SetFlag(&*node, std::move(reached));
+  access.keys.SetExpiry(&*node, kNever);
+  access.keys.Ring(&*node);
   return {};
 }
 
