@@ -277,12 +277,11 @@ class StoreContract : public testing::TestWithParam<StoreCase> {
     EXPECT_DONE(store_->Replace(target, entries, &removed));
     return removed;
   }
-  // Whether it was no conflict.
-  bool AddChecked(const Target& target, const std::vector<NewEntry>& entries,
-                  std::string_view expected, std::string_view reached) {
-    bool conflict = true;
-    EXPECT_DONE(store_->AddChecked(target, entries, {"s:from", expected, reached}, &conflict));
-    return !conflict;
+  CheckedOutcome AddChecked(const Target& target, const std::vector<NewEntry>& entries,
+                            std::string_view expected, std::string_view reached) {
+    CheckedOutcome outcome{};
+    EXPECT_DONE(store_->AddChecked(target, entries, {"s:from", expected, reached}, &outcome));
+    return outcome;
   }
   std::string TextAt(std::string_view key) {
     KeptText kept;
@@ -1628,7 +1627,7 @@ TEST_P(StoreContract, AWatchRingsForEachChangeOfAList) {
     EntryId id;
     size_t added = 0;
     uint64_t removed = 0;
-    bool conflict = false;
+    CheckedOutcome outcome{};
     std::string reached = Cat("by ", writer == other.get());
     auto expect_ring = [&](const char* what, auto change) {
       if (HasFailure()) return;
@@ -1642,7 +1641,7 @@ TEST_P(StoreContract, AWatchRingsForEachChangeOfAList) {
       return writer->AddMany(ListAt("l"), {&entry, 1}, nullptr, &added);
     });
     expect_ring("add checked", [&] {
-      return writer->AddChecked(ListAt("l"), {&entry, 1}, {reached, "", "1"}, &conflict);
+      return writer->AddChecked(ListAt("l"), {&entry, 1}, {reached, "", "1"}, &outcome);
     });
     expect_ring("replace", [&] { return writer->Replace(ListAt("l"), {&entry, 1}, &removed); });
     expect_ring("drop", [&] { return writer->Replace(ListAt("l"), {}, &removed); });
@@ -1678,7 +1677,7 @@ TEST_P(StoreContract, AListIsNoStreamAndAStreamNoList) {
   Add("s", Event("e"));
   EntryId id;
   uint64_t removed = 0;
-  bool conflict = false;
+  CheckedOutcome outcome{};
   StreamFacts facts;
   const Element element("x");
   const Event event("e");
@@ -1692,8 +1691,8 @@ TEST_P(StoreContract, AListIsNoStreamAndAStreamNoList) {
   for (const std::vector<NewEntry>& entries : {std::vector<NewEntry>{element}, {}}) {
     EXPECT_EQ(store_->Replace(ListAt("s"), entries, &removed).code(), AGX_ETYPE);
     EXPECT_EQ(store_->Replace({"l"}, entries, &removed).code(), AGX_ETYPE);
-    EXPECT_EQ(store_->AddChecked(ListAt("s"), entries, checkpoint, &conflict).code(), AGX_ETYPE);
-    EXPECT_EQ(store_->AddChecked({"l"}, entries, checkpoint, &conflict).code(), AGX_ETYPE);
+    EXPECT_EQ(store_->AddChecked(ListAt("s"), entries, checkpoint, &outcome).code(), AGX_ETYPE);
+    EXPECT_EQ(store_->AddChecked({"l"}, entries, checkpoint, &outcome).code(), AGX_ETYPE);
   }
   ReadRequest requests[2];
   requests[0].key = "s";
@@ -1810,15 +1809,16 @@ TEST_P(StoreContract, AReaderSeesAReplacementWholeOrNotAtAll) {
 TEST_P(StoreContract, EntriesAreAddedWithTheirCheckpointOnce) {
   const Event a("a");
   const Event b("b");
-  EXPECT_TRUE(AddChecked({"s"}, {a, b}, "", "1"));
+  EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kAdded);
   EXPECT_EQ(TextAt("s:from"), "1");
-  EXPECT_TRUE(AddChecked({"s"}, {a, b}, "", "1")) << "was done before";
+  EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kDoneBefore);
   EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b"));
-  EXPECT_FALSE(AddChecked({"s"}, {a}, "", "2"));
-  EXPECT_FALSE(AddChecked({"s"}, {a}, "0", "2"));
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "2"), CheckedOutcome::kConflict);
+  EXPECT_EQ(AddChecked({"s"}, {a}, "0", "2"), CheckedOutcome::kConflict);
   EXPECT_THAT(ReadTexts("s"), SizeIs(2));
-  EXPECT_TRUE(AddChecked({"s"}, {}, "1", "2")) << "nothing to add, and yet further on";
-  EXPECT_TRUE(AddChecked({"s"}, {a}, "2", "3"));
+  EXPECT_EQ(AddChecked({"s"}, {}, "1", "2"), CheckedOutcome::kAdded)
+      << "nothing to add, and yet further on";
+  EXPECT_EQ(AddChecked({"s"}, {a}, "2", "3"), CheckedOutcome::kAdded);
   EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b", "type=a"));
   EXPECT_EQ(TextAt("s:from"), "3");
 }
@@ -1826,9 +1826,9 @@ TEST_P(StoreContract, EntriesAreAddedWithTheirCheckpointOnce) {
 TEST_P(StoreContract, ElementsAreAddedWithTheirCheckpointOnce) {
   const Element one("one");
   const Element two("two");
-  EXPECT_TRUE(AddChecked(ListAt("l"), {one, two}, "", "1"));
-  EXPECT_TRUE(AddChecked(ListAt("l"), {one, two}, "", "1"));
-  EXPECT_FALSE(AddChecked(ListAt("l"), {one}, "", "2"));
+  EXPECT_EQ(AddChecked(ListAt("l"), {one, two}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(AddChecked(ListAt("l"), {one, two}, "", "1"), CheckedOutcome::kDoneBefore);
+  EXPECT_EQ(AddChecked(ListAt("l"), {one}, "", "2"), CheckedOutcome::kConflict);
   EXPECT_THAT(Texts(ReadList()), ElementsAre("element=one", "element=two"));
 }
 
@@ -1840,10 +1840,10 @@ TEST_P(StoreContract, OfThoseThatMoveACheckpointAtOnceOneAdds) {
       std::shared_ptr<Store> own = backend_->Open();
       const Event event("e");
       const NewEntry entry = event;
-      bool conflict = false;
+      CheckedOutcome outcome{};
       std::string reached = Cat(round, " by ", thread);
-      EXPECT_DONE(own->AddChecked({"s"}, {&entry, 1}, {"s:from", expected, reached}, &conflict));
-      if (!conflict) ++added;
+      EXPECT_DONE(own->AddChecked({"s"}, {&entry, 1}, {"s:from", expected, reached}, &outcome));
+      if (outcome == CheckedOutcome::kAdded) ++added;
     });
     EXPECT_EQ(added, 1);
     EXPECT_THAT(ReadTexts("s"), SizeIs(round + 1));
@@ -1854,7 +1854,7 @@ TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBoundsAndACheckpointNoExpiry) {
   const Event a("a");
   Target target{"s", 2};
   target.expire_ms = kLong;
-  EXPECT_TRUE(AddChecked(target, std::vector<NewEntry>(300, a), "", "1"));
+  EXPECT_EQ(AddChecked(target, std::vector<NewEntry>(300, a), "", "1"), CheckedOutcome::kAdded);
   EXPECT_LT(ReadTexts("s").size(), 300U) << "of which about so many are kept";
   int64_t left = Facts("s").ttl_ms;
   EXPECT_GT(left, 0);
@@ -1865,7 +1865,7 @@ TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBoundsAndACheckpointNoExpiry) {
   flag.live_key = "s:from";
   EXPECT_EQ(Cancel("s:from"), true);
   EXPECT_EQ(Start(flag), StartOutcome::kStarted);
-  EXPECT_TRUE(AddChecked(target, {}, "1", "2"));
+  EXPECT_EQ(AddChecked(target, {}, "1", "2"), CheckedOutcome::kAdded);
   EXPECT_EQ(Live("s:from").ttl_ms, -1);
 }
 
@@ -1873,15 +1873,15 @@ TEST_P(StoreContract, ACheckpointIsATextAndACheckedAddRings) {
   Add("s:from", Event("e"));
   const Event a("a");
   const NewEntry entry = a;
-  bool conflict = false;
-  Status status = store_->AddChecked({"s"}, {&entry, 1}, {"s:from", "", "1"}, &conflict);
+  CheckedOutcome outcome{};
+  Status status = store_->AddChecked({"s"}, {&entry, 1}, {"s:from", "", "1"}, &outcome);
   EXPECT_EQ(status.code(), AGX_ETYPE);
   EXPECT_THAT(status.message(), HasSubstr("s:from"));
   EXPECT_FALSE(Exists("s")) << "nothing is added where the checkpoint cannot be moved";
   RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
   Read("s");
-  EXPECT_DONE(store_->AddChecked({"s"}, {&entry, 1}, {"elsewhere", "", "1"}, &conflict));
+  EXPECT_DONE(store_->AddChecked({"s"}, {&entry, 1}, {"elsewhere", "", "1"}, &outcome));
   EXPECT_TRUE(WaitUntil([&] { return watcher.rings > 0; }));
   store_->Unwatch("s", &watcher);
 }
@@ -1892,13 +1892,13 @@ TEST_P(StoreContract, AClosedStoreHasNoListsEither) {
   const NewEntry entry = one;
   EntryId id;
   uint64_t removed = 0;
-  bool conflict = false;
+  CheckedOutcome outcome{};
   StreamFacts facts;
   EXPECT_EQ(store_->Add(ListAt("l"), one, &id).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->LastElement("l", &id).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->ListFacts("l", "l:live", &facts).code(), AGX_ECLOSED);
   EXPECT_EQ(store_->Replace(ListAt("l"), {&entry, 1}, &removed).code(), AGX_ECLOSED);
-  EXPECT_EQ(store_->AddChecked(ListAt("l"), {&entry, 1}, {"c", "", "1"}, &conflict).code(),
+  EXPECT_EQ(store_->AddChecked(ListAt("l"), {&entry, 1}, {"c", "", "1"}, &outcome).code(),
             AGX_ECLOSED);
 }
 

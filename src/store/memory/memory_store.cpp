@@ -162,7 +162,7 @@ class MemoryStore final : public Store, private Groups {
   Status Replace(const Target& target, std::span<const NewEntry> entries,
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
-                    const Checkpoint& checkpoint, bool* conflict) override;
+                    const Checkpoint& checkpoint, CheckedOutcome* outcome) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -386,8 +386,7 @@ Status MemoryStore::Replace(const Target& target, std::span<const NewEntry> entr
 }
 
 Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
-                               const Checkpoint& checkpoint, bool* conflict) {
-  *conflict = false;
+                               const Checkpoint& checkpoint, CheckedOutcome* outcome) {
   std::vector<StoredEntry::Ptr> stored;
   stored.reserve(entries.size());
   for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
@@ -400,11 +399,13 @@ Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> e
   KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
   if (node->stream != nullptr) return NotAText(checkpoint.key);
   std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
-  if (now == checkpoint.reached) return {};
-  *conflict = now != checkpoint.expected;
-  if (*conflict) return {};
+  *outcome = now == checkpoint.reached    ? CheckedOutcome::kDoneBefore
+             : now != checkpoint.expected ? CheckedOutcome::kConflict
+                                          : CheckedOutcome::kAdded;
+  if (*outcome != CheckedOutcome::kAdded) return {};
+  auto fresh = KeySpace::NewFlag(*node);
   if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
-  access.keys.SetFlag(&*node, std::move(reached));
+  access.keys.SetFlag(&*node, std::move(reached), std::move(fresh));
   access.keys.SetExpiry(&*node, kNever);
   access.keys.Ring(&*node);
   return {};
