@@ -836,7 +836,9 @@ AGX_API void agx_mux_close(agx_mux* mux);
 typedef struct agx_group_options {
   size_t size;
   /** The consumer's name. Whoever opens the group with it again finds what is still pending for it;
-   * to be used by one handle at a time. Default NULL: one that nobody else has */
+   * to be used by one handle at a time. Default NULL: one that nobody else has, and that goes from
+   * the group with agx_group_close and at the end of agx_group_process, unless something is pending
+   * for it then */
   const char* consumer;
   /** Where a group that is made begins. NULL, "" or "0": with the first event; "new" or "$": with
    * what comes from now on; else an id: with what came after it */
@@ -859,8 +861,10 @@ typedef struct agx_group_options {
 AGX_API agx_status agx_group_open(agx_session* session, const char* group,
                                   const agx_group_options* options, agx_group** handle);
 
-/** Closes the handle. What is pending for its consumer stays so. Not to be called by a handler of
- * agx_group_process on its own group. */
+/** Closes the handle. What is pending for its consumer stays so. If its name was made up (consumer
+ * NULL) and nothing is pending for it, it is taken out of the group, in one atomic step; where that
+ * fails it stays, which does no harm. Blocks: one command then, for which a connection that is lost
+ * is not made again. Not to be called by a handler of agx_group_process on its own group. */
 AGX_API void agx_group_close(agx_group* group);
 
 /** The consumer's name. It belongs to the handle. "" for an invalid handle. Does not block. */

@@ -206,9 +206,8 @@ TEST_P(GroupContract, WhatIsAskedOfNoGroupIsNone) {
     outcomes.emplace_back("PendingEntries",
                           groups_->PendingEntries({kGroup, {}, 0, {}, 1}, &entries));
     outcomes.emplace_back("ListConsumers", groups_->ListConsumers(kGroup, &consumers));
-    outcomes.emplace_back("DeleteConsumer", groups_->DeleteConsumer(kGroup, "a", false, &count));
-    outcomes.emplace_back("DeleteConsumer, idle",
-                          groups_->DeleteConsumer(kGroup, "a", true, &count));
+    outcomes.emplace_back("DeleteConsumer", groups_->DeleteConsumer(kGroup, "a", &count));
+    outcomes.emplace_back("DeleteIdleConsumer", groups_->DeleteIdleConsumer(kGroup, "a"));
     outcomes.emplace_back("DeleteGroup", groups_->DeleteGroup(kGroup));
     outcomes.emplace_back("Bury", groups_->Bury({kGroup, "a", {1, 1}, "s:dlq", {}}, &done));
     for (const auto& [name, status] : outcomes) {
@@ -474,15 +473,15 @@ TEST_P(GroupContract, AConsumerGoesWithWhatIsPendingForIt) {
   Read("a", 2);
   Read("b");
   uint64_t pending = 99;
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", true, &pending));
+  EXPECT_DONE(groups_->DeleteIdleConsumer(kGroup, "a"));
   EXPECT_THAT(Pending("a"), SizeIs(2)) << "it has something, and stays";
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", false, &pending));
+  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", &pending));
   EXPECT_EQ(pending, 2U);
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "nobody", false, &pending));
+  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "nobody", &pending));
   EXPECT_EQ(pending, 0U);
   EXPECT_EQ(Summary().count, 1U);
   Ack({ids[2]});
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "b", true, &pending));
+  EXPECT_DONE(groups_->DeleteIdleConsumer(kGroup, "b"));
   std::vector<ConsumerFacts> consumers;
   EXPECT_DONE(groups_->ListConsumers(kGroup, &consumers));
   EXPECT_THAT(consumers, IsEmpty());

@@ -201,8 +201,8 @@ class MemoryStore final : public Store, private Groups {
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;
   Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) override;
   Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) override;
-  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
-                        uint64_t* pending) override;
+  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, uint64_t* pending) override;
+  Status DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) override;
   Status Bury(const Burial& burial, bool* done) override;
   Status Revive(const Revival& revival, EntryId* id, RevivalOutcome* outcome) override;
   Status DeleteEntries(std::string_view key, std::span<const EntryId> ids,
@@ -973,11 +973,14 @@ Status MemoryStore::ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>*
   return WithGroup(of, [&](GroupUse& group) { group.ListConsumers(consumers); });
 }
 
-Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer,
                                    uint64_t* pending) {
   *pending = 0;
-  return WithGroup(of,
-                   [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, only_idle); });
+  return WithGroup(of, [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, false); });
+}
+
+Status MemoryStore::DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) {
+  return WithGroup(of, [&](GroupUse& group) { group.DeleteConsumer(consumer, true); });
 }
 
 Status MemoryStore::Bury(const Burial& burial, bool* done) {
