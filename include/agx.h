@@ -377,7 +377,8 @@ AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* event
  * where the events are from. from: what the checkpoint is now ("" if there is none); to: what it is
  * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
  * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
- * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written.
+ * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
+ * these events: a copy is to be what it is a copy of.
  *
  * It is kept in the string key {stream's key}:from:{name}, which does not expire. Blocks: one command,
  * which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
@@ -604,7 +605,7 @@ typedef agx_status (*agx_interceptor_function)(agx_intercepted* event, void* use
  * the event.
  *
  * What agx_start, agx_stop and the end of a run write by themselves (`begin`, `end`, a run's closing
- * `error`) does not come by. A run's event that is refused is left out, and the run goes on: the
+ * `error`) does not come by, nor what agx_add_checked and agx_history_replace write. A run's event that is refused is left out, and the run goes on: the
  * call that made it returns the status. One that is swallowed is left out without a word. What a
  * run writes while the agent is in no call, at the end of a coalescing window and after a cancel,
  * comes by in a thread of the client, which a slow function would keep from renewing leases.
