@@ -656,6 +656,20 @@ TEST_P(CapiGroup, ClosingTheClientEndsIt) {
   EXPECT_EQ(running.Get(), AGX_ECLOSED);
 }
 
+TEST_P(CapiGroup, AHandlerMayCloseTheClient) {
+  GroupPtr group = OpenGroup(session_);
+  for (const char* type : {"a", "b"}) Add(session_, type);
+  Seen seen;
+  seen.say = [&](const agx_event*, int64_t) {
+    client_.reset();
+    return AGX_OK;
+  };
+  EXPECT_EQ(Process(group, &seen, Quick()), AGX_ECLOSED);
+  EXPECT_THAT(seen.calls, SizeIs(1));
+  GroupPtr other = OpenGroup(OpenSession(other_), "other");
+  EXPECT_EQ(PendingOf(other).count, 2U) << "what was not acknowledged comes again";
+}
+
 TEST_P(CapiGroup, ItGoesOnWhenTheGroupOrTheStreamWasDeleted) {
   GroupPtr group = OpenGroup(session_);
   Add(session_, "a");
@@ -951,6 +965,31 @@ TEST_F(CapiGroupOnRedis, ItGivesUpAfterAnOutageThatIsTooLong) {
   Seen seen;
   EXPECT_EQ(Process(group, &seen, options), AGX_ECONNECT);
   EXPECT_EQ(Read(group).status, AGX_ECONNECT);
+}
+
+// What it failed with is not lost with the server: its event is pending, and comes again.
+TEST_F(CapiGroupOnRedis, AHandlerMayFailAfterTheServerIsGone) {
+  RedisServer::Options durable;
+  durable.append_only = true;
+  RedisServer server(durable);
+  ClientPtr client = OpenClient(server.url() + "?reconnect_timeout=-1");
+  SessionPtr session = OpenSession(client);
+  GroupPtr group = OpenGroup(session, "me");
+  Add(session, "a");
+  agx_group_process_options options = Quick();
+  options.outage_ms = 100;
+  Seen seen;
+  seen.say = [&](const agx_event*, int64_t) {
+    server.Kill9();
+    return AGX_EFAILED;
+  };
+  EXPECT_EQ(Process(group, &seen, options), AGX_ECONNECT);
+  EXPECT_THAT(seen.calls, SizeIs(1));
+  server.Restart();
+  seen.say = nullptr;
+  EXPECT_EQ(Process(group, &seen, Quick(1)), AGX_LIMIT);
+  EXPECT_EQ(seen.calls.back(), std::pair(std::string("a"), int64_t{2}));
+  EXPECT_EQ(PendingOf(group).count, 0U);
 }
 
 TEST_F(CapiGroupOnRedis, AHandleIsClosedAtOnceWhileTheServerIsAway) {
