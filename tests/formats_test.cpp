@@ -99,6 +99,14 @@ TEST(Formats, AreFoundByTheirNames) {
       HasSubstr("the option format is to be one of agx, openai-agents, agent-framework, ag2"));
 }
 
+TEST(Formats, SecondsAreAsPythonPrintsThem) {
+  const struct {
+    int64_t ms;
+    const char* text;
+  } cases[] = {{0, "0.000"}, {7, "0.007"}, {1734649123500, "1734649123.500"}};
+  for (const auto& c : cases) EXPECT_EQ(UnixSeconds(c.ms), c.text);
+}
+
 // ---- agx
 
 struct ReadCase {

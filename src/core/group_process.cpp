@@ -307,8 +307,7 @@ void Processor::Call(Holding* one) {
 }
 
 Status Processor::BuryOne(Holding* one) {
-  char seconds[32];
-  std::snprintf(seconds, sizeof(seconds), "%.3f", static_cast<double>(WallMillis()) / 1000);
+  std::string seconds = UnixSeconds(WallMillis());
   std::string attempts = std::to_string(one->attempt);
   const Field facts[] = {{kOriginalStream, group_.key_},
                          {kOriginalId, one->entry->id_text},
