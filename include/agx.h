@@ -377,7 +377,8 @@ AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* event
  * where the events are from. from: what the checkpoint is now ("" if there is none); to: what it is
  * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
  * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
- * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written.
+ * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
+ * these events: a copy is to be what it is a copy of.
  *
  * It is kept in the string key {stream's key}:from:{name}, which does not expire. Blocks: one command,
  * which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
@@ -604,7 +605,7 @@ typedef agx_status (*agx_interceptor_function)(agx_intercepted* event, void* use
  * the event.
  *
  * What agx_start, agx_stop and the end of a run write by themselves (`begin`, `end`, a run's closing
- * `error`) does not come by. A run's event that is refused is left out, and the run goes on: the
+ * `error`) does not come by, nor what agx_add_checked and agx_history_replace write. A run's event that is refused is left out, and the run goes on: the
  * call that made it returns the status. One that is swallowed is left out without a word. What a
  * run writes while the agent is in no call, at the end of a coalescing window and after a cancel,
  * comes by in a thread of the client, which a slow function would keep from renewing leases.
@@ -836,7 +837,9 @@ AGX_API void agx_mux_close(agx_mux* mux);
 typedef struct agx_group_options {
   size_t size;
   /** The consumer's name. Whoever opens the group with it again finds what is still pending for it;
-   * to be used by one handle at a time. Default NULL: one that nobody else has */
+   * to be used by one handle at a time. Default NULL: one that nobody else has, and that goes from
+   * the group with agx_group_close and at the end of agx_group_process, unless something is pending
+   * for it then */
   const char* consumer;
   /** Where a group that is made begins. NULL, "" or "0": with the first event; "new" or "$": with
    * what comes from now on; else an id: with what came after it */
@@ -859,8 +862,10 @@ typedef struct agx_group_options {
 AGX_API agx_status agx_group_open(agx_session* session, const char* group,
                                   const agx_group_options* options, agx_group** handle);
 
-/** Closes the handle. What is pending for its consumer stays so. Not to be called by a handler of
- * agx_group_process on its own group. */
+/** Closes the handle. What is pending for its consumer stays so. If its name was made up (consumer
+ * NULL) and nothing is pending for it, it is taken out of the group, in one atomic step; where that
+ * fails it stays, which does no harm. Blocks: one command then, for which a connection that is lost
+ * is not made again. Not to be called by a handler of agx_group_process on its own group. */
 AGX_API void agx_group_close(agx_group* group);
 
 /** The consumer's name. It belongs to the handle. "" for an invalid handle. Does not block. */

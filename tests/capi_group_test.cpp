@@ -16,6 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
+using ::testing::UnorderedElementsAre;
 
 struct Page {
   agx_status status = AGX_OK;
@@ -289,6 +290,73 @@ TEST_P(CapiGroup, AConsumerAndAGroupAreDeleted) {
   EXPECT_EQ(agx_group_pending(group.get(), &facts), AGX_NONE);
   agx_health health = AGX_HEALTH_INIT;
   EXPECT_EQ(agx_group_health(group.get(), &health), AGX_NONE);
+}
+
+// --- Names that were made up
+
+std::vector<std::string> Consumers(const GroupPtr& group) {
+  std::vector<agx_consumer_info> told(100);
+  size_t count = 0;
+  EXPECT_EQ(agx_group_consumers(group.get(), told.data(), told.size(), &count), AGX_OK);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < count; ++i) names.emplace_back(told[i].name);
+  return names;
+}
+
+TEST_P(CapiGroup, AConsumerWhoseNameWasMadeUpGoesWithItsHandle) {
+  GroupPtr watching = OpenGroup(session_, "watching");
+  for (const char* type : {"a", "b", "c"}) Add(session_, type);
+  GroupPtr done = OpenGroup(session_);
+  Ack(done, Read(done, AGX_GROUP_NEW, 0, 1).ids());
+  GroupPtr owing = OpenGroup(session_);
+  Page owed = Read(owing, AGX_GROUP_NEW, 0, 1);
+  GroupPtr named = OpenGroup(session_, "named");
+  Ack(named, Read(named, AGX_GROUP_NEW, 0, 1).ids());
+  std::string owes = agx_group_consumer_name(owing.get());
+  EXPECT_THAT(Consumers(watching), SizeIs(3));
+  done.reset();
+  owing.reset();
+  named.reset();
+  EXPECT_THAT(Consumers(watching), UnorderedElementsAre(owes, "named"));
+  EXPECT_EQ(PendingEvents(watching, owes.c_str()).size(), 1U) << "what it owes is not lost";
+  // One that claims is a consumer as well.
+  GroupPtr claims = OpenGroup(session_);
+  char cursor[AGX_ID_SIZE] = "";
+  agx_event* event = nullptr;
+  size_t count = 0;
+  EXPECT_EQ(agx_group_autoclaim(claims.get(), 0, cursor, &event, 1, &count), AGX_OK);
+  EventPtr claimed(event);
+  EXPECT_EQ(Ack(claims, owed.ids()), 1U);
+  claims.reset();
+  EXPECT_THAT(Consumers(watching), UnorderedElementsAre(owes, "named"));
+}
+
+TEST_P(CapiGroup, AConsumerWhoseNameWasMadeUpGoesWhenItHasProcessed) {
+  GroupPtr watching = OpenGroup(session_, "watching");
+  GroupPtr group = OpenGroup(session_);
+  GroupPtr named = OpenGroup(session_, "named");
+  Seen seen;
+  for (const GroupPtr* one : {&group, &named}) {
+    Add(session_, "a");
+    EXPECT_EQ(Process(*one, &seen, Quick(1)), AGX_LIMIT);
+  }
+  EXPECT_THAT(Consumers(watching), ElementsAre("named"));
+  Add(session_, "b");
+  EXPECT_THAT(Read(group).types(), ElementsAre("b")) << "and it may go on";
+  EXPECT_EQ(PendingOf(watching).count, 1U);
+  group.reset();
+  EXPECT_EQ(PendingOf(watching).count, 1U);
+}
+
+TEST_P(CapiGroup, AHandleIsClosedThoughItsGroupOrItsClientIsGone) {
+  GroupPtr group = OpenGroup(session_);
+  EXPECT_EQ(Read(group).status, AGX_TIMEOUT);
+  EXPECT_EQ(agx_group_delete(group.get()), AGX_OK);
+  group.reset();
+  group = OpenGroup(session_);
+  EXPECT_EQ(Read(group).status, AGX_TIMEOUT);
+  client_.reset();
+  group.reset();
 }
 
 // --- Waiting
@@ -588,6 +656,20 @@ TEST_P(CapiGroup, ClosingTheClientEndsIt) {
   EXPECT_EQ(running.Get(), AGX_ECLOSED);
 }
 
+TEST_P(CapiGroup, AHandlerMayCloseTheClient) {
+  GroupPtr group = OpenGroup(session_);
+  for (const char* type : {"a", "b"}) Add(session_, type);
+  Seen seen;
+  seen.say = [&](const agx_event*, int64_t) {
+    client_.reset();
+    return AGX_OK;
+  };
+  EXPECT_EQ(Process(group, &seen, Quick()), AGX_ECLOSED);
+  EXPECT_THAT(seen.calls, SizeIs(1));
+  GroupPtr other = OpenGroup(OpenSession(other_), "other");
+  EXPECT_EQ(PendingOf(other).count, 2U) << "what was not acknowledged comes again";
+}
+
 TEST_P(CapiGroup, ItGoesOnWhenTheGroupOrTheStreamWasDeleted) {
   GroupPtr group = OpenGroup(session_);
   Add(session_, "a");
@@ -883,6 +965,41 @@ TEST_F(CapiGroupOnRedis, ItGivesUpAfterAnOutageThatIsTooLong) {
   Seen seen;
   EXPECT_EQ(Process(group, &seen, options), AGX_ECONNECT);
   EXPECT_EQ(Read(group).status, AGX_ECONNECT);
+}
+
+// What it failed with is not lost with the server: its event is pending, and comes again.
+TEST_F(CapiGroupOnRedis, AHandlerMayFailAfterTheServerIsGone) {
+  RedisServer::Options durable;
+  durable.append_only = true;
+  RedisServer server(durable);
+  ClientPtr client = OpenClient(server.url() + "?reconnect_timeout=-1");
+  SessionPtr session = OpenSession(client);
+  GroupPtr group = OpenGroup(session, "me");
+  Add(session, "a");
+  agx_group_process_options options = Quick();
+  options.outage_ms = 100;
+  Seen seen;
+  seen.say = [&](const agx_event*, int64_t) {
+    server.Kill9();
+    return AGX_EFAILED;
+  };
+  EXPECT_EQ(Process(group, &seen, options), AGX_ECONNECT);
+  EXPECT_THAT(seen.calls, SizeIs(1));
+  server.Restart();
+  seen.say = nullptr;
+  EXPECT_EQ(Process(group, &seen, Quick(1)), AGX_LIMIT);
+  EXPECT_EQ(seen.calls.back(), std::pair(std::string("a"), int64_t{2}));
+  EXPECT_EQ(PendingOf(group).count, 0U);
+}
+
+TEST_F(CapiGroupOnRedis, AHandleIsClosedAtOnceWhileTheServerIsAway) {
+  ClientPtr client = Open("reconnect_timeout=60000");
+  GroupPtr group = OpenGroup(OpenSession(client));
+  EXPECT_EQ(Read(group).status, AGX_TIMEOUT);
+  server_.Kill9();
+  Stopwatch watch;
+  group.reset();
+  EXPECT_LT(watch.ms(), kAtOnceMs);
 }
 
 TEST_F(CapiGroupOnRedis, WithoutTrackingAWaitEndsAllTheSame) {

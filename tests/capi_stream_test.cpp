@@ -207,6 +207,18 @@ TEST_P(CapiStream, NumbersGoOnWhereTheStreamIs) {
   for (int i = 0; i < 8; ++i) EXPECT_EQ(FieldOf(Next(listener), "sequence"), std::to_string(i));
 }
 
+TEST_P(CapiStream, NumbersHaveNoGapWhereACheckedAddWasDoneBefore) {
+  SessionPtr session = OpenStream(client_, "s", "agent-framework");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  agx_new_event events[] = {{"event", "o", R"({"text":"a"})"}, {"event", "o", R"({"text":"b"})"}};
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(agx_add_checked(session.get(), events, 2, "elsewhere", "", "1"), AGX_OK);
+  }
+  EXPECT_EQ(AddText(session, "c"), AGX_OK);
+  ListenerPtr listener = Listen(OpenStream(other_, "s", "agent-framework"));
+  for (const char* number : {"0", "1", "2"}) EXPECT_EQ(FieldOf(Next(listener), "sequence"), number);
+}
+
 TEST_P(CapiStream, ManyThreadsNumbersAreInOrder) {
   SessionPtr session = OpenStream(client_, "c", "agent-framework");
   ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);

@@ -1,6 +1,9 @@
 // ctest-labels: redis threads
 // ctest-timeout: 120
 // Functions that are called with a session's events.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <condition_variable>
 #include <mutex>
 #include <set>
@@ -548,6 +551,29 @@ TEST_P(CapiSubscribe, ManyThreadsSubscribeAndUnsubscribe) {
   });
   stop = true;
   writer.join();
+}
+
+// The child has the handles and none of the threads, and uses neither.
+TEST_P(CapiSubscribe, AChildThatEndsOrRunsAnotherProgramDisturbsNobody) {
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(session_), AGX_OK);
+  Add(session_, "before");
+  ASSERT_TRUE(subscriber.Await("before"));
+  for (bool runs : {false, true}) {
+    pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (runs) execlp("true", "true", nullptr);
+      _exit(runs ? 127 : 0);
+    }
+    int status = -1;
+    ASSERT_TRUE(WaitUntil([&] { return waitpid(child, &status, WNOHANG) == child; }));
+    EXPECT_EQ(status, 0);
+    Add(session_, runs ? "ran" : "ended");
+    EXPECT_TRUE(subscriber.Await(runs ? "ran" : "ended"));
+  }
+  EXPECT_EQ(agx_stop(session_.get(), kPatienceMs), AGX_OK);
+  EXPECT_TRUE(subscriber.Await("AGX_ENDED"));
 }
 
 TEST_P(CapiSubscribe, WhatIsWrongIsRefused) {

@@ -1413,6 +1413,14 @@ class Groups(Case):
         self.ok(*self.group("process", "--limit", "1", "true"))
         self.fails(1, *self.group("pending"))
 
+    def test_a_consumer_whose_name_was_made_up_goes_when_it_ends(self):
+        self.write_event("event")
+        self.ok(*self.group("process", "--limit", "1", "true"))
+        self.write_event("event")
+        self.ok(*self.group("process", "--limit", "1", "--consumer", "named", "true"))
+        info, = self.lines(*self.group("info"))
+        self.assertEqual([one["name"] for one in info["consumers"]], ["named"])
+
     def test_a_command_that_is_killed(self):
         self.write_event("event")
         self.fails(0, *self.group("process", "--limit", "1", "--retries", "1", "--", "sh", "-c",

@@ -99,13 +99,36 @@ TEST(Formats, AreFoundByTheirNames) {
       HasSubstr("the option format is to be one of agx, openai-agents, agent-framework, ag2"));
 }
 
-// ---- openai-agents
+TEST(Formats, SecondsAreAsPythonPrintsThem) {
+  const struct {
+    int64_t ms;
+    const char* text;
+  } cases[] = {{0, "0.000"}, {7, "0.007"}, {1734649123500, "1734649123.500"}};
+  for (const auto& c : cases) EXPECT_EQ(UnixSeconds(c.ms), c.text);
+}
+
+// ---- agx
 
 struct ReadCase {
   const char* what;
   Texts fields;
   Read read;
 };
+
+TEST(Agx, ReadsEntriesOfOtherFormats) {
+  const ReadCase cases[] = {
+      {"openai-agents",
+       {{"type", "token"}, {"timestamp", "1734649123.5"}, {"data", R"({"token": "Hi"})"}},
+       {"token", "", "{}"}},
+      {"agent-framework",
+       {{"text", ""}, {"sequence", "2"}, {"timestamp", "1"}, {"done", "true"}},
+       {"", "", "{}"}},
+      {"ag2", {{"element", R"({"__type__": "a.B"})"}}, {"", "", "{}"}},
+  };
+  for (const ReadCase& c : cases) EXPECT_EQ(ReadOf("agx", c.fields), c.read) << c.what;
+}
+
+// ---- openai-agents
 
 TEST(OpenAiAgents, ReadsWhateverIsThere) {
   const ReadCase cases[] = {
@@ -198,6 +221,16 @@ TEST(AgentFramework, ReadsWhateverIsThere) {
       {"a sequence that is no number",
        {{"text", "a"}, {"sequence", "zero"}},
        {"event", "agent-framework", Chunk("\"a\"")}},
+      {"a timestamp that is no number, and unknown fields",
+       {{"role", "user"}, {"text", "a"}, {"timestamp", "yesterday"}, {"", ""}},
+       {"event", "agent-framework", Chunk("\"a\"")}},
+      {"empty fields",
+       {{"text", ""}, {"sequence", ""}, {"timestamp", ""}, {"done", ""}, {"error", ""}},
+       {"event", "agent-framework", Chunk("\"\"")}},
+      {"an error twice: the first counts",
+       {{"error", "a"}, {"error", "b"}},
+       {"error", "agent-framework", R"({"msg": "a"})", Ending::kEvent}},
+      {"an element of ag2", {{"element", R"({"__type__": "a.B"})"}}, {"", "", "{}"}},
       {"an entry of the agx format", {{"type", "end"}, {"origin", "opale"}}, {"", "", "{}"}},
       {"an entry of openai-agents", {{"type", "token"}, {"data", "{}"}}, {"", "", "{}"}},
       {"nothing", {}, {"", "", "{}"}},

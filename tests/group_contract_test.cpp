@@ -12,12 +12,8 @@
 #include <set>
 #include <thread>
 
-#include "base/config.h"
-#include "base/futex.h"
 #include "store/groups.h"
-#include "store/memory/memory_store.h"
-#include "store/redis/redis_store.h"
-#include "support/redis_server.h"
+#include "support/stores.h"
 #include "support/wait.h"
 
 namespace agx::test {
@@ -29,73 +25,6 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr GroupOf kGroup{"s", "g"};
-
-class Backend {
- public:
-  virtual ~Backend() = default;
-  virtual std::shared_ptr<Store> Open() = 0;
-};
-
-class MemoryBackend final : public Backend {
- public:
-  std::shared_ptr<Store> Open() override { return OpenMemoryStore("group-contract"); }
-};
-
-class RedisBackend final : public Backend {
- public:
-  std::shared_ptr<Store> Open() override {
-    Config config;
-    config.port = server_.port();
-    auto store = OpenRedisStore(config, [](agx_log_level, const std::string&) {});
-    if (!store.ok()) throw std::runtime_error(store.status().message());
-    return *store;
-  }
-
- private:
-  RedisServer server_;
-};
-
-struct StoreCase {
-  std::string name;
-  std::function<std::unique_ptr<Backend>()> make;
-
-  friend void PrintTo(const StoreCase& store, std::ostream* out) { *out << store.name; }
-};
-
-struct RingingWatcher final : Watcher {
-  void Changed() noexcept override {
-    rings.fetch_add(1);
-    bell.Ring();
-  }
-  std::atomic<int> rings{0};
-  Bell bell;
-};
-
-std::vector<EntryId> IdsOf(const BatchPtr& batch) {
-  std::vector<EntryId> ids;
-  for (Entry* e = batch ? batch->first() : nullptr; e != nullptr; e = e->next) {
-    ids.push_back(e->id);
-  }
-  return ids;
-}
-
-std::vector<std::string> TextsOf(const BatchPtr& batch) {
-  std::vector<std::string> texts;
-  for (Entry* e = batch ? batch->first() : nullptr; e != nullptr; e = e->next) {
-    std::string& text = texts.emplace_back();
-    for (size_t i = 0; i < e->field_count; ++i) {
-      text += std::string(i == 0 ? "" : " ") + std::string(e->fields[i].name) + "=" +
-              std::string(e->fields[i].value);
-    }
-  }
-  return texts;
-}
-
-#define EXPECT_DONE(call)                                   \
-  do {                                                      \
-    Status done_status = (call);                            \
-    EXPECT_TRUE(done_status.ok()) << done_status.message(); \
-  } while (false)
 
 class GroupContract : public testing::TestWithParam<StoreCase> {
  protected:
@@ -187,7 +116,7 @@ class GroupContract : public testing::TestWithParam<StoreCase> {
     }));
   }
 
-  std::unique_ptr<Backend> backend_;
+  std::unique_ptr<StoreBackend> backend_;
   std::shared_ptr<Store> store_;
   Groups* groups_ = nullptr;
 };
@@ -277,9 +206,8 @@ TEST_P(GroupContract, WhatIsAskedOfNoGroupIsNone) {
     outcomes.emplace_back("PendingEntries",
                           groups_->PendingEntries({kGroup, {}, 0, {}, 1}, &entries));
     outcomes.emplace_back("ListConsumers", groups_->ListConsumers(kGroup, &consumers));
-    outcomes.emplace_back("DeleteConsumer", groups_->DeleteConsumer(kGroup, "a", false, &count));
-    outcomes.emplace_back("DeleteConsumer, idle",
-                          groups_->DeleteConsumer(kGroup, "a", true, &count));
+    outcomes.emplace_back("DeleteConsumer", groups_->DeleteConsumer(kGroup, "a", &count));
+    outcomes.emplace_back("DeleteIdleConsumer", groups_->DeleteIdleConsumer(kGroup, "a"));
     outcomes.emplace_back("DeleteGroup", groups_->DeleteGroup(kGroup));
     outcomes.emplace_back("Bury", groups_->Bury({kGroup, "a", {1, 1}, "s:dlq", {}}, &done));
     for (const auto& [name, status] : outcomes) {
@@ -545,15 +473,15 @@ TEST_P(GroupContract, AConsumerGoesWithWhatIsPendingForIt) {
   Read("a", 2);
   Read("b");
   uint64_t pending = 99;
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", true, &pending));
+  EXPECT_DONE(groups_->DeleteIdleConsumer(kGroup, "a"));
   EXPECT_THAT(Pending("a"), SizeIs(2)) << "it has something, and stays";
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", false, &pending));
+  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "a", &pending));
   EXPECT_EQ(pending, 2U);
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "nobody", false, &pending));
+  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "nobody", &pending));
   EXPECT_EQ(pending, 0U);
   EXPECT_EQ(Summary().count, 1U);
   Ack({ids[2]});
-  EXPECT_DONE(groups_->DeleteConsumer(kGroup, "b", true, &pending));
+  EXPECT_DONE(groups_->DeleteIdleConsumer(kGroup, "b"));
   std::vector<ConsumerFacts> consumers;
   EXPECT_DONE(groups_->ListConsumers(kGroup, &consumers));
   EXPECT_THAT(consumers, IsEmpty());
@@ -671,13 +599,7 @@ TEST_P(GroupContract, AClosedStoreSaysSo) {
   EXPECT_EQ(groups_->Acknowledge(kGroup, ids, &count).code(), AGX_ECLOSED);
 }
 
-const StoreCase kStores[] = {
-    {"Memory", [] { return std::make_unique<MemoryBackend>(); }},
-    {"Redis", [] { return std::make_unique<RedisBackend>(); }},
-};
-
-INSTANTIATE_TEST_SUITE_P(Stores, GroupContract, testing::ValuesIn(kStores),
-                         [](const auto& of) { return of.param.name; });
+AGX_ON_BOTH_STORES(GroupContract);
 
 }  // namespace
 }  // namespace agx::test

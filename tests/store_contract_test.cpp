@@ -11,11 +11,8 @@
 #include <set>
 #include <thread>
 
-#include "base/config.h"
-#include "base/futex.h"
-#include "store/memory/memory_store.h"
-#include "store/redis/redis_store.h"
-#include "support/redis_server.h"
+#include "store/groups.h"
+#include "support/stores.h"
 #include "support/wait.h"
 
 namespace agx::test {
@@ -29,41 +26,6 @@ using ::testing::SizeIs;
 constexpr int64_t kLong = 60000;
 constexpr int64_t kShort = 120;
 
-// One set of data, of which clients can be opened.
-class StoreBackend {
- public:
-  virtual ~StoreBackend() = default;
-  virtual std::shared_ptr<Store> Open() = 0;
-};
-
-struct StoreCase {
-  std::string name;
-  // Tells a cursor whose own entry was the last to be dropped from one that lost entries.
-  bool exact_gaps;
-  std::function<std::unique_ptr<StoreBackend>()> make;
-
-  friend void PrintTo(const StoreCase& store, std::ostream* out) { *out << store.name; }
-};
-
-class MemoryBackend final : public StoreBackend {
- public:
-  std::shared_ptr<Store> Open() override { return OpenMemoryStore("contract"); }
-};
-
-class RedisBackend final : public StoreBackend {
- public:
-  std::shared_ptr<Store> Open() override {
-    Config config;
-    config.port = server_.port();
-    auto store = OpenRedisStore(config, [](agx_log_level, const std::string&) {});
-    if (!store.ok()) throw std::runtime_error(store.status().message());
-    return *store;
-  }
-
- private:
-  RedisServer server_;
-};
-
 // An entry to add: "type", and "body" unless it is empty.
 struct Event {
   Event(std::string_view type, std::string_view body = {})  // NOLINT: implicit, for brevity
@@ -74,45 +36,17 @@ struct Event {
   size_t count;
 };
 
-struct CountingWatcher final : Watcher {
-  void Changed() noexcept override {
-    rings.fetch_add(1);
-    bell.Ring();
-  }
-  std::atomic<int> rings{0};
-  Bell bell;
+std::vector<const Entry*> Entries(const ReadRequest& read) { return EntriesIn(read.batch); }
+std::vector<std::string> Texts(const ReadRequest& read) { return TextsOf(read.batch); }
+std::vector<EntryId> Ids(const ReadRequest& read) { return IdsOf(read.batch); }
+
+// An element to add.
+struct Element {
+  explicit Element(std::string_view text) : field{kElement, text} {}
+  operator NewEntry() const { return {&field, 1}; }  // NOLINT: the same
+
+  Field field;
 };
-
-std::string Text(const Entry& entry) {
-  std::string text;
-  for (size_t i = 0; i < entry.field_count; ++i) {
-    if (i != 0) text += ' ';
-    text += entry.fields[i].name;
-    text += '=';
-    text += entry.fields[i].value;
-  }
-  return text;
-}
-
-std::vector<const Entry*> Entries(const ReadRequest& read) {
-  std::vector<const Entry*> entries;
-  for (Entry* e = read.batch ? read.batch->first() : nullptr; e != nullptr; e = e->next) {
-    entries.push_back(e);
-  }
-  return entries;
-}
-
-std::vector<std::string> Texts(const ReadRequest& read) {
-  std::vector<std::string> texts;
-  for (const Entry* entry : Entries(read)) texts.push_back(Text(*entry));
-  return texts;
-}
-
-std::vector<EntryId> Ids(const ReadRequest& read) {
-  std::vector<EntryId> ids;
-  for (const Entry* entry : Entries(read)) ids.push_back(entry->id);
-  return ids;
-}
 
 // Runs `body(i)` in so many threads, which begin together.
 template <class Body>
@@ -311,6 +245,50 @@ class StoreContract : public testing::TestWithParam<StoreCase> {
     EXPECT_EQ(Start(request), StartOutcome::kStarted);
   }
 
+  // Of a list of ag2's kind.
+  Target ListAt(std::string_view key) {
+    Target target{key};
+    target.list = true;
+    target.channel = "channel";
+    return target;
+  }
+  EntryId Push(std::string_view element, std::string_view key = "l") {
+    EntryId id;
+    EXPECT_DONE(store_->Add(ListAt(key), Element(element), &id));
+    return id;
+  }
+  ReadRequest ReadList(EntryId after = {}, size_t count = 1000, std::string_view key = "l") {
+    ReadRequest request;
+    request.key = key;
+    request.list = true;
+    request.after = after;
+    request.count = count;
+    EXPECT_DONE(store_->Read({&request, 1}));
+    EXPECT_DONE(request.status);
+    return request;
+  }
+  StreamFacts FactsOfList(const std::string& key = "l") {
+    StreamFacts facts;
+    EXPECT_DONE(store_->ListFacts(key, key + ":live", &facts));
+    return facts;
+  }
+  uint64_t Replace(const Target& target, const std::vector<NewEntry>& entries) {
+    uint64_t removed = 99;
+    EXPECT_DONE(store_->Replace(target, entries, &removed));
+    return removed;
+  }
+  CheckedOutcome AddChecked(const Target& target, const std::vector<NewEntry>& entries,
+                            std::string_view expected, std::string_view reached) {
+    CheckedOutcome outcome{};
+    EXPECT_DONE(store_->AddChecked(target, entries, {"s:from", expected, reached}, &outcome));
+    return outcome;
+  }
+  std::string TextAt(std::string_view key) {
+    KeptText kept;
+    EXPECT_DONE(store_->GetText(key, &kept));
+    return kept.text;
+  }
+
   Event begin_{"begin", "{}"};
   Event end_{"end"};
   std::unique_ptr<StoreBackend> backend_;
@@ -387,7 +365,7 @@ TEST_P(StoreContract, AValueCanBe64MiB) {
   ReadRequest read = Read("s");
   ASSERT_EQ(Entries(read).size(), 3U);
   EXPECT_TRUE(Entries(read)[1]->fields[1].value == body);
-  EXPECT_EQ(Text(*Entries(read)[2]), "type=after");
+  EXPECT_EQ(TextOf(*Entries(read)[2]), "type=after");
 }
 
 TEST_P(StoreContract, AddManyAddsInOrder) {
@@ -1016,8 +994,8 @@ TEST_P(StoreContract, ScanFindsWhatIsThereAllTheWhile) {
 TEST_P(StoreContract, AWatchRingsForEachKindOfChangeByWhomever) {
   std::shared_ptr<Store> other = backend_->Open();
   for (Store* writer : {store_.get(), other.get()}) {
-    CountingWatcher stream;
-    CountingWatcher flag;
+    RingingWatcher stream;
+    RingingWatcher flag;
     ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &stream).ok());
     ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &flag).ok());
     auto expect_rings = [&](const char* what, bool of_stream, bool of_flag, auto change) {
@@ -1053,7 +1031,7 @@ TEST_P(StoreContract, AWatchRingsForEachKindOfChangeByWhomever) {
 }
 
 TEST_P(StoreContract, AWatchRingsAgainAfterEachRead) {
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
   for (int i = 0; i < 50; ++i) {
     Read("s");
@@ -1065,7 +1043,7 @@ TEST_P(StoreContract, AWatchRingsAgainAfterEachRead) {
 }
 
 TEST_P(StoreContract, CheckMakesAFlagRingAgain) {
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &watcher).ok());
   for (int i = 0; i < 10; ++i) {
     ASSERT_EQ(Start("one"), StartOutcome::kStarted);
@@ -1079,7 +1057,7 @@ TEST_P(StoreContract, CheckMakesAFlagRingAgain) {
 
 TEST_P(StoreContract, AWatchRingsWhenAFlagRunsOut) {
   ASSERT_EQ(Start("one", kShort), StartOutcome::kStarted);
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &watcher).ok());
   for (;;) {
     int before = watcher.rings;
@@ -1094,7 +1072,7 @@ TEST_P(StoreContract, AWatchRingsWhenAFlagRunsOut) {
 }
 
 TEST_P(StoreContract, EveryWatcherOfAKeyIsTold) {
-  CountingWatcher watchers[3];
+  RingingWatcher watchers[3];
   for (auto& watcher : watchers) {
     ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
   }
@@ -1115,7 +1093,7 @@ TEST_P(StoreContract, EveryWatcherOfAKeyIsTold) {
 }
 
 TEST_P(StoreContract, OneWatcherCanWatchManyKeys) {
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   std::vector<std::string> keys;
   for (int i = 0; i < 100; ++i) keys.push_back(Cat("s", i));
   for (const std::string& key : keys) {
@@ -1133,7 +1111,7 @@ TEST_P(StoreContract, OneWatcherCanWatchManyKeys) {
 TEST_P(StoreContract, WhoeverWatchesThenReadsMissesNothing) {
   constexpr size_t kEntries = 2000;
   std::shared_ptr<Store> other = backend_->Open();
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
   std::thread producer([&] {
     EntryId id;
@@ -1442,7 +1420,7 @@ TEST_P(StoreContract, ATextIsOfNoOtherType) {
 }
 
 TEST_P(StoreContract, AClosedStoreRefusesEverything) {
-  CountingWatcher watcher;
+  RingingWatcher watcher;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
   Read("s");
   store_->Close();
@@ -1511,6 +1489,417 @@ TEST_P(StoreContract, CloseEndsCallsThatAreUnderWay) {
         << status.message();
   });
   closer.join();
+}
+
+// --- Lists ---------------------------------------------------------------------------------------
+
+TEST_P(StoreContract, AnElementsIdIsItsPlaceAndItsHash) {
+  EXPECT_EQ(Push("one"), (EntryId{1, HashElement("one")}));
+  EXPECT_EQ(Push("two"), (EntryId{2, HashElement("two")}));
+  const Element three("three");
+  const Element two("two");
+  const NewEntry entries[] = {three, two};
+  EntryId ids[2];
+  size_t added = 0;
+  EXPECT_DONE(store_->AddMany(ListAt("l"), entries, ids, &added));
+  EXPECT_EQ(added, 2U);
+  EXPECT_THAT(ids, ElementsAre(EntryId{3, HashElement("three")}, EntryId{4, HashElement("two")}));
+  ReadRequest read = ReadList();
+  EXPECT_TRUE(read.exists);
+  EXPECT_FALSE(read.gap);
+  EXPECT_THAT(Texts(read),
+              ElementsAre("element=one", "element=two", "element=three", "element=two"));
+  EXPECT_EQ(Ids(read)[3], ids[1]);
+}
+
+TEST_P(StoreContract, AListIsReadFromAnyPlaceAndAsMuchAsAsked) {
+  std::vector<EntryId> ids;
+  for (int i = 0; i < 10; ++i) ids.push_back(Push(std::to_string(i)));
+  for (size_t from = 0; from < ids.size(); ++from) {
+    for (size_t count : {size_t{1}, size_t{3}, size_t{100}}) {
+      ReadRequest read = ReadList(ids[from], count);
+      EXPECT_FALSE(read.gap) << from;
+      size_t end = std::min(ids.size(), from + 1 + count);
+      EXPECT_EQ(Ids(read), std::vector<EntryId>(ids.begin() + static_cast<int>(from) + 1,
+                                                ids.begin() + static_cast<int>(end)))
+          << from << " " << count;
+    }
+  }
+  EXPECT_THAT(Ids(ReadList({}, 2)), ElementsAre(ids[0], ids[1]));
+}
+
+TEST_P(StoreContract, AListThatIsNotThereReadsAsNothingAndAsAGapForACursor) {
+  ReadRequest read = ReadList();
+  EXPECT_FALSE(read.exists);
+  EXPECT_FALSE(read.gap);
+  EXPECT_THAT(Texts(read), IsEmpty());
+  read = ReadList({1, 7});
+  EXPECT_FALSE(read.exists);
+  EXPECT_TRUE(read.gap);
+}
+
+TEST_P(StoreContract, ACursorIntoAListThatWasReplacedHasAGapAndBeginsAnew) {
+  EntryId second;
+  for (const char* element : {"a", "b", "c"}) {
+    EntryId id = Push(element);
+    if (*element == 'b') second = id;
+  }
+  struct Case {
+    std::vector<NewEntry> entries;
+    bool gap;
+    std::vector<std::string> read;
+  };
+  const Element a("a");
+  const Element b("b");
+  const Element x("x");
+  const Element y("y");
+  const Case cases[] = {
+      {{x}, true, {"element=x"}},
+      {{x, y}, true, {"element=x", "element=y"}},
+      {{x, y, a, b}, true, {"element=x", "element=y", "element=a", "element=b"}},
+      // Nobody can tell that this is another list.
+      {{x, b, y}, false, {"element=y"}},
+      {{a, b}, false, {}},
+      {{}, true, {}},
+  };
+  for (const Case& one : cases) {
+    Replace(ListAt("l"), one.entries);
+    ReadRequest read = ReadList(second);
+    EXPECT_EQ(read.gap, one.gap) << one.entries.size();
+    EXPECT_EQ(Texts(read), one.read) << one.entries.size();
+    EXPECT_EQ(read.exists, !one.entries.empty());
+  }
+}
+
+TEST_P(StoreContract, TheEndsAndFactsOfAList) {
+  EntryId last{9, 9};
+  EXPECT_DONE(store_->LastElement("l", &last));
+  EXPECT_EQ(last, EntryId{});
+  StreamFacts facts = FactsOfList();
+  EXPECT_FALSE(facts.exists);
+  EXPECT_FALSE(facts.live);
+  EntryId first = Push("one");
+  Push("two");
+  EntryId third = Push("three");
+  EXPECT_DONE(store_->LastElement("l", &last));
+  EXPECT_EQ(last, third);
+  StartFlag("l:live");
+  facts = FactsOfList();
+  EXPECT_TRUE(facts.exists);
+  EXPECT_TRUE(facts.live);
+  EXPECT_EQ(facts.length, 3U);
+  EXPECT_EQ(facts.first, first);
+  EXPECT_EQ(facts.last, third);
+  EXPECT_EQ(facts.last_generated, third);
+  EXPECT_EQ(facts.ttl_ms, -1);
+  EXPECT_EQ(facts.groups, 0);
+}
+
+TEST_P(StoreContract, ARangeOfAListIsBetweenTwoPlaces) {
+  for (int i = 1; i <= 6; ++i) Push(std::to_string(i));
+  RangeRequest request;
+  request.key = "l";
+  request.list = true;
+  request.count = 100;
+  EXPECT_THAT(Range(request), ElementsAre("1", "2", "3", "4", "5", "6"));
+  request.after = {2, 0};
+  request.before = EntryId{5, 0};
+  EXPECT_THAT(Range(request), ElementsAre("3", "4"));
+  request.reverse = true;
+  EXPECT_THAT(Range(request), ElementsAre("4", "3"));
+  request.count = 1;
+  EXPECT_THAT(Range(request), ElementsAre("4"));
+  request.before.reset();
+  EXPECT_THAT(Range(request), ElementsAre("6"));
+  request.after = {6, 0};
+  EXPECT_THAT(Range(request), IsEmpty());
+  request.key = "none";
+  EXPECT_THAT(Range(request), IsEmpty());
+}
+
+TEST_P(StoreContract, AWatchRingsForEachChangeOfAList) {
+  std::shared_ptr<Store> other = backend_->Open();
+  const Element one("one");
+  const NewEntry entry = one;
+  for (Store* writer : {store_.get(), other.get()}) {
+    RingingWatcher watcher;
+    ASSERT_TRUE(store_->Watch("l", Store::KeyKind::kList, &watcher).ok());
+    EntryId id;
+    size_t added = 0;
+    uint64_t removed = 0;
+    CheckedOutcome outcome{};
+    std::string reached = Cat("by ", writer == other.get());
+    auto expect_ring = [&](const char* what, auto change) {
+      if (HasFailure()) return;
+      ReadList();
+      int before = watcher.rings;
+      EXPECT_DONE(change());
+      EXPECT_TRUE(WaitUntil([&] { return watcher.rings > before; })) << what;
+    };
+    expect_ring("add", [&] { return writer->Add(ListAt("l"), one, &id); });
+    expect_ring("add many", [&] {
+      return writer->AddMany(ListAt("l"), {&entry, 1}, nullptr, &added);
+    });
+    expect_ring("add checked", [&] {
+      return writer->AddChecked(ListAt("l"), {&entry, 1}, {reached, "", "1"}, &outcome);
+    });
+    expect_ring("replace", [&] { return writer->Replace(ListAt("l"), {&entry, 1}, &removed); });
+    expect_ring("drop", [&] { return writer->Replace(ListAt("l"), {}, &removed); });
+    store_->Unwatch("l", &watcher);
+  }
+}
+
+TEST_P(StoreContract, AListStaysThroughStartAndStopAndGoesWithItsSession) {
+  Push("one", "s");
+  StartRequest start = StartOf("t");
+  start.begin = {};
+  start.keep = start.list = true;
+  EXPECT_EQ(Start(start), StartOutcome::kStarted);
+  Push("two", "s");
+  StopRequest stop = StopOf("t");
+  stop.end = {};
+  stop.end_marks = {};
+  stop.keep = stop.list = true;
+  EXPECT_EQ(Stop(stop), StopOutcome::kStopped);
+  EXPECT_FALSE(Live("s:live").present);
+  EXPECT_THAT(Texts(ReadList({}, 9, "s")), ElementsAre("element=one", "element=two"));
+  DeleteRequest gone = DeleteOf("");
+  gone.end = {};
+  gone.list = true;
+  bool was_there = false;
+  EXPECT_DONE(store_->Delete(gone, &was_there));
+  EXPECT_TRUE(was_there);
+  EXPECT_FALSE(ReadList({}, 9, "s").exists);
+}
+
+TEST_P(StoreContract, AListIsNoStreamAndAStreamNoList) {
+  Push("one");
+  Add("s", Event("e"));
+  EntryId id;
+  uint64_t removed = 0;
+  CheckedOutcome outcome{};
+  StreamFacts facts;
+  const Element element("x");
+  const Event event("e");
+  const Checkpoint checkpoint{"s:from", "", "1"};
+  EXPECT_EQ(store_->Add("l", event, 0, &id).code(), AGX_ETYPE);
+  EXPECT_EQ(store_->Add(ListAt("s"), element, &id).code(), AGX_ETYPE);
+  EXPECT_EQ(store_->LastElement("s", &id).code(), AGX_ETYPE);
+  EXPECT_EQ(store_->LastId("l", &id).code(), AGX_ETYPE);
+  EXPECT_EQ(store_->ListFacts("s", "s:live", &facts).code(), AGX_ETYPE);
+  EXPECT_EQ(store_->Facts("l", "l:live", &facts).code(), AGX_ETYPE);
+  for (const std::vector<NewEntry>& entries : {std::vector<NewEntry>{element}, {}}) {
+    EXPECT_EQ(store_->Replace(ListAt("s"), entries, &removed).code(), AGX_ETYPE);
+    EXPECT_EQ(store_->Replace({"l"}, entries, &removed).code(), AGX_ETYPE);
+    EXPECT_EQ(store_->AddChecked(ListAt("s"), entries, checkpoint, &outcome).code(), AGX_ETYPE);
+    EXPECT_EQ(store_->AddChecked({"l"}, entries, checkpoint, &outcome).code(), AGX_ETYPE);
+  }
+  ReadRequest requests[2];
+  requests[0].key = "s";
+  requests[0].list = true;
+  requests[1].key = "l";
+  for (ReadRequest& request : requests) request.count = 1;
+  EXPECT_DONE(store_->Read(requests));
+  EXPECT_EQ(requests[0].status.code(), AGX_ETYPE);
+  EXPECT_EQ(requests[1].status.code(), AGX_ETYPE);
+  EXPECT_THAT(Texts(ReadList()), ElementsAre("element=one"));
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=e"));
+  EXPECT_EQ(TextAt("s:from"), "");
+}
+
+// --- Replacing -----------------------------------------------------------------------------------
+
+TEST_P(StoreContract, ReplacingLeavesTheNewEntriesAlone) {
+  std::vector<EntryId> ids = AddNumbered("s", 5);
+  const Event a("a");
+  const Event b("b", "2");
+  EXPECT_EQ(Replace({"s"}, {a, b}), 5U);
+  ReadRequest read = Read("s");
+  EXPECT_THAT(Texts(read), ElementsAre("type=a", "type=b body=2"));
+  EXPECT_LT(ids.back(), Ids(read)[0]) << "a cursor never lies ahead of them";
+  EXPECT_TRUE(Read("s", ids[2]).gap);
+  EXPECT_THAT(Texts(Read("s", ids[4])), SizeIs(2));
+}
+
+TEST_P(StoreContract, ADroppedStreamIsEmptyAndGoesOnAfterItsLastId) {
+  std::vector<EntryId> ids = AddNumbered("s", 3);
+  bool created = false;
+  EXPECT_DONE(store_->groups().CreateGroup({"s", "g"}, EntryId{}, &created));
+  EXPECT_EQ(Replace({"s"}, {}), 3U);
+  EXPECT_THAT(ReadTexts("s"), IsEmpty());
+  StreamFacts facts = Facts("s");
+  EXPECT_TRUE(facts.exists);
+  EXPECT_EQ(facts.length, 0U);
+  EXPECT_EQ(facts.groups, 1);
+  EXPECT_EQ(facts.last_generated, ids[2]);
+  EXPECT_EQ(Replace({"s"}, {}), 0U) << "and once more";
+  EXPECT_LT(ids[2], Add("s", Event("e")));
+}
+
+TEST_P(StoreContract, ReplacingKeepsExpiryFlagAndTheTargetsBoundsOut) {
+  StartFlag("s:live");
+  Target expiring{"s"};
+  expiring.expire_ms = kLong;
+  EntryId id;
+  EXPECT_DONE(store_->Add(expiring, Event("e"), &id));
+  int64_t left = Facts("s").ttl_ms;
+  ASSERT_GT(left, 0);
+  const Event a("a");
+  Target bounded{"s", 1};
+  bounded.expire_ms = 10 * kLong;
+  EXPECT_EQ(Replace(bounded, {a, a, a}), 1U);
+  StreamFacts facts = Facts("s");
+  EXPECT_EQ(facts.length, 3U);
+  EXPECT_GT(facts.ttl_ms, 0);
+  EXPECT_LE(facts.ttl_ms, left);
+  EXPECT_TRUE(facts.live);
+  EXPECT_EQ(Replace({"s"}, {}), 3U);
+  EXPECT_GT(Facts("s").ttl_ms, 0);
+}
+
+TEST_P(StoreContract, ReplacingAListKeepsItsExpiry) {
+  Push("old", "s");
+  StartRequest start = StartOf("t");
+  start.begin = {};
+  start.keep = start.list = true;
+  start.expire_ms = kLong;
+  EXPECT_EQ(Start(start), StartOutcome::kStarted);
+  ASSERT_GT(FactsOfList("s").ttl_ms, 0);
+  const Element fresh("new");
+  EXPECT_EQ(Replace(ListAt("s"), {fresh}), 1U);
+  EXPECT_GT(FactsOfList("s").ttl_ms, 0);
+}
+
+TEST_P(StoreContract, ReplacingWhatIsNotThereMakesItUnlessThereIsNothingToPut) {
+  EXPECT_EQ(Replace({"s"}, {}), 0U);
+  EXPECT_FALSE(Exists("s"));
+  EXPECT_EQ(Replace(ListAt("l"), {}), 0U);
+  EXPECT_FALSE(ReadList().exists);
+  const Event a("a");
+  const Element x("x");
+  EXPECT_EQ(Replace({"s"}, {a}), 0U);
+  EXPECT_EQ(Replace(ListAt("l"), {x}), 0U);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a"));
+  EXPECT_THAT(Texts(ReadList()), ElementsAre("element=x"));
+}
+
+TEST_P(StoreContract, AReaderSeesAReplacementWholeOrNotAtAll) {
+  constexpr int kRounds = 200;
+  const Event a("a");
+  Replace({"s"}, {a, a});
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    while (!done) {
+      std::vector<std::string> texts = ReadTexts("s");
+      EXPECT_THAT(texts, SizeIs(2));
+      EXPECT_THAT(std::set<std::string>(texts.begin(), texts.end()), SizeIs(1));
+    }
+  });
+  for (int i = 0; i < kRounds; ++i) {
+    std::string type = std::to_string(i);
+    const Event event(type);
+    EXPECT_EQ(Replace({"s"}, {event, event}), 2U);
+  }
+  done = true;
+  reader.join();
+}
+
+// --- Checkpoints ---------------------------------------------------------------------------------
+
+TEST_P(StoreContract, EntriesAreAddedWithTheirCheckpointOnce) {
+  const Event a("a");
+  const Event b("b");
+  EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(TextAt("s:from"), "1");
+  EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kDoneBefore);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b"));
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "2"), CheckedOutcome::kConflict);
+  EXPECT_EQ(AddChecked({"s"}, {a}, "0", "2"), CheckedOutcome::kConflict);
+  EXPECT_THAT(ReadTexts("s"), SizeIs(2));
+  EXPECT_EQ(AddChecked({"s"}, {}, "1", "2"), CheckedOutcome::kAdded)
+      << "nothing to add, and yet further on";
+  EXPECT_EQ(AddChecked({"s"}, {a}, "2", "3"), CheckedOutcome::kAdded);
+  EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b", "type=a"));
+  EXPECT_EQ(TextAt("s:from"), "3");
+}
+
+TEST_P(StoreContract, ElementsAreAddedWithTheirCheckpointOnce) {
+  const Element one("one");
+  const Element two("two");
+  EXPECT_EQ(AddChecked(ListAt("l"), {one, two}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(AddChecked(ListAt("l"), {one, two}, "", "1"), CheckedOutcome::kDoneBefore);
+  EXPECT_EQ(AddChecked(ListAt("l"), {one}, "", "2"), CheckedOutcome::kConflict);
+  EXPECT_THAT(Texts(ReadList()), ElementsAre("element=one", "element=two"));
+}
+
+TEST_P(StoreContract, OfThoseThatMoveACheckpointAtOnceOneAdds) {
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> added{0};
+    std::string expected = TextAt("s:from");
+    InThreads(4, [&](int thread) {
+      std::shared_ptr<Store> own = backend_->Open();
+      const Event event("e");
+      const NewEntry entry = event;
+      CheckedOutcome outcome{};
+      std::string reached = Cat(round, " by ", thread);
+      EXPECT_DONE(own->AddChecked({"s"}, {&entry, 1}, {"s:from", expected, reached}, &outcome));
+      if (outcome == CheckedOutcome::kAdded) ++added;
+    });
+    EXPECT_EQ(added, 1);
+    EXPECT_THAT(ReadTexts("s"), SizeIs(round + 1));
+  }
+}
+
+TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBoundsAndACheckpointNoExpiry) {
+  const Event a("a");
+  Target target{"s", 2};
+  target.expire_ms = kLong;
+  EXPECT_EQ(AddChecked(target, std::vector<NewEntry>(300, a), "", "1"), CheckedOutcome::kAdded);
+  EXPECT_LT(ReadTexts("s").size(), 300U) << "of which about so many are kept";
+  int64_t left = Facts("s").ttl_ms;
+  EXPECT_GT(left, 0);
+  EXPECT_LE(left, kLong);
+  // One that others gave an expiry loses it.
+  StartRequest flag = StartOf("1", kLong);
+  flag.key = "other";
+  flag.live_key = "s:from";
+  EXPECT_EQ(Cancel("s:from"), true);
+  EXPECT_EQ(Start(flag), StartOutcome::kStarted);
+  EXPECT_EQ(AddChecked(target, {}, "1", "2"), CheckedOutcome::kAdded);
+  EXPECT_EQ(Live("s:from").ttl_ms, -1);
+}
+
+TEST_P(StoreContract, ACheckpointIsATextAndACheckedAddRings) {
+  Add("s:from", Event("e"));
+  const Event a("a");
+  const NewEntry entry = a;
+  CheckedOutcome outcome{};
+  Status status = store_->AddChecked({"s"}, {&entry, 1}, {"s:from", "", "1"}, &outcome);
+  EXPECT_EQ(status.code(), AGX_ETYPE);
+  EXPECT_THAT(status.message(), HasSubstr("s:from"));
+  EXPECT_FALSE(Exists("s")) << "nothing is added where the checkpoint cannot be moved";
+  RingingWatcher watcher;
+  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
+  Read("s");
+  EXPECT_DONE(store_->AddChecked({"s"}, {&entry, 1}, {"elsewhere", "", "1"}, &outcome));
+  EXPECT_TRUE(WaitUntil([&] { return watcher.rings > 0; }));
+  store_->Unwatch("s", &watcher);
+}
+
+TEST_P(StoreContract, AClosedStoreHasNoListsEither) {
+  store_->Close();
+  const Element one("one");
+  const NewEntry entry = one;
+  EntryId id;
+  uint64_t removed = 0;
+  CheckedOutcome outcome{};
+  StreamFacts facts;
+  EXPECT_EQ(store_->Add(ListAt("l"), one, &id).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->LastElement("l", &id).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->ListFacts("l", "l:live", &facts).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->Replace(ListAt("l"), {&entry, 1}, &removed).code(), AGX_ECLOSED);
+  EXPECT_EQ(store_->AddChecked(ListAt("l"), {&entry, 1}, {"c", "", "1"}, &outcome).code(),
+            AGX_ECLOSED);
 }
 
 // --- Looking back -------------------------------------------------------------------------------
@@ -1677,8 +2066,8 @@ TEST_P(StoreContract, DeletingAFlagWithoutAStreamLeavesItsProducerAnEnd) {
 
 TEST_P(StoreContract, WatchersHearOfWhatIsTrimmedAndDeleted) {
   ASSERT_EQ(Start("t"), StartOutcome::kStarted);
-  CountingWatcher stream;
-  CountingWatcher flag;
+  RingingWatcher stream;
+  RingingWatcher flag;
   ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &stream).ok());
   ASSERT_TRUE(store_->Watch("s:live", Store::KeyKind::kFlag, &flag).ok());
   Read("s", {}, 10, "s:live");
@@ -1754,13 +2143,7 @@ TEST_P(StoreContract, CloseEndsATailsWait) {
   EXPECT_TRUE(!status.ok() || outcome == Tail::Outcome::kWoken);
 }
 
-const StoreCase kStores[] = {
-    {"Memory", true, [] { return std::make_unique<MemoryBackend>(); }},
-    {"Redis", false, [] { return std::make_unique<RedisBackend>(); }},
-};
-
-INSTANTIATE_TEST_SUITE_P(Stores, StoreContract, testing::ValuesIn(kStores),
-                         [](const auto& of) { return of.param.name; });
+AGX_ON_BOTH_STORES(StoreContract);
 
 }  // namespace
 }  // namespace agx::test

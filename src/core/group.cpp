@@ -111,6 +111,7 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
   }
   std::shared_ptr<Group> group(new Group(session, name, std::move(consumer),
                                          std::move(dead_letters), start, options.recreate != 0));
+  group->made_up_ = options.consumer == nullptr;
   Status status;
   if (options.must_exist != 0) {
     PendingFacts facts;
@@ -140,6 +141,16 @@ Group::Group(const Session& session, std::string name, std::string consumer,
 Group::~Group() {
   if (watched_) client_->store().Unwatch(key_, this);
   client_->RemoveSleeper(this);
+  RemoveMadeUp();
+}
+
+// Nobody comes back to a name that was made up. Where that fails it stays: it does no harm.
+void Group::RemoveMadeUp() noexcept {
+  if (!made_up_ || !consumed_.exchange(false) || client_->closed()) return;
+  try {
+    (void)groups().DeleteIdleConsumer(of(), consumer_);
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch): as above
+  }
 }
 
 void Group::Close() noexcept {
@@ -258,6 +269,7 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   request.arm = arm;
   // Until its answer is there: also if memory runs out on the way.
   Recover(last_new_);
+  consumed_ = true;
   Status status = groups().ReadNew(request, &taken->batch);
   if (status.ok() || status.code() == AGX_NONE) recovering_ = false;
   if (taken->batch == nullptr) return status;
@@ -331,6 +343,7 @@ Status Group::Claim(int64_t min_idle_ms, const char* const* ids, size_t id_count
   std::sort(parsed.begin(), parsed.end());
   parsed.erase(std::unique(parsed.begin(), parsed.end()), parsed.end());
   Takings taken;
+  consumed_ = true;
   Status status =
       groups().Claim(of(), consumer_, std::max<int64_t>(min_idle_ms, 0), parsed, &taken);
   if (status.ok()) Give(std::move(taken.batch), entries, id_count, count);
@@ -347,6 +360,7 @@ Status Group::AutoClaim(int64_t min_idle_ms, EntryId* cursor, Entry** entries, s
   request.after = *cursor;
   request.count = std::min(capacity, kMostAtOnce);
   Takings taken;
+  consumed_ = true;
   Status status = groups().Take(request, &taken);
   if (!status.ok()) return status;
   *cursor = taken.more ? taken.last : EntryId{};
@@ -371,9 +385,9 @@ Status Group::PendingEntries(const char* consumer, int64_t min_idle_ms, const ch
 }
 
 Status Group::DeleteConsumer(const char* consumer, uint64_t* pending) {
-  if (consumer == nullptr) return groups().DeleteConsumer(of(), consumer_, false, pending);
+  if (consumer == nullptr) return groups().DeleteConsumer(of(), consumer_, pending);
   if (Status status = CheckName("consumer", consumer); !status.ok()) return status;
-  return groups().DeleteConsumer(of(), consumer, false, pending);
+  return groups().DeleteConsumer(of(), consumer, pending);
 }
 
 Status Group::Health(GroupHealth* health) {

@@ -113,6 +113,7 @@ class Group final : public Watcher, public Client::Sleeper {
   GroupOf of() const { return {key_, name_}; }
   Groups& groups() const { return client_->store().groups(); }
   Status Stopped();
+  void RemoveMadeUp() noexcept;
   // One look, which does not wait. *taken may be empty although *again: there may be more.
   Status Look(agx_group_source source, size_t count, bool arm, Takings* taken, bool* again);
   Status TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* taken, bool* done);
@@ -134,6 +135,10 @@ class Group final : public Watcher, public Client::Sleeper {
   const std::string dead_letters_;
   const std::optional<EntryId> start_;  // none: from now on
   const bool recreate_;
+
+  bool made_up_ = false;  // the consumer's name
+  // Something was taken since the consumer was last removed, so that the store may know of it.
+  std::atomic<bool> consumed_{false};
 
   std::atomic<bool> closed_{false};
   std::atomic<bool> interrupted_{false};

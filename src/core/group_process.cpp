@@ -136,8 +136,9 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   if (Status status = turn.Take(Clock::now(), true); !status.ok()) return status;
   own_done_ = false;
   own_after_ = {};
-  Processor processor(this, *limits, handler);
-  return processor.Run();
+  Status outcome = Processor(this, *limits, handler).Run();
+  if (!closed_) RemoveMadeUp();
+  return outcome;
 }
 
 Status Processor::Run() {
@@ -306,8 +307,7 @@ void Processor::Call(Holding* one) {
 }
 
 Status Processor::BuryOne(Holding* one) {
-  char seconds[32];
-  std::snprintf(seconds, sizeof(seconds), "%.3f", static_cast<double>(WallMillis()) / 1000);
+  std::string seconds = UnixSeconds(WallMillis());
   std::string attempts = std::to_string(one->attempt);
   const Field facts[] = {{kOriginalStream, group_.key_},
                          {kOriginalId, one->entry->id_text},
@@ -369,6 +369,7 @@ Status Processor::ClaimSome(bool* got) {
   request.after = claim_after_;
   request.count = Room();
   Takings taken;
+  group_.consumed_ = true;
   Status status = group_.groups().Take(request, &taken);
   if (!status.ok()) {
     // What a lost reply has given is pending for this consumer.

@@ -444,14 +444,16 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
   if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
   if (state() == State::kTakenOver) return TakenOver();
   std::string key = CheckpointKey(key_, name);
-  bool conflict = false;
-  Status status =
-      client_->store().AddChecked(target(), written.entries, {key, from, to}, &conflict);
-  if (status.ok() && conflict) {
+  CheckedOutcome outcome{};
+  Status status = client_->store().AddChecked(target(), written.entries, {key, from, to}, &outcome);
+  if (status.ok() && outcome == CheckedOutcome::kConflict) {
     status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
                                  "\": somebody else copies to ", key_)};
   }
   Numbered(status, status.ok() ? events.size() : 0);
+  // Of those that had been added before, the numbers are in the stream.
+  bool before = outcome == CheckedOutcome::kDoneBefore;
+  if (before && format_->traits().numbered) next_number_.reset();
   return status;
 }
 

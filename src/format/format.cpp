@@ -31,6 +31,11 @@ void Format::WriteBegin(std::string_view /*session_id*/, std::string_view /*orig
 void Format::WriteEnd(std::string_view /*origin*/, const Stamp& /*stamp*/,
                       EventFields* /*fields*/) const {}
 
+std::string UnixSeconds(int64_t ms) {
+  std::string fraction = std::to_string(1000 + ms % 1000);
+  return Cat(ms / 1000, ".", fraction.substr(1));
+}
+
 const Field* FindField(const Entry& entry, std::string_view name) {
   for (size_t i = 0; i < entry.field_count; ++i) {
     if (entry.fields[i].name == name) return &entry.fields[i];

@@ -104,6 +104,9 @@ class Format {
 // The first field of that name, or null.
 const Field* FindField(const Entry& entry, std::string_view name);
 
+// A time since 1970 in seconds, as Python prints it: with a point, whatever the locale of the program.
+std::string UnixSeconds(int64_t ms);
+
 const Format& AgxFormat();
 const Format& OpenAiAgentsFormat();
 const Format& AgentFrameworkFormat();

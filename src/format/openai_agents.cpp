@@ -11,12 +11,6 @@ constexpr std::string_view kType = "type";
 constexpr std::string_view kData = "data";
 constexpr std::string_view kMetadata = "metadata";
 
-// As Python prints a number of seconds.
-std::string Seconds(int64_t ms) {
-  std::string fraction = std::to_string(1000 + ms % 1000);
-  return Cat(ms / 1000, ".", fraction.substr(1));
-}
-
 // What libagx has put into an entry's metadata.
 std::string_view OriginOf(const Entry& entry) {
   const Field* metadata = FindField(entry, kMetadata);
@@ -40,7 +34,7 @@ class OpenAiAgents final : public Format {
   }
 
   Status Write(const NewEvent& event, const Stamp& stamp, EventFields* fields) const override {
-    std::string own = Seconds(stamp.now_ms);
+    std::string own = UnixSeconds(stamp.now_ms);
     size_t length = own.size();
     if (event.origin != kName) {
       own += "{\"origin\": ";

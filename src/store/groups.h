@@ -150,9 +150,12 @@ class Groups {
   // Without a stream there are none.
   virtual Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) = 0;
   virtual Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) = 0;
-  // And what is pending for it: *pending of them go. only_idle: not if there are any.
-  virtual Status DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+  // And what is pending for it: *pending of them go.
+  virtual Status DeleteConsumer(const GroupOf& of, std::string_view consumer,
                                 uint64_t* pending) = 0;
+  // In one atomic step, unless something is pending for it. A courtesy: it waits for no connection
+  // that is not there.
+  virtual Status DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) = 0;
 
   // In one atomic step: if the entry is this consumer's, a copy of it goes to the dead letters, and
   // it is acknowledged. *done: it was. One whose stream does not have it any more is acknowledged

@@ -51,6 +51,12 @@ struct LiveFlag {
   int64_t ttl_ms = -1;  // until it expires; -1: it has no expiry
 };
 
+enum class CheckedOutcome {
+  kAdded,
+  kDoneBefore,  // nothing was changed, for the checkpoint was there already
+  kConflict     // nothing was changed: the checkpoint is another
+};
+
 struct NewEntry {
   const Field* fields = nullptr;
   size_t count = 0;
@@ -252,15 +258,15 @@ class Store {
     return AddMany({key, max_length}, entries, ids, added);
   }
 
-  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
-  // are added and it holds `reached` from now on. If it does already, that was done before. Otherwise
-  // *conflict, and nothing is changed.
   // All that the stream holds, by these entries, in one atomic step; neither bound of the target
   // counts, and nothing is published. *removed: how many went.
   virtual Status Replace(const Target& target, std::span<const NewEntry> entries,
                          uint64_t* removed) = 0;
+  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
+  // are added and it holds `reached` from now on. If the connection was lost on the way, kDoneBefore
+  // may be of this very call.
   virtual Status AddChecked(const Target& target, std::span<const NewEntry> entries,
-                            const Checkpoint& checkpoint, bool* conflict) = 0;
+                            const Checkpoint& checkpoint, CheckedOutcome* outcome) = 0;
 
   // Each is one atomic step.
   virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;

@@ -179,8 +179,14 @@ void KeySpace::SetStream(Node* node, std::unique_ptr<Stream> stream) noexcept {
   if (stream != nullptr) Bury(std::move(stream));
 }
 
-void KeySpace::SetFlag(Node* node, std::string token) {
-  if (!node->is_flag) flags_.insert(node->key);
+KeySpace::Flags::node_type KeySpace::NewFlag(const Node& node) {
+  Flags fresh;
+  if (!node.is_flag) fresh.insert(node.key);
+  return fresh.empty() ? Flags::node_type() : fresh.extract(fresh.begin());
+}
+
+void KeySpace::SetFlag(Node* node, std::string token, Flags::node_type fresh) noexcept {
+  if (!node->is_flag) flags_.insert(std::move(fresh));
   node->is_flag = true;
   node->token.swap(token);
 }

@@ -148,7 +148,11 @@ class KeySpace {
   std::unique_ptr<Stream> NewStream() const;
   void SetStream(Node* node, std::unique_ptr<Stream> stream) noexcept;
   // Throws bad_alloc, and then changes nothing.
-  void SetFlag(Node* node, std::string token);
+  void SetFlag(Node* node, std::string token) { SetFlag(node, std::move(token), NewFlag(*node)); }
+  // In two steps, for who has to do something else in between that can fail.
+  using Flags = std::set<std::string_view, std::less<>>;
+  static Flags::node_type NewFlag(const Node& node);
+  void SetFlag(Node* node, std::string token, Flags::node_type fresh) noexcept;
   // Deletes the value, tells the watchers, and frees the node unless it has any.
   void DropValue(Node* node) noexcept;
 
@@ -191,7 +195,7 @@ class KeySpace {
   void HeapDown(size_t index, Node* node) noexcept;
 
   Nodes nodes_;
-  std::set<std::string_view, std::less<>> flags_;  // the keys that are flags, in order
+  Flags flags_;              // the keys that are flags, in order
   std::vector<Node*> heap_;  // what expires, soonest first; has room for every node
   EntryId removed_;          // the highest last id of a stream that was dropped whole
   std::unique_ptr<Stream> dead_;

@@ -162,7 +162,7 @@ class MemoryStore final : public Store, private Groups {
   Status Replace(const Target& target, std::span<const NewEntry> entries,
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
-                    const Checkpoint& checkpoint, bool* conflict) override;
+                    const Checkpoint& checkpoint, CheckedOutcome* outcome) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -201,8 +201,8 @@ class MemoryStore final : public Store, private Groups {
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;
   Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) override;
   Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) override;
-  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
-                        uint64_t* pending) override;
+  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, uint64_t* pending) override;
+  Status DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) override;
   Status Bury(const Burial& burial, bool* done) override;
   Status Revive(const Revival& revival, EntryId* id, RevivalOutcome* outcome) override;
   Status DeleteEntries(std::string_view key, std::span<const EntryId> ids,
@@ -386,22 +386,28 @@ Status MemoryStore::Replace(const Target& target, std::span<const NewEntry> entr
 }
 
 Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
-                               const Checkpoint& checkpoint, bool* conflict) {
-  *conflict = false;
+                               const Checkpoint& checkpoint, CheckedOutcome* outcome) {
   std::vector<StoredEntry::Ptr> stored;
   stored.reserve(entries.size());
   for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
   std::string reached(checkpoint.reached);
   Access access(this);
   if (access.closed) return Closed();
+  Node* stream;
+  if (Status status = access.FindStream(target.key, target.list, &stream); !status.ok())
+    return status;
   KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
   if (node->stream != nullptr) return NotAText(checkpoint.key);
   std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
-  if (now == checkpoint.reached) return {};
-  *conflict = now != checkpoint.expected;
-  if (*conflict) return {};
+  *outcome = now == checkpoint.reached    ? CheckedOutcome::kDoneBefore
+             : now != checkpoint.expected ? CheckedOutcome::kConflict
+                                          : CheckedOutcome::kAdded;
+  if (*outcome != CheckedOutcome::kAdded) return {};
+  auto fresh = KeySpace::NewFlag(*node);
   if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
-  access.keys.SetFlag(&*node, std::move(reached));
+  access.keys.SetFlag(&*node, std::move(reached), std::move(fresh));
+  access.keys.SetExpiry(&*node, kNever);
+  access.keys.Ring(&*node);
   return {};
 }
 
@@ -967,11 +973,14 @@ Status MemoryStore::ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>*
   return WithGroup(of, [&](GroupUse& group) { group.ListConsumers(consumers); });
 }
 
-Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+Status MemoryStore::DeleteConsumer(const GroupOf& of, std::string_view consumer,
                                    uint64_t* pending) {
   *pending = 0;
-  return WithGroup(of,
-                   [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, only_idle); });
+  return WithGroup(of, [&](GroupUse& group) { *pending = group.DeleteConsumer(consumer, false); });
+}
+
+Status MemoryStore::DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) {
+  return WithGroup(of, [&](GroupUse& group) { group.DeleteConsumer(consumer, true); });
 }
 
 Status MemoryStore::Bury(const Burial& burial, bool* done) {

@@ -174,7 +174,8 @@ Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink, bool* 
   bool uncertain = false;
   for (;;) {
     Call call;
-    Status status = Submit(commands, sink, &call, &backoff);
+    bool courtesy = effect == Effect::kIfConnected;
+    Status status = Submit(commands, sink, &call, courtesy ? nullptr : &backoff);
     bool again = status.ok();
     if (again) {
       bool may_have_run = false;
@@ -184,7 +185,7 @@ Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink, bool* 
       if (repeated != nullptr) *repeated |= may_have_run;
       TimePoint until;
       again = (status.code() == AGX_ECONNECT || status.code() == AGX_ETIMEOUT) &&
-              !(uncertain && effect == Effect::kOnce) && backoff.Next(&until);
+              !(uncertain && effect == Effect::kOnce) && !courtesy && backoff.Next(&until);
     }
     if (again) {
       log_(AGX_LOG_WARNING, status.message());
@@ -198,6 +199,7 @@ Status Pipe::EnsureUsable(Lock& lock, Backoff* backoff) {
   for (;;) {
     if (closed_) return Closed();
     if (wire_ == nullptr) {
+      if (backoff == nullptr) return {AGX_ECONNECT, Cat("not connected to ", Describe(config_))};
       if (Status status = Connect(lock, backoff); !status.ok()) return status;
     }
     TimePoint now = Clock::now();

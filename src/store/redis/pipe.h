@@ -24,7 +24,8 @@ namespace agx::redis {
 enum class Effect {
   kRepeatable,       // yes: it reads, or nobody cares whether it was run
   kRepeatableWrite,  // yes: running it twice is as good as once
-  kOnce              // no
+  kOnce,             // no
+  kIfConnected       // nor is it worth a connection that is not there, or any waiting for one
 };
 
 class Pipe {
@@ -67,7 +68,8 @@ class Pipe {
     std::atomic<bool> done_{false};
   };
 
-  // Reconnects if need be. On an error the call was not submitted and need not be waited for.
+  // Reconnects if need be; without a backoff it does not. On an error the call was not submitted and
+  // need not be waited for.
   Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff);
   // *may_have_run: on an error, whether the server may have run some of it all the same.
   Status Wait(Call* call, bool* may_have_run);

@@ -413,17 +413,19 @@ Status RedisGroups::ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>*
   return {};
 }
 
-Status RedisGroups::DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
+Status RedisGroups::DeleteConsumer(const GroupOf& of, std::string_view consumer,
                                    uint64_t* pending) {
   *pending = 0;
   Commands commands;
-  if (!only_idle) {
-    commands.Add("XGROUP", "DELCONSUMER", of.key, of.group, consumer);
-    return RunInteger(commands, of, On("deleting a consumer of", of), pending);
-  }
+  commands.Add("XGROUP", "DELCONSUMER", of.key, of.group, consumer);
+  return RunInteger(commands, of, On("deleting a consumer of", of), pending);
+}
+
+Status RedisGroups::DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) {
+  Commands commands;
   commands.Add("EVAL", kDeleteIdleConsumer, "1", of.key, of.group, consumer);
   ValueSink sink;
-  return Run(commands_, commands, Effect::kRepeatableWrite, of, On("deleting a consumer of", of),
+  return Run(commands_, commands, Effect::kIfConnected, of, On("deleting a consumer of", of),
              &sink);
 }
 

@@ -28,8 +28,8 @@ class RedisGroups final : public Groups {
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;
   Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) override;
   Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) override;
-  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, bool only_idle,
-                        uint64_t* pending) override;
+  Status DeleteConsumer(const GroupOf& of, std::string_view consumer, uint64_t* pending) override;
+  Status DeleteIdleConsumer(const GroupOf& of, std::string_view consumer) override;
   Status Bury(const Burial& burial, bool* done) override;
   Status Revive(const Revival& revival, EntryId* id, RevivalOutcome* outcome) override;
   Status DeleteEntries(std::string_view key, std::span<const EntryId> ids,

@@ -156,7 +156,7 @@ class RedisStore final : public Store {
   Status Replace(const Target& target, std::span<const NewEntry> entries,
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
-                    const Checkpoint& checkpoint, bool* conflict) override;
+                    const Checkpoint& checkpoint, CheckedOutcome* outcome) override;
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
@@ -319,7 +319,7 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
 }
 
 Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
-                              const Checkpoint& checkpoint, bool* conflict) {
+                              const Checkpoint& checkpoint, CheckedOutcome* outcome) {
   Commands commands;
   size_t words = 12;
   size_t bytes = sizeof(kAddChecked) + 512;
@@ -343,7 +343,9 @@ Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> en
   if (!status.ok()) return status;
   const Value& reply = sink.replies[0];
   if (reply.kind != Value::Kind::kInteger) return Unfit(what);
-  *conflict = reply.integer == 0;
+  *outcome = reply.integer == 0   ? CheckedOutcome::kConflict
+             : reply.integer == 2 ? CheckedOutcome::kDoneBefore
+                                  : CheckedOutcome::kAdded;
   return {};
 }
 

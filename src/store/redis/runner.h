@@ -44,7 +44,7 @@ Status Runner::Run(Pipe& pipe, const Commands& commands, Effect effect, std::str
     }
     if (sink->error().empty()) return {};
     Status status = ServerError(sink->error(), what);
-    if (status.code() != AGX_ELOADING) return status;
+    if (status.code() != AGX_ELOADING || effect == Effect::kIfConnected) return status;
     if (!backoff) backoff.emplace(config_);
     TimePoint until;
     uint32_t ticket = closing_.ticket();

@@ -130,7 +130,7 @@ return length
 
 // KEYS: stream or list, checkpoint. ARGV: what the checkpoint is to hold, and holds then, 'stream' or
 // 'list', about the most entries or 0, expiry ms or 0, channel, tag; then for each entry the number of
-// its names and values, and these. Gives 0 for a conflict.
+// its names and values, and these. Gives 0 for a conflict, and 2 if that was done before.
 inline constexpr char kAddChecked[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -138,7 +138,7 @@ if kind ~= 'none' and kind ~= ARGV[3] then return redis.error_reply('WRONGTYPE '
 local text_kind = redis.call('TYPE', KEYS[2]).ok
 if text_kind ~= 'none' and text_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. text_kind) end
 local reached = redis.call('GET', KEYS[2]) or ''
-if reached == ARGV[2] then return 1 end
+if reached == ARGV[2] then return 2 end
 if reached ~= ARGV[1] then return 0 end
 local at = 8
 while at <= #ARGV do
