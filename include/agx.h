@@ -1292,9 +1292,9 @@ AGX_API agx_status agx_messages_parse(const char* json, size_t length, agx_messa
 AGX_API agx_status agx_messages_open(agx_session* session, agx_messages** messages);
 
 /** A conversation that is kept in a file. Empty until loaded; a file that is not there is an empty
- * conversation. Saving replaces the file in one step, through symbolic links and with its mode; it
+ * conversation, but its directory has to be there. Saving replaces the file in one step, through symbolic links and with its mode; it
  * takes turns with others that save in that directory by this library. Does not block. Free with
- * agx_messages_close. Errors: AGX_ESYSTEM. */
+ * agx_messages_close. Errors: AGX_ESYSTEM (there is no such directory). */
 AGX_API agx_status agx_messages_open_file(const char* path, agx_messages** messages);
 
 /** Where a caller's own function puts what it loads. Valid during its call. */
