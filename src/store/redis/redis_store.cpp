@@ -261,14 +261,16 @@ Status RedisStore::AddMany(const Target& target, std::span<const NewEntry> entri
     for (size_t i = before; target.list && ids != nullptr && i < *added; ++i) {
       ids[i].seq = HashElement(entries[i].fields[0].value);
     }
-    if (status.ok()) return status;
+    if (status.ok() || status.code() == AGX_ECLOSED) return status;
     if (may_have_run) {
       return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
                                   " are stored, of the others it is not known")};
     }
     TimePoint until;
     uint32_t ticket = closing_.ticket();
-    if (!IsPassing(status) || closed_ || (*added == before && !backoff.Next(&until))) return status;
+    if (!IsPassing(status)) return status;
+    if (closed_) return ClosedStore();
+    if (*added == before && !backoff.Next(&until)) return status;
     if (status.code() == AGX_ELOADING && *added == before) closing_.Wait(ticket, until);
   }
 }
@@ -909,7 +911,7 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
 void RedisStore::Close() noexcept {
   closed_ = true;
   closing_.Ring();
-  dialer_.Close();
+  // First those that know why their connections end.
   commands_.Close();
   reads_.Close();
   bell_.Close();
@@ -918,6 +920,7 @@ void RedisStore::Close() noexcept {
   for (RedisTail* tail : tails_) {
     if (tail != nullptr) tail->Close();
   }
+  dialer_.Close();
 }
 
 }  // namespace redis
