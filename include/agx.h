@@ -348,7 +348,9 @@ AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
  * that it was taken over writes nothing (AGX_TAKEN_OVER); what it added before it knew is stored.
  * Interceptors (agx_intercept) may change the event, or keep it from being written.
  * On a lost connection it is sent again only if it cannot have been written; otherwise
- * AGX_EUNCERTAIN. Blocks: one command. Threads that add at once share round trips. Outcomes:
+ * AGX_EUNCERTAIN. If this handle has started the session, not detached, and the store has lost it, as a
+ * server does that is started again without its data, the session is begun anew first, with `begin` and
+ * live flag: that is no cancel. Blocks: one command; three if the store lost the session. Threads that add at once share round trips. Outcomes:
  * AGX_TAKEN_OVER, AGX_SWALLOWED. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors, what
  * an interceptor refuses with. */
 AGX_API agx_status agx_add(agx_session* session, const char* type, const char* origin,
@@ -1295,9 +1297,9 @@ AGX_API agx_status agx_messages_parse(const char* json, size_t length, agx_messa
 AGX_API agx_status agx_messages_open(agx_session* session, agx_messages** messages);
 
 /** A conversation that is kept in a file. Empty until loaded; a file that is not there is an empty
- * conversation. Saving replaces the file in one step, through symbolic links and with its mode; it
+ * conversation, but its directory has to be there. Saving replaces the file in one step, through symbolic links and with its mode; it
  * takes turns with others that save in that directory by this library. Does not block. Free with
- * agx_messages_close. Errors: AGX_ESYSTEM. */
+ * agx_messages_close. Errors: AGX_ESYSTEM (there is no such directory). */
 AGX_API agx_status agx_messages_open_file(const char* path, agx_messages** messages);
 
 /** Where a caller's own function puts what it loads. Valid during its call. */

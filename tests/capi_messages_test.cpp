@@ -285,6 +285,11 @@ TEST(Messages, RefuseWhatIsNoHandleAndNoRoom) {
   EXPECT_EQ(agx_messages_open_file("x", nullptr), AGX_EINVAL);
   EXPECT_EQ(agx_messages_open_file(nullptr, &none), AGX_EINVAL);
   EXPECT_EQ(agx_messages_open_file("", &none), AGX_EINVAL);
+  EXPECT_EQ(agx_messages_open_file("/no-such-directory/talk.json", &none), AGX_ESYSTEM);
+  EXPECT_THAT(agx_last_error(), HasSubstr("/no-such-directory/"));
+  EXPECT_THAT(agx_last_error(), HasSubstr("make it first"));
+  EXPECT_EQ(agx_messages_open_file("/dev/null/talk.json", &none), AGX_ESYSTEM);
+  EXPECT_EQ(none, nullptr);
   EXPECT_EQ(agx_messages_open_custom(nullptr, nullptr, nullptr, &none), AGX_EINVAL);
   EXPECT_EQ(agx_messages_json(raw, nullptr, nullptr), AGX_EINVAL);
   EXPECT_EQ(agx_messages_field(raw, 0, nullptr, &text, nullptr, nullptr), AGX_EINVAL);
@@ -650,13 +655,14 @@ TEST_F(MessagesFile, IsFoundThroughLinks) {
   EXPECT_EQ(ReadWholeFile(target), Json(messages));
   string loop = directory_ + "/loop";
   ASSERT_EQ(symlink("loop", loop.c_str()), 0);
-  MessagesPtr lost = MessagesIn(loop);
-  EXPECT_EQ(Load(lost), AGX_ESYSTEM);
-  EXPECT_EQ(Save(lost), AGX_ESYSTEM);
+  agx_messages* lost = nullptr;
+  EXPECT_EQ(agx_messages_open_file(loop.c_str(), &lost), AGX_ESYSTEM);
 }
 
 TEST_F(MessagesFile, ThatCannotBeSaysWhy) {
+  std::filesystem::create_directory(directory_ + "/none");
   MessagesPtr messages = MessagesIn(directory_ + "/none/conversation.json");
+  std::filesystem::remove(directory_ + "/none");
   EXPECT_EQ(Load(messages), AGX_OK) << "there is none";
   EXPECT_EQ(Save(messages), AGX_ESYSTEM);
   EXPECT_THAT(agx_last_error(), HasSubstr(directory_ + "/none"));

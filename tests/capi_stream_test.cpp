@@ -287,6 +287,19 @@ TEST_P(CapiStream, HistoryAndInfoReadEachFormat) {
   EXPECT_EQ(agx_history_info(session.get(), &info), AGX_NONE);
 }
 
+TEST_P(CapiStream, ItsProducerSeesThatAnotherDeletedIt) {
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
+    SCOPED_TRACE(format);
+    SessionPtr producer = OpenStream(other_, "d", format);
+    ASSERT_EQ(agx_start(producer.get(), nullptr), AGX_OK);
+    const char* type = format == std::string_view("ag2") ? "my.A" : "event";
+    ASSERT_EQ(agx_add(producer.get(), type, "test", R"({"text":"a"})", nullptr), AGX_OK)
+        << agx_last_error();
+    EXPECT_EQ(agx_history_delete(OpenStream(client_, "d", format).get()), AGX_OK);
+    EXPECT_EQ(agx_wait_canceled(producer.get(), kPatienceMs), AGX_OK) << agx_last_error();
+  }
+}
+
 TEST_P(CapiStream, AMuxTakesListenersOfEachFormat) {
   agx_mux* opened = nullptr;
   ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);

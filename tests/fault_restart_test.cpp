@@ -405,6 +405,166 @@ TEST(RestartWithoutPersistence, TellsListenersOfTheGapAndBeginsAgain) {
   }
 }
 
+// Adds to a stream that something keeps losing.
+class Losing : public testing::Test {
+ protected:
+  void Open(Owned<agx_session> session) {
+    session_ = std::move(session);
+    Require(agx_start(session_.get(), nullptr));
+  }
+  static agx_options LongLease() {
+    agx_options options = Options();
+    options.lease_ms = 30000;  // a flag that is not there has not run out
+    return options;
+  }
+
+  RedisServer server_;
+  Owned<agx_client> client_ = [&] {
+    agx_options options = LongLease();
+    return OpenClient(server_.url(), &options);
+  }();
+  Owned<agx_session> session_;
+};
+
+TEST_F(Losing, ASessionIsBegunAnewInTheMiddleOfAdding) {
+  Open(OpenSession(client_.get(), "s"));
+  std::vector<std::unique_ptr<Writer>> writers;
+  for (int i = 0; i < 3; ++i) writers.push_back(std::make_unique<Writer>(session_.get(), i, 1));
+  writers.push_back(std::make_unique<Writer>(session_.get(), 3, 200));
+  for (int round = 0; round < 5; ++round) {
+    for (auto& writer : writers) {
+      int before = writer->stored();
+      ASSERT_TRUE(WaitUntil([&] { return writer->stored() > before + 20; })) << round;
+    }
+    server_.Kill9();
+    server_.Restart();
+    ASSERT_TRUE(WaitUntil([&] { return server_.Command({"EXISTS", KeyOf("s")}) == "1"; }));
+    EXPECT_EQ(server_.Command({"EXISTS", KeyOf("s") + ":live"}), "1");
+  }
+  for (auto& writer : writers) {
+    int before = writer->stored();
+    ASSERT_TRUE(WaitUntil([&] { return writer->stored() > before; }));
+    writer->Stop();
+  }
+  EXPECT_EQ(agx_is_canceled(session_.get()), 0);
+  ASSERT_EQ(agx_stop(session_.get(), 60000), AGX_OK) << agx_last_error();
+
+  std::vector<Stored> stream = ReadStream(server_, KeyOf("s"));
+  ASSERT_FALSE(stream.empty());
+  EXPECT_EQ(stream.front().type, "begin");
+  EXPECT_EQ(stream.back().type, "end");
+  // Whatever was acknowledged since is there, once and in order.
+  for (auto& writer : writers) {
+    std::vector<int> kept;
+    std::vector<int> acknowledged;
+    for (const Stored& entry : stream) {
+      if (entry.event.writer != writer->number()) continue;
+      auto n = static_cast<size_t>(entry.event.number);
+      if (writer->outcomes()[n] == AGX_OK) kept.push_back(entry.event.number);
+    }
+    for (auto& [id, n] : writer->ids()) {
+      if (id.size() >= stream.front().id.size() && id > stream.front().id) {
+        acknowledged.push_back(n);
+      }
+    }
+    std::sort(acknowledged.begin(), acknowledged.end());
+    EXPECT_EQ(kept, acknowledged) << writer->number();
+  }
+}
+
+// A cancel of what was begun anew is one.
+TEST_F(Losing, ACancelStillReachesIt) {
+  Open(OpenSession(client_.get(), "s"));
+  Writer writer(session_.get(), 0, 1);
+  ASSERT_TRUE(WaitUntil([&] { return writer.stored() > 20; }));
+  server_.Kill9();
+  server_.Restart();
+  ASSERT_TRUE(WaitUntil([&] { return server_.Command({"EXISTS", KeyOf("s")}) == "1"; }));
+  agx_options options = Options();
+  Owned<agx_client> other = OpenClient(server_.url(), &options);
+  int was_live = 0;
+  ASSERT_EQ(agx_cancel(OpenSession(other.get(), "s").get(), &was_live), AGX_OK);
+  EXPECT_EQ(was_live, 1);
+  EXPECT_TRUE(WaitUntil([&] { return agx_is_canceled(session_.get()) == 1; }));
+}
+
+TEST_F(Losing, ARunGoesOn) {
+  Owned<agx_session> session = OpenSession(client_.get(), "s");
+  agx_run* run = nullptr;
+  ASSERT_EQ(agx_run_begin(session.get(), nullptr, &run), AGX_OK);
+  ASSERT_EQ(agx_run_node_begin(run), AGX_OK);
+  ASSERT_EQ(agx_run_part_begin(run, AGX_PART_TEXT, "a", nullptr), AGX_OK);
+  server_.Kill9();
+  server_.Restart();
+  // The first may not know that the connection is gone until it has used it.
+  ASSERT_TRUE(WaitUntil([&] { return agx_run_part_delta(run, AGX_LAST_PART, "b") == AGX_OK; }));
+  EXPECT_EQ(agx_run_node_end(run, nullptr, nullptr), AGX_OK) << agx_last_error();
+  EXPECT_EQ(agx_run_finish(run), AGX_OK) << agx_last_error();
+  agx_run_close(run);
+  std::vector<Stored> stream = ReadStream(server_, KeyOf("s"));
+  ASSERT_GE(stream.size(), 4U);
+  EXPECT_EQ(stream.front().type, "begin");
+  EXPECT_EQ(stream.back().type, "end");
+}
+
+struct FormatCase {
+  const char* format;
+  const char* key;
+  const char* type;
+  const char* body;
+};
+
+class LosingOf : public Losing, public testing::WithParamInterface<FormatCase> {};
+
+TEST_P(LosingOf, AnotherFormatIsNotTakenForCanceled) {
+  const FormatCase& format = GetParam();
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = format.format;
+  agx_session* raw = nullptr;
+  Require(agx_stream_open(client_.get(), "s", &options, &raw));
+  Open(Owned<agx_session>(raw));
+  std::atomic<int> stored{0};
+  std::atomic<bool> done{false};
+  std::thread adding([&] {
+    while (!done) {
+      agx_status status = agx_add(session_.get(), format.type, format.format, format.body, nullptr);
+      if (status == AGX_OK) ++stored;
+      bool expected = status == AGX_OK || status == AGX_EUNCERTAIN || IsOutage(status);
+      EXPECT_TRUE(expected) << Explain(status);
+    }
+  });
+  for (int round = 0; round < 5; ++round) {
+    int before = stored;
+    EXPECT_TRUE(WaitUntil([&] { return stored > before + 20; })) << round;
+    server_.Kill9();
+    server_.Restart();
+    EXPECT_TRUE(WaitUntil([&] { return server_.Command({"EXISTS", format.key}) == "1"; }));
+    EXPECT_EQ(server_.Command({"EXISTS", std::string(format.key) + ":live"}), "1");
+  }
+  int before = stored;
+  EXPECT_TRUE(WaitUntil([&] { return stored > before + 20; }));
+  done = true;
+  adding.join();
+  EXPECT_EQ(agx_is_canceled(session_.get()), 0);
+  if (std::string_view(format.format) == "agent-framework") {
+    std::string first = server_.Command({"XRANGE", format.key, "-", "+", "COUNT", "2"});
+    EXPECT_THAT(first, testing::HasSubstr("sequence, 0,"));
+    EXPECT_THAT(first, testing::HasSubstr("sequence, 1,"));
+  }
+  EXPECT_EQ(agx_stop(session_.get(), 60000), AGX_OK) << agx_last_error();
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Formats, LosingOf,
+    testing::Values(FormatCase{"openai-agents", "s", "token", R"({"token":"a"})"},
+                    FormatCase{"agent-framework", "agent-stream:s", "event", R"({"text":"a"})"},
+                    FormatCase{"ag2", "ag2:stream:s", "my.A", R"({"n":1})"}),
+    [](const testing::TestParamInfo<FormatCase>& named) {
+      std::string name = named.param.format;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
 // --- A server that does not come back
 
 class Gone : public testing::Test {

@@ -939,6 +939,22 @@ TEST_P(AnyApi, WhatIsNoEventStreamIsAnError) {
   EXPECT_EQ(Whole(GetParam(), "[" + string(200000, ' ')).status, AGX_EMODEL);
 }
 
+TEST_P(AnyApi, AStreamOfAnotherApiIsSaidToBeNone) {
+  const char* names[] = {"OpenAI Chat Completions", "OpenAI Responses", "Anthropic Messages"};
+  for (agx_model_api api : {AGX_OPENAI_CHAT, AGX_OPENAI_RESPONSES, AGX_ANTHROPIC}) {
+    if (api == GetParam()) continue;
+    string stream = api == AGX_OPENAI_CHAT ? R"(data: {"id":"chatcmpl-1","choices":[]})"
+                    : api == AGX_ANTHROPIC ? R"(data: {"type":"message_start","message":{}})"
+                                           : R"(data: {"type":"response.created","response":{}})";
+    ExpectModelError(stream + "\n\n", string("no stream of ") + names[GetParam() - 1]);
+    ExpectModelError(stream + "\n\n", "begins: " + stream.substr(6));
+    ExpectModelError(stream, "no stream of");  // its last line is not ended
+  }
+  ExpectModelError("event: new\ndata: {\"type\":\"brand.new\"}\n\n", "no stream of");
+  ExpectModelError("data: {\"detail\":\"no such model\"}\n\n", "reports: no such model");
+  ExpectModelError("data: {\"code\":5,\"message\":\"quota\"}\n\n", "reports: quota");
+}
+
 TEST_P(AnyApi, ABreakIsAnError) {
   string bytes = Stream("a");
   bytes.resize(bytes.find("\n\n") + 2);

@@ -589,6 +589,96 @@ TEST_P(StoreContract, ACursorIntoAStreamThatIsGoneHasAGap) {
   EXPECT_FALSE(Read("s").gap);
 }
 
+TEST_P(StoreContract, NothingIsAddedToWhatIsToBeThereAndIsNot) {
+  Event one("one");
+  NewEntry entries[] = {one, one};
+  for (bool expires : {false, true}) {
+    for (uint64_t max_length : {0U, 5U}) {
+      Target target{.key = "s", .max_length = max_length};
+      target.expire_ms = expires ? kLong : 0;
+      target.existing = true;
+      auto add = [&] {
+        EntryId id;
+        return store_->Add(target, one, &id).code();
+      };
+      auto add_many = [&] {
+        EntryId ids[2];
+        size_t added = 9;
+        Status status = store_->AddMany(target, entries, ids, &added);
+        EXPECT_EQ(added, status.ok() ? 2U : 0U);
+        return status.code();
+      };
+      auto add_checked = [&] {
+        CheckedOutcome outcome{};
+        Status status = store_->AddChecked(target, entries, {"s:from:a", "", "1"}, &outcome);
+        EXPECT_FALSE(conflict);
+        return status.code();
+      };
+      auto replace = [&] {
+        uint64_t removed = 0;
+        return store_->Replace(target, entries, &removed).code();
+      };
+      EXPECT_EQ(add(), AGX_NONE);
+      EXPECT_EQ(add_many(), AGX_NONE);
+      EXPECT_EQ(add_checked(), AGX_NONE);
+      EXPECT_EQ(replace(), AGX_NONE);
+      StreamFacts facts;
+      ASSERT_TRUE(store_->Facts("s", "s:live", &facts).ok());
+      EXPECT_FALSE(facts.exists);
+      KeptText checkpoint;
+      ASSERT_TRUE(store_->GetText("s:from:a", &checkpoint).ok());
+      EXPECT_EQ(checkpoint.text, "");
+
+      // One that is empty is there.
+      Add("s", one);
+      uint64_t removed = 0;
+      ASSERT_TRUE(store_->Replace({.key = "s"}, {}, &removed).ok());
+      EXPECT_EQ(add(), AGX_OK);
+      EXPECT_EQ(add_many(), AGX_OK);
+      EXPECT_EQ(add_checked(), AGX_OK);
+      EXPECT_EQ(replace(), AGX_OK);
+      bool was_there = false;
+      DeleteRequest request;
+      request.key = "s";
+      request.live_key = "s:live";
+      request.text_key = "s:from:a";
+      ASSERT_TRUE(store_->Delete(request, &was_there).ok());
+    }
+  }
+}
+
+TEST_P(StoreContract, AnEmptyListIsThereWhileItsFlagIs) {
+  Event one("one");
+  NewEntry entry = one;
+  Target target{.key = "l", .list = true, .channel = "c"};
+  target.existing = true;
+  target.live_key = "l:live";
+  EntryId id;
+  size_t added = 9;
+  uint64_t removed = 0;
+  CheckedOutcome outcome{};
+  EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_NONE);
+  EXPECT_EQ(store_->AddMany(target, {&entry, 1}, nullptr, &added).code(), AGX_NONE);
+  EXPECT_EQ(added, 0U);
+  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"l:from", "", "1"}, &outcome).code(),
+            AGX_NONE);
+  EXPECT_EQ(store_->Replace(target, {&entry, 1}, &removed).code(), AGX_NONE);
+  StartRequest request;
+  request.key = "l";
+  request.live_key = "l:live";
+  request.token = "t";
+  request.lease_ms = kLong;
+  request.keep = request.list = true;
+  StartOutcome outcome = StartOutcome::kBusy;
+  ASSERT_TRUE(store_->Start(request, &outcome).ok());
+  EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_OK);
+  EXPECT_EQ(store_->Replace(target, {}, &removed).code(), AGX_OK);
+  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"l:from", "", "1"}, &outcome).code(), AGX_OK);
+  bool was_live = false;
+  ASSERT_TRUE(store_->Cancel("l:live", &was_live).ok());
+  EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_OK) << "the list is there";
+}
+
 TEST_P(StoreContract, ACursorIntoAStreamThatWasReplacedHasAGap) {
   Add("s", Event("a"));
   EntryId cursor = LastId("s");

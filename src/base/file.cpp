@@ -163,6 +163,18 @@ Result<std::string> AbsolutePath(const char* path) {
   return Cat(directory, "/", path);
 }
 
+Status CheckDirectoryOf(const std::string& path) {
+  std::string target = path;
+  if (Status status = FollowLinks(&target); !status.ok()) return status;
+  std::string directory = target.substr(0, target.rfind('/') + 1);
+  struct stat info {};
+  int error = stat(directory.c_str(), &info) != 0 ? errno : S_ISDIR(info.st_mode) ? 0 : ENOTDIR;
+  if (error == 0) return {};
+  return {AGX_ESYSTEM,
+          Cat("there can be no file ", path, ": its directory ", directory, ": ",
+              std::generic_category().message(error), error == ENOENT ? "; make it first" : "")};
+}
+
 Status ReadFile(const std::string& path, size_t most, std::string* text, bool* present) {
   text->clear();
   *present = false;

@@ -12,6 +12,10 @@ namespace agx {
 // The path from the root on, so that it means the same file after a chdir. AGX_EINVAL, AGX_ESYSTEM.
 Result<std::string> AbsolutePath(const char* path);
 
+// Whether a file can be in that place, through symbolic links: AGX_ESYSTEM if its directory is none, or is not
+// there.
+Status CheckDirectoryOf(const std::string& path);
+
 // What is in the file; *present is false if there is none. AGX_ETOOBIG: it has more than `most`
 // bytes. AGX_ESYSTEM: also for what is no regular file.
 Status ReadFile(const std::string& path, size_t most, std::string* text, bool* present);

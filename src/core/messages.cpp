@@ -131,6 +131,7 @@ std::unique_ptr<MessagesPlace> MessagesInStore(const Session& session) {
 Result<std::unique_ptr<MessagesPlace>> MessagesInFile(const char* path) {
   Result<std::string> absolute = AbsolutePath(path);
   if (!absolute.ok()) return absolute.status();
+  if (Status status = CheckDirectoryOf(*absolute); !status.ok()) return status;
   return std::unique_ptr<MessagesPlace>(std::make_unique<InFile>(std::move(*absolute)));
 }
 

@@ -14,6 +14,8 @@ namespace {
 
 constexpr std::string_view kDefaultOrigin = "opale";
 constexpr int64_t kDefaultGraceMs = 5000;
+// In the course of one write.
+constexpr int kMostLosses = 8;
 
 // The value of the live flag: says whose lease it is.
 std::string NewToken() { return "agx:" + RandomHex(); }
@@ -180,6 +182,7 @@ Status Session::StartLive(const RunPtr& run, StartMode mode) {
                            " is live already; wait for its end, cancel it, or take it over")};
   }
   wrote_ = outcome == StartOutcome::kTakenOver;
+  attended_ = !run->detached;
   std::lock_guard run_lock(run_mutex_);
   run_ = run;
   SetState(State::kLive);
@@ -367,6 +370,10 @@ Status Session::AddMany(std::span<const agx_new_event> events, EntryId* ids, siz
 }
 
 Status Session::Write(const NewEvent& event, EntryId* id) {
+  return Onto([&] { return WriteOnce(event, id); });
+}
+
+Status Session::WriteOnce(const NewEvent& event, EntryId* id) {
   std::unique_lock<std::mutex> numbering;
   Result<Stamp> stamp = NextStamp(&numbering);
   if (!stamp.ok()) return stamp.status();
@@ -407,11 +414,16 @@ Status Session::WriteAll(std::span<const NewEvent> events, const size_t* places,
 
 Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places, EntryId* ids,
                           size_t* added) {
-  Written written;
-  if (Status status = WriteAll(events, places, &written); !status.ok()) return status;
-  Status status = AddEntries(written.entries, ids, added);
-  Numbered(status, *added);
-  return status;
+  *added = 0;
+  return Onto([&]() -> Status {
+    Written written;
+    size_t done = *added;
+    const size_t* rest = places != nullptr ? places + done : nullptr;
+    if (Status status = WriteAll(events.subspan(done), rest, &written); !status.ok()) return status;
+    Status status = AddOnce(written.entries, ids != nullptr ? ids + done : nullptr, added);
+    Numbered(status, *added - done);
+    return status;
+  });
 }
 
 Status Session::Replace(std::span<const agx_new_event> events, uint64_t* removed) {
@@ -421,12 +433,14 @@ Status Session::Replace(std::span<const agx_new_event> events, uint64_t* removed
   }
   std::vector<NewEvent> checked;
   if (Status status = CheckAll(events, &checked); !status.ok()) return status;
-  Written written;
-  if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
-  if (state() == State::kTakenOver) return TakenOver();
-  Status status = client_->store().Replace(target(), written.entries, removed);
-  Numbered(status, status.ok() ? events.size() : 0);
-  return status;
+  return Onto([&]() -> Status {
+    Written written;
+    if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
+    if (state() == State::kTakenOver) return TakenOver();
+    Status status = client_->store().Replace(target(), written.entries, removed);
+    Numbered(status, status.ok() ? events.size() : 0);
+    return status;
+  });
 }
 
 Status Session::AddChecked(std::span<const agx_new_event> events, const char* name,
@@ -440,21 +454,24 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
   if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
   std::vector<NewEvent> checked;
   if (Status status = CheckAll(events, &checked); !status.ok()) return status;
-  Written written;
-  if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
-  if (state() == State::kTakenOver) return TakenOver();
   std::string key = CheckpointKey(key_, name);
-  CheckedOutcome outcome{};
-  Status status = client_->store().AddChecked(target(), written.entries, {key, from, to}, &outcome);
-  if (status.ok() && outcome == CheckedOutcome::kConflict) {
-    status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
-                                 "\": somebody else copies to ", key_)};
-  }
-  Numbered(status, status.ok() ? events.size() : 0);
-  // Of those that had been added before, the numbers are in the stream.
-  bool before = outcome == CheckedOutcome::kDoneBefore;
-  if (before && format_->traits().numbered) next_number_.reset();
-  return status;
+  return Onto([&]() -> Status {
+    Written written;
+    if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
+    if (state() == State::kTakenOver) return TakenOver();
+    CheckedOutcome outcome{};
+    Status status =
+        client_->store().AddChecked(target(), written.entries, {key, from, to}, &outcome);
+    if (status.ok() && outcome == CheckedOutcome::kConflict) {
+      status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
+                                   "\": somebody else copies to ", key_)};
+    }
+    Numbered(status, status.ok() ? events.size() : 0);
+    // Of those that had been added before, the numbers are in the stream.
+    bool before = outcome == CheckedOutcome::kDoneBefore;
+    if (before && format_->traits().numbered) next_number_.reset();
+    return status;
+  });
 }
 
 Status Session::GetCheckpoint(const char* name, std::string* position) const {
@@ -471,9 +488,45 @@ Status Session::GetCheckpoint(const char* name, std::string* position) const {
 
 Status Session::AddEntries(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
   *added = 0;
+  return Onto([&] {
+    EntryId* rest = ids != nullptr ? ids + *added : nullptr;
+    return AddOnce(entries.subspan(*added), rest, added);
+  });
+}
+
+Status Session::AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t* added) {
   if (state() == State::kTakenOver) return TakenOver();
-  Status status = client_->store().AddMany(target(), entries, ids, added);
-  if (*added > 0) wrote_.store(true, std::memory_order_relaxed);
+  size_t now = 0;
+  Status status = client_->store().AddMany(target(), entries, ids, &now);
+  if (now > 0) wrote_.store(true, std::memory_order_relaxed);
+  *added += now;
+  return status;
+}
+
+// Writes to the stream, and if the store has lost that, begins it anew first. `write` can be called
+// again if it returned AGX_NONE, as Target::existing has it.
+template <class F>
+Status Session::Onto(F write) {
+  for (int tries = 0; tries < kMostLosses; ++tries) {
+    Status status = write();
+    if (status.code() != AGX_NONE) return status;
+    if (status = BeginAnew(); !status.ok()) return status;
+  }
+  return {AGX_ESERVER, Cat("the store loses ", key_,
+                           " each time that it is begun anew; nothing more "
+                           "was written")};
+}
+
+// Another thread may have done it, or have stopped the session: then what is to be written finds
+// that out.
+Status Session::BeginAnew() {
+  RunPtr run = this->run();
+  std::lock_guard flag_lock(flag_mutex_);
+  if (state() != State::kLive || run != this->run()) return {};
+  Status status = Resume(run);
+  // The look arms the watch.
+  changed_ = true;
+  client_->keeper().Poke(this);
   return status;
 }
 
@@ -518,8 +571,21 @@ void Session::MakeFields(const NewEvent& event, EventFields* fields) const {
 }
 
 Target Session::target() const {
-  if (is_list()) return {.key = key_, .list = true, .channel = channel_, .tag = tag_};
-  return {key_, static_cast<uint64_t>(max_length_), entry_expire_ms_};
+  Target target{.key = key_};
+  target.list = is_list();
+  if (target.list) {
+    target.channel = channel_;
+    target.tag = tag_;
+    target.live_key = live_key_;
+  } else {
+    target.max_length = static_cast<uint64_t>(max_length_);
+    target.expire_ms = entry_expire_ms_;
+  }
+  // An add would make a stream without a `begin` of one that the store has lost, and the flag, which is
+  // lost as well, look as if it was taken.
+  target.existing = state() == State::kLive && attended_.load(std::memory_order_relaxed) &&
+                    (format_->has_begin() || wrote_.load(std::memory_order_relaxed));
+  return target;
 }
 
 // How long after a live producer's lease the stream expires.
@@ -736,12 +802,26 @@ void Session::TakeBack(const RunPtr& run) {
   // for it here. If it fails it has the flag looked at again.
   std::unique_lock flag_lock(flag_mutex_, std::try_to_lock);
   if (!flag_lock.owns_lock() || stopping_ || state() != State::kLive || run != this->run()) return;
-  StartOutcome outcome = StartOutcome::kBusy;
-  Status status = StartAs(run, StartMode::kResume, &outcome);
-  if (status.ok() && outcome == StartOutcome::kBusy) return Lose(run, State::kTakenOver);
+  if (Resume(run).code() == AGX_TAKEN_OVER) return;
   // Looks again, because it failed or to arm the watch.
   changed_ = true;
   client_->keeper().Poke(this);
+}
+
+// Under flag_mutex_. Begins anew if there is no stream.
+Status Session::Resume(const RunPtr& run) {
+  StartOutcome outcome = StartOutcome::kBusy;
+  if (Status status = StartAs(run, StartMode::kResume, &outcome); !status.ok()) return status;
+  if (outcome == StartOutcome::kBusy) {
+    Lose(run, State::kTakenOver);
+    return TakenOver();
+  }
+  if (outcome == StartOutcome::kStarted) {
+    wrote_ = false;
+    client_->LogLine(AGX_LOG_WARNING,
+                     Cat("the store has lost the session ", key_, ", which was begun anew"));
+  }
+  return {};
 }
 
 // The run is over, unless it was already: by now there may be another.

@@ -158,6 +158,12 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   static Result<RunPtr> MakeRun(const agx_start_options& options, const Config& config);
   Status StopWith(const StopRequest& given, bool ours, State then);
   struct Written;
+  template <class F>
+  Status Onto(F write);
+  Status WriteOnce(const NewEvent& event, EntryId* id);
+  Status AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
+  Status BeginAnew();
+  Status Resume(const RunPtr& run);
   Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);
   Target target() const;
   Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
@@ -203,6 +209,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   mutable std::mutex run_mutex_;  // held to change the state
   RunPtr run_;                    // null until the first start
 
+  std::atomic<bool> attended_{false};  // by a start that was not detached
   std::atomic<bool> wrote_{false};     // so that a stream which is not there is lost
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};

@@ -117,6 +117,7 @@ Status AnthropicDecoder::Event(std::string_view name, JsonValue data, Response* 
   repeatable_ = {};
   Fields event = Read(data);
   std::string_view kind = IsFilled(event.type) ? TextOf(event.type, &kind_scratch_) : name;
+  known_ = known_ || kind.starts_with("content_block_") || kind.starts_with("message_");
   if (kind == "content_block_delta") return BlockDelta(event, response);
   if (kind == "content_block_start") return BlockStart(event, response);
   if (kind == "content_block_stop") {

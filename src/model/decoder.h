@@ -26,6 +26,8 @@ class Decoder {
   // text, which is not "".
   virtual std::string_view repeatable() const { return {}; }
   virtual Status Again(std::string_view, Response*) { return {}; }
+  // An event of this API has come; what is of unknown kinds alone is no stream of it.
+  bool known() const { return known_; }
   // The event [DONE].
   virtual void Done() {}
   // The stream has said that the response is complete.
@@ -34,6 +36,9 @@ class Decoder {
   virtual bool ended() const = 0;
   // As pydantic-ai calls it.
   virtual std::string_view provider() const = 0;
+
+ protected:
+  bool known_ = false;
 };
 
 std::unique_ptr<Decoder> MakeOpenAiChatDecoder();

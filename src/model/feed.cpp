@@ -24,6 +24,17 @@ std::unique_ptr<Decoder> MakeDecoder(agx_model_api api) {
   }
 }
 
+std::string_view NameOf(agx_model_api api) {
+  switch (api) {
+    case AGX_OPENAI_RESPONSES:
+      return "OpenAI Responses";
+    case AGX_ANTHROPIC:
+      return "Anthropic Messages";
+    default:
+      return "OpenAI Chat Completions";
+  }
+}
+
 bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 // Stands for itself in a JSON string.
@@ -145,6 +156,7 @@ Status Feed::Decode(std::string_view name, std::string_view data) {
     data = repaired_;
     valid = ValidateJson(data, AGX_DEPTH_MAX, &error);
   }
+  if (valid && first_.empty() && !decoder_->known()) first_ = data.substr(0, kJsonBodyMax);
   if (!valid) {
     return {AGX_EMODEL, Cat("the model's stream holds an event that is not JSON (", error.reason,
                             ", at byte ", error.offset, "): ", Excerpt(data, kExcerptMax))};
@@ -196,6 +208,16 @@ Status Feed::NoStream(std::string_view beginning) const {
                           "; it begins: ", Excerpt(Trim(beginning), kExcerptMax))};
 }
 
+// What a server says of its failure may come in a form of its own.
+Status Feed::NoStreamOfApi() const {
+  if (ValidateJson(first_, AGX_DEPTH_MAX, nullptr)) {
+    std::string error = ErrorText(JsonValue(first_));
+    if (!error.empty()) return ModelError(error);
+  }
+  return {AGX_EMODEL, Cat("the model's response is no stream of ", NameOf(api_),
+                          "; is it another API's? It begins: ", Excerpt(first_, kExcerptMax))};
+}
+
 Status Feed::AtEnd() {
   if (body_ == Body::kJson) return JsonBody();
   // Servers leave out the last empty line. What is cut within its JSON never came.
@@ -210,6 +232,7 @@ Status Feed::AtEnd() {
   }
   if (decoder_->complete()) return {};
   if (!event_seen_ && !reader_.stray().empty()) return NoStream(reader_.stray());
+  if (!first_.empty() && !decoder_->known()) return NoStreamOfApi();
   return {AGX_EMODEL, event_seen_ ? "the model's response broke off before its end"
                                   : "the model's response holds no event"};
 }

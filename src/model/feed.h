@@ -42,6 +42,7 @@ class Feed {
   std::string_view Repeated(std::string_view name, std::string_view data) const;
   Status JsonBody();
   Status NoStream(std::string_view beginning) const;
+  Status NoStreamOfApi() const;
 
   const agx_model_api api_;
   Response* const response_;
@@ -56,6 +57,7 @@ class Feed {
 
   // The event before, if that was repeatable: most differ from it in their text alone, and what is
   // equal need not be looked at again.
+  std::string first_;  // the first event, while none is of this API
   std::string last_name_;
   std::string last_;
   size_t before_text_ = 0;  // how many bytes of it; 0: it was not

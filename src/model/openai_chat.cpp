@@ -110,6 +110,7 @@ ChatDecoder::Fields ChatDecoder::Read(JsonValue data, Response* response) {
   JsonCursor cursor(data);
   cursor.Members([&](std::string_view name) {
     if (name == "choices") {
+      known_ = true;
       bool first = true;
       cursor.Elements([&] {
         if (!std::exchange(first, false)) return cursor.Skip();

@@ -107,6 +107,7 @@ Status ResponsesDecoder::Event(std::string_view name, JsonValue data, Response* 
   }
   constexpr std::string_view kPrefix = "response.";
   if (!kind.starts_with(kPrefix)) return {};
+  known_ = true;
   kind.remove_prefix(kPrefix.size());
   if (kind.starts_with("output_text.") || kind.starts_with("refusal.")) {
     return OfText(kind, event, response);

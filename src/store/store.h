@@ -71,6 +71,10 @@ struct Target {
   // Of a list: the element is published there, behind the tag.
   std::string_view channel = {};
   std::string_view tag = {};
+  // AGX_NONE, and nothing is written, if there is no stream: the store lost its data. An empty list is
+  // not there either, so of a list it takes that there is no such flag as well.
+  bool existing = false;
+  std::string_view live_key = {};
 };
 
 enum class StartMode {

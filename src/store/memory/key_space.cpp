@@ -220,6 +220,10 @@ void KeySpace::Ring(Node* node) noexcept {
   for (const Node::Watch& watch : node->watches) watch.watcher->Changed();
 }
 
+void KeySpace::TellTaken(Node* flag) noexcept {
+  for (const Node::Watch& watch : flag->watches) watch.watcher->Taken(flag->token);
+}
+
 bool KeySpace::Unwatch(Node* node, Watcher* watcher, const void* client) noexcept {
   auto& watches = node->watches;
   auto it = std::find_if(watches.begin(), watches.end(), [&](const Node::Watch& watch) {

@@ -162,6 +162,8 @@ class KeySpace {
 
   void Arm(Node* node) noexcept { node->armed = !node->watches.empty(); }
   void Ring(Node* node) noexcept;
+  // Tells those who watch a flag that it goes by another's hand.
+  static void TellTaken(Node* flag) noexcept;
   // False if it was not watching. Frees the node if nothing is left in it.
   bool Unwatch(Node* node, Watcher* watcher, const void* client) noexcept;
   // Rings the client's watchers, or forgets them.

@@ -227,6 +227,8 @@ class MemoryStore final : public Store, private Groups {
     enum Arming { kLeave, kArm };
     Status FindFlag(std::string_view key, Node** node, Arming arming = kLeave);
     Status FindStream(std::string_view key, bool list, Node** node, Arming arming = kLeave);
+    // Of Target::existing.
+    Status CheckThere(const Target& target);
     // AGX_NONE if there is no such group.
     Status FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
                      Arming arming = kLeave);
@@ -283,6 +285,15 @@ void MemoryStore::Close() noexcept {
   registry.Close(shared_.get());
 }
 
+Status MemoryStore::Access::CheckThere(const Target& target) {
+  auto there = [&](std::string_view key) {
+    const Node* node = keys.Find(key, now);
+    return node != nullptr && node->has_value();
+  };
+  if (!target.existing || there(target.key) || (target.list && there(target.live_key))) return {};
+  return {AGX_NONE, Cat("there is no ", target.key, " to add to")};
+}
+
 Status MemoryStore::Access::FindFlag(std::string_view key, Node** node, Arming arming) {
   *node = keys.Find(key, now);
   if (*node != nullptr && arming == kArm) keys.Arm(*node);
@@ -331,6 +342,7 @@ Status MemoryStore::Append(const Target& target, std::span<StoredEntry::Ptr> ent
 Status MemoryStore::AppendIn(Access& access, const Target& target,
                              std::span<StoredEntry::Ptr> entries, EntryId* ids) {
   if (entries.empty()) return {};
+  if (Status status = access.CheckThere(target); !status.ok()) return status;
   KeySpace::Obtained node = access.keys.Obtain(target.key, access.now);
   if (node->is_flag) return NotAStream(target.key);
   std::unique_ptr<Stream> fresh;
@@ -360,6 +372,7 @@ Status MemoryStore::Replace(const Target& target, std::span<const NewEntry> entr
   Node* node;
   if (Status status = access.FindStream(target.key, target.list, &node); !status.ok())
     return status;
+  if (Status status = access.CheckThere(target); !status.ok()) return status;
   uint64_t old = node != nullptr ? node->stream->entries.size() : 0;
   if (!target.list) {
     if (!stored.empty()) {
@@ -403,6 +416,7 @@ Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> e
              : now != checkpoint.expected ? CheckedOutcome::kConflict
                                           : CheckedOutcome::kAdded;
   if (*outcome != CheckedOutcome::kAdded) return {};
+  if (Status status = access.CheckThere(target); !status.ok()) return status;
   auto fresh = KeySpace::NewFlag(*node);
   if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
   access.keys.SetFlag(&*node, std::move(reached), std::move(fresh));
@@ -778,6 +792,7 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   } else if (node != nullptr) {
     access.keys.DropValue(node);
   }
+  if (flag != nullptr && flag->token != request.token) KeySpace::TellTaken(flag);
   if (flag != nullptr) access.keys.DropValue(flag);
   if (text != nullptr) access.keys.DropValue(text);
   return {};

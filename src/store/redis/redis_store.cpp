@@ -36,19 +36,30 @@ size_t SizeOf(const NewEntry& entry) {
   return size;
 }
 
+// Of a script that adds: the target, one more key, and what is to be there.
+void AppendKeys(Commands* commands, const Target& target, std::string_view more) {
+  int64_t count = 1 + (more.empty() ? 0 : 1) + (target.existing ? 1 : 0);
+  commands->Arg(count).Arg(target.key);
+  if (!more.empty()) commands->Arg(more);
+  if (target.existing) commands->Arg(target.list ? target.live_key : target.key);
+}
+
 // Its reply is the entry's id, or of an element the list's length.
 void AppendAdd(Commands* commands, const Target& target, const NewEntry& entry) {
   if (target.list) {
-    commands->Add("EVAL", kAddElement, "1", target.key, target.channel, target.tag,
-                  entry.fields[0].value);
+    commands->Begin(target.existing ? 8 : 7).Arg("EVAL").Arg(kAddElement);
+    AppendKeys(commands, target, {});
+    commands->Arg(target.channel).Arg(target.tag).Arg(entry.fields[0].value);
     return;
   }
   auto max_length = static_cast<int64_t>(target.max_length);
   if (target.expire_ms > 0) {
-    commands->Begin(6 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("1").Arg(target.key);
-    commands->Arg(target.expire_ms).Arg(max_length);
+    commands->Begin(7 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("1").Arg(target.key);
+    commands->Arg(target.expire_ms).Arg(max_length).Arg(target.existing ? "1" : "0");
   } else {
-    commands->Begin((max_length > 0 ? 6 : 3) + entry.count * 2).Arg("XADD").Arg(target.key);
+    size_t words = 3 + (target.existing ? 1 : 0) + (max_length > 0 ? 3 : 0);
+    commands->Begin(words + entry.count * 2).Arg("XADD").Arg(target.key);
+    if (target.existing) commands->Arg("NOMKSTREAM");
     if (max_length > 0) commands->Arg("MAXLEN").Arg("~").Arg(max_length);
     commands->Arg("*");
   }
@@ -64,6 +75,10 @@ size_t SizeOf(const Target& target, const NewEntry& entry) {
 
 std::string AddingTo(const Target& target) {
   return Cat(target.list ? "RPUSH to " : "XADD to ", target.key);
+}
+
+Status NotThere(const Target& target) {
+  return {AGX_NONE, Cat("there is no ", target.key, " to add to")};
 }
 
 bool IsNumber(std::string_view text) {
@@ -221,7 +236,7 @@ Status RedisStore::Add(const Target& target, NewEntry entry, EntryId* id) {
   Commands commands;
   commands.Reserve(SizeOf(target, entry));
   AppendAdd(&commands, target, entry);
-  IdsSink sink(id, 0, target.list);
+  IdsSink sink(id, 0, target);
   Status status = commands_.Execute(commands, Effect::kOnce, &sink);
   if (status.ok() && !sink.error().empty()) {
     // What was refused was not written, so it may be tried again.
@@ -230,6 +245,7 @@ Status RedisStore::Add(const Target& target, NewEntry entry, EntryId* id) {
     if (status.code() != AGX_ELOADING) return status;
     status = Run(commands_, commands, Effect::kOnce, what, &sink);
   }
+  if (status.ok() && sink.absent()) return NotThere(target);
   if (status.ok() && target.list) id->seq = HashElement(entry.fields[0].value);
   return status;
 }
@@ -245,14 +261,16 @@ Status RedisStore::AddMany(const Target& target, std::span<const NewEntry> entri
     for (size_t i = before; target.list && ids != nullptr && i < *added; ++i) {
       ids[i].seq = HashElement(entries[i].fields[0].value);
     }
-    if (status.ok()) return status;
+    if (status.ok() || status.code() == AGX_ECLOSED) return status;
     if (may_have_run) {
       return {AGX_EUNCERTAIN, Cat(status.message(), "; of ", entries.size(), " events ", *added,
                                   " are stored, of the others it is not known")};
     }
     TimePoint until;
     uint32_t ticket = closing_.ticket();
-    if (!IsPassing(status) || closed_ || (*added == before && !backoff.Next(&until))) return status;
+    if (!IsPassing(status)) return status;
+    if (closed_) return ClosedStore();
+    if (*added == before && !backoff.Next(&until)) return status;
     if (status.code() == AGX_ELOADING && *added == before) closing_.Wait(ticket, until);
   }
 }
@@ -280,7 +298,7 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
     commands.Reserve(SizeOf(target, entries[next]) * size);
     for (size_t i = 0; i < size; ++i) AppendAdd(&commands, target, entries[next + i]);
     Piece& piece = pieces[submitted % kPieces].emplace();
-    piece.sink = IdsSink(ids, next, target.list);
+    piece.sink = IdsSink(ids, next, target);
     piece.size = size;
     Status status = commands_.Submit(commands, &piece.sink, &piece.call, backoff);
     if (!status.ok()) return status;
@@ -294,6 +312,8 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
     Status status = commands_.Wait(&piece.call, &ran);
     if (status.ok() && !piece.sink.error().empty()) {
       status = ServerError(piece.sink.error(), AddingTo(target));
+    } else if (status.ok() && piece.sink.absent()) {
+      status = NotThere(target);
     } else if (!status.ok()) {
       *may_have_run |= ran;
     }
@@ -314,21 +334,22 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
   }
   while (waited < submitted) wait();
   // What is stored after one that is not must not be added again.
-  *may_have_run |= later && IsPassing(failure);
+  *may_have_run |= later && (IsPassing(failure) || failure.code() == AGX_NONE);
   return failure;
 }
 
 Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
                               const Checkpoint& checkpoint, CheckedOutcome* outcome) {
   Commands commands;
-  size_t words = 12;
-  size_t bytes = sizeof(kAddChecked) + 512;
+  size_t words = target.existing ? 13 : 12;
+  size_t bytes = sizeof(kAddChecked) + target.key.size() + 512;
   for (const NewEntry& entry : entries) {
     words += 1 + entry.count * 2;
     bytes += SizeOf(entry) + 16;
   }
   commands.Reserve(bytes);
-  commands.Begin(words).Arg("EVAL").Arg(kAddChecked).Arg("2").Arg(target.key).Arg(checkpoint.key);
+  commands.Begin(words).Arg("EVAL").Arg(kAddChecked);
+  AppendKeys(&commands, target, checkpoint.key);
   commands.Arg(checkpoint.expected).Arg(checkpoint.reached).Arg(target.list ? "list" : "stream");
   commands.Arg(static_cast<int64_t>(target.max_length)).Arg(target.expire_ms);
   commands.Arg(target.channel).Arg(target.tag);
@@ -343,6 +364,7 @@ Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> en
   if (!status.ok()) return status;
   const Value& reply = sink.replies[0];
   if (reply.kind != Value::Kind::kInteger) return Unfit(what);
+  if (target.existing && reply.integer < 0) return NotThere(target);
   *outcome = reply.integer == 0   ? CheckedOutcome::kConflict
              : reply.integer == 2 ? CheckedOutcome::kDoneBefore
                                   : CheckedOutcome::kAdded;
@@ -353,14 +375,15 @@ Status RedisStore::Replace(const Target& target, std::span<const NewEntry> entri
                            uint64_t* removed) {
   *removed = 0;
   Commands commands;
-  size_t words = 5;
+  size_t words = target.existing ? 6 : 5;
   size_t bytes = sizeof(kReplace) + target.key.size() + 128;
   for (const NewEntry& entry : entries) {
     words += 1 + entry.count * 2;
     bytes += SizeOf(entry) + 16;
   }
   commands.Reserve(bytes);
-  commands.Begin(words).Arg("EVAL").Arg(kReplace).Arg("1").Arg(target.key);
+  commands.Begin(words).Arg("EVAL").Arg(kReplace);
+  AppendKeys(&commands, target, {});
   commands.Arg(target.list ? "list" : "stream");
   for (const NewEntry& entry : entries) {
     commands.Arg(static_cast<int64_t>(entry.count * 2));
@@ -371,7 +394,9 @@ Status RedisStore::Replace(const Target& target, std::span<const NewEntry> entri
   Status status = Run(commands_, commands, Effect::kOnce, what, &sink);
   if (!status.ok()) return status;
   const Value& reply = sink.replies[0];
-  if (reply.kind != Value::Kind::kInteger || reply.integer < 0) return Unfit(what);
+  bool fits = reply.kind == Value::Kind::kInteger;
+  if (fits && target.existing && reply.integer < 0) return NotThere(target);
+  if (!fits || reply.integer < 0) return Unfit(what);
   *removed = static_cast<uint64_t>(reply.integer);
   return {};
 }
@@ -887,7 +912,7 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
 void RedisStore::Close() noexcept {
   closed_ = true;
   closing_.Ring();
-  dialer_.Close();
+  // First those that know why their connections end.
   commands_.Close();
   reads_.Close();
   bell_.Close();
@@ -896,6 +921,7 @@ void RedisStore::Close() noexcept {
   for (RedisTail* tail : tails_) {
     if (tail != nullptr) tail->Close();
   }
+  dialer_.Close();
 }
 
 }  // namespace redis

@@ -17,6 +17,8 @@
 
 namespace agx::redis {
 
+inline Status ClosedStore() { return {AGX_ECLOSED, "the client is closed"}; }
+
 class Runner {
  public:
   Runner(const Config& config, const std::atomic<bool>& closed, Bell& closing)
@@ -48,7 +50,8 @@ Status Runner::Run(Pipe& pipe, const Commands& commands, Effect effect, std::str
     if (!backoff) backoff.emplace(config_);
     TimePoint until;
     uint32_t ticket = closing_.ticket();
-    if (closed_ || !backoff->Next(&until)) return status;
+    if (closed_) return ClosedStore();
+    if (!backoff->Next(&until)) return status;
     closing_.Wait(ticket, until);
   }
 }

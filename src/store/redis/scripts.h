@@ -81,14 +81,16 @@ redis.call('PEXPIRE', KEYS[1], grace)
 return 'stopped'
 )";
 
-// KEYS: stream. ARGV: expiry ms, about the most entries or 0, fields…
+// KEYS: stream. ARGV: expiry ms, about the most entries or 0, 1 if the stream is to be there, fields…
+// Gives nothing if it is not.
 inline constexpr char kAddExpiring[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
+if ARGV[3] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then return false end
 local id
 if ARGV[2] == '0' then
-  id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+  id = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 4))
 else
-  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 3))
+  id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 4))
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return id
@@ -116,9 +118,11 @@ redis.pcall('PUBLISH', ARGV[1], token .. ' ' .. KEYS[1])
 return 1
 )";
 
-// KEYS: list. ARGV: channel, tag, element. Gives the list's length. Where the user may not publish,
-// nothing is added, since ag2's own processes would not hear of it.
+// KEYS: list, and its live flag if one of the two is to be there. ARGV: channel, tag, element. Gives the
+// list's length, or 0 if neither is. Where the user may not publish, nothing is added, since ag2's own
+// processes would not hear of it.
 inline constexpr char kAddElement[] = R"(
+if KEYS[2] and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return 0 end
 local length = redis.call('RPUSH', KEYS[1], ARGV[3])
 local published = redis.pcall('PUBLISH', ARGV[1], ARGV[2] .. ARGV[3])
 if type(published) == 'table' and published.err then
@@ -128,9 +132,10 @@ end
 return length
 )";
 
-// KEYS: stream or list, checkpoint. ARGV: what the checkpoint is to hold, and holds then, 'stream' or
-// 'list', about the most entries or 0, expiry ms or 0, channel, tag; then for each entry the number of
-// its names and values, and these. Gives 0 for a conflict, and 2 if that was done before.
+// KEYS: stream or list, checkpoint, and for those of which one is to be there: the stream again, or the list's
+// live flag. ARGV: what the checkpoint is to hold, and holds then, 'stream' or 'list', about the most entries
+// or 0, expiry ms or 0, channel, tag; then for each entry the number of its names and values, and these. Gives 0
+// for a conflict, 2 if that was done before, -1 if what is to be there is not.
 inline constexpr char kAddChecked[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -139,6 +144,7 @@ local text_kind = redis.call('TYPE', KEYS[2]).ok
 if text_kind ~= 'none' and text_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. text_kind) end
 local reached = redis.call('GET', KEYS[2]) or ''
 if reached == ARGV[2] then return 2 end
+if KEYS[3] and redis.call('EXISTS', KEYS[1], KEYS[3]) == 0 then return -1 end
 if reached ~= ARGV[1] then return 0 end
 local at = 8
 while at <= #ARGV do
@@ -163,13 +169,15 @@ redis.call('SET', KEYS[2], ARGV[2])
 return 1
 )";
 
-// KEYS: stream or list. ARGV: 'stream' or 'list'; then for each entry the number of its names and
-// values, and these. What is new comes first: a server that is out of memory refuses it before anything
-// was dropped. Gives how many went.
+// KEYS: stream or list, and for those of which one is to be there: the stream again, or the list's live flag.
+// ARGV: 'stream' or 'list'; then for each entry the number of its names and values, and these. What is new comes
+// first: a server that is out of memory refuses it before anything was dropped. Gives how many went, or -1 if what
+// is to be there is not.
 inline constexpr char kReplace[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= ARGV[1] then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
+if KEYS[2] and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return -1 end
 local list = ARGV[1] == 'list'
 local old = redis.call(list and 'LLEN' or 'XLEN', KEYS[1])
 local first

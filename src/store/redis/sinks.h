@@ -16,21 +16,23 @@ namespace agx::redis {
 class IdsSink final : public Sink {
  public:
   IdsSink() = default;
-  // elements: instead of ids, for each the length of the list that it was added to.
-  IdsSink(EntryId* ids, size_t first, bool elements)
-      : ids_(ids), first_(first), elements_(elements) {}
+  // Of elements, instead of ids, for each the length of the list that it was added to.
+  IdsSink(EntryId* ids, size_t first, const Target& target)
+      : ids_(ids), first_(first), elements_(target.list), existing_(target.existing) {}
 
   // How many are stored, from the first to the one before the first error.
   size_t stored() const { return stored_; }
   // One after the first error is stored.
   bool stored_later() const { return stored_later_; }
   std::string_view error() const { return error_; }
+  // Instead of an error: there is no stream.
+  bool absent() const { return absent_; }
 
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     if (index != 0) return;
     stored_ = 0;
-    stored_later_ = false;
+    stored_later_ = absent_ = false;
     error_.clear();
   }
   bool String(const redisReadTask& task, std::string_view text) override {
@@ -39,16 +41,25 @@ class IdsSink final : public Sink {
   }
   bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& task, int64_t number) override {
-    return elements_ && Depth(task) == 0 && number > 0 && Store({static_cast<uint64_t>(number), 0});
+    if (!elements_ || Depth(task) != 0) return false;
+    if (number == 0) return Absent();
+    return number > 0 && Store({static_cast<uint64_t>(number), 0});
   }
-  bool Nil(const redisReadTask& /*task*/) override { return false; }
+  bool Nil(const redisReadTask& task) override {
+    return !elements_ && Depth(task) == 0 && Absent();
+  }
   void Error(std::string_view text) override {
-    if (error_.empty()) error_ = text;
+    if (!failed()) error_ = text;
   }
 
  private:
+  bool failed() const { return absent_ || !error_.empty(); }
+  bool Absent() {
+    absent_ = error_.empty();
+    return existing_;
+  }
   bool Store(EntryId id) {
-    if (!error_.empty()) {
+    if (failed()) {
       stored_later_ = true;
       return true;
     }
@@ -60,8 +71,10 @@ class IdsSink final : public Sink {
   EntryId* ids_ = nullptr;
   size_t first_ = 0;
   bool elements_ = false;
+  bool existing_ = false;
   size_t stored_ = 0;
   bool stored_later_ = false;
+  bool absent_ = false;
   std::string error_;
 };
 
