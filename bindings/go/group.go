@@ -334,7 +334,7 @@ func (g *Group) AutoClaim(ctx context.Context, idle time.Duration, cursor string
 	return eventsOf(records), next, nil
 }
 
-// Pending tells how much is pending in a group.
+// PendingInfo tells how much is pending in a group.
 type PendingInfo struct {
 	Count     int64
 	LowestID  string // of the oldest; "" if none is

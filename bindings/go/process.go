@@ -217,13 +217,19 @@ func (p *process) leave(d delivery) (err error) {
 	if d.attempt < most {
 		return errors.New("not handled: the handler panicked for another event")
 	}
-	err = errors.New("the handler ended its goroutine")
-	defer func() {
-		if value := recover(); value != nil {
-			err = &thrown{value}
-		}
+	handled := make(chan struct{})
+	go func() { // which it may end
+		err = errors.New("the handler ended its goroutine")
+		defer close(handled)
+		defer func() {
+			if value := recover(); value != nil {
+				err = &thrown{value}
+			}
+		}()
+		err = p.handler(d.event, d.attempt)
 	}()
-	return p.handler(d.event, d.attempt)
+	<-handled
+	return err
 }
 
 // called hands an event to the goroutine of Process.
