@@ -52,7 +52,7 @@ func (p *Pending) Done() <-chan struct{} { return p.done }
 func (p *Pending) Wait(ctx context.Context) (string, error) {
 	select {
 	case <-p.done:
-		return p.id, p.err
+		return p.id, raise(p.err)
 	case <-ctx.Done():
 		written := !atomic.CompareAndSwapInt32(&p.state, queued, withdrawn)
 		return "", cutOff(ctx, written)
@@ -60,10 +60,17 @@ func (p *Pending) Wait(ctx context.Context) (string, error) {
 }
 
 // Add adds one event and waits until the store has it; body may be nil. ErrTakenOver: another
-// producer has the session, and nothing was written. After ErrUncertain it may be stored or not.
+// producer has the session, and nothing was written. After ErrUncertain it may be stored or not. An
+// interceptor's error matches with errors.Is, its panic goes on here. ErrUnsupported: the stream's
+// format cannot hold it.
 func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMessage) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
+	}
+	if inInterceptor() {
+		// Who gathers events may be the one that waits for this; and C tells an interceptor's own
+		// events by their thread.
+		return s.addNow(kind, origin, body)
 	}
 	a := &s.client.c.adds
 	if ctx.Done() == nil && a.enter(s) {
@@ -88,6 +95,11 @@ func checkEvent(e NewEvent) error {
 }
 
 func (s *Session) addNow(kind, origin string, body json.RawMessage) (string, error) {
+	id, err := s.addOne(kind, origin, body)
+	return id, raise(err)
+}
+
+func (s *Session) addOne(kind, origin string, body json.RawMessage) (string, error) {
 	if err := checkEvent(NewEvent{kind, origin, body}); err != nil {
 		return "", err
 	}
@@ -130,23 +142,69 @@ func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.R
 	return p, nil
 }
 
-// AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
-// ids of those that are known to be stored, from the first on, also with an error; each of the
-// others may be stored or not then, unless the error is ErrConnect, ErrStoreTimeout or an invalid
-// event, with which none is.
-func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, error) {
-	if len(events) == 0 {
-		return nil, ctx.Err()
+// AddChecked adds events, none as well, and moves a checkpoint of the session, in one atomic step: for
+// who copies from elsewhere, and is to know after any crash how far that came. name is free text, such
+// as where the events are from; from is what the checkpoint is now ("" if there is none), to what it
+// is then. If it is to already, that was done before, and is no error. ErrConflict: it is anything
+// else, and nothing is written.
+func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from, to string) error {
+	packed, err := packChecked(events)
+	if err != nil {
+		return err
 	}
+	var t texts
+	nameText, fromText, toText := t.add("name", name), t.add("position", from), t.add("position", to)
+	if t.err != nil {
+		return t.err
+	}
+	return s.write(ctx, func() native.Enum_SS_agx_status {
+		return native.Agxb_add_checked(s.handle, unsafe.Pointer(bytesOf(packed)), int64(len(packed)),
+			int64(len(events)), nameText, fromText, toText)
+	})
+}
+
+// Checkpoint is what the checkpoint of that name is; "" if there is none.
+func (s *Session) Checkpoint(ctx context.Context, name string) (string, error) {
+	var t texts
+	text := t.add("name", name)
+	if t.err != nil {
+		return "", t.err
+	}
+	position := make([]byte, nameMax+1)
+	err := s.read(ctx, func() native.Enum_SS_agx_status {
+		return native.Agx_checkpoint(s.handle, text, &position[0])
+	})
+	if err != nil {
+		return "", err
+	}
+	return upToNul(position), nil
+}
+
+func packChecked(events []NewEvent) ([]byte, error) {
 	for _, event := range events {
 		if err := checkEvent(event); err != nil {
 			return nil, err
 		}
 	}
+	return pack(events), nil
+}
+
+// AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
+// ids of those that are known to be stored, from the first on, also with an error; each of the
+// others may be stored or not then, unless the error is ErrConnect, ErrStoreTimeout or an invalid
+// event, with which none is, nor if an interceptor refuses one. One that was swallowed has "" for its
+// id; ErrSwallowed: there is one, and the others are stored.
+func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, error) {
+	if len(events) == 0 {
+		return nil, ctx.Err()
+	}
+	packed, err := packChecked(events)
+	if err != nil {
+		return nil, err
+	}
 	ids := make([]byte, len(events)*idSize)
-	packed := pack(events)
 	added := new(uint64)
-	err := s.write(ctx, func() native.Enum_SS_agx_status {
+	err = s.write(ctx, func() native.Enum_SS_agx_status {
 		return addMany(s, packed, len(events), ids, added)
 	})
 	if err != nil && ctx.Err() != nil {
@@ -300,6 +358,13 @@ func (a *adder) pop(q *sessionQueue) []*Pending {
 }
 
 func (s *Session) send(list []*Pending) {
+	// What an interceptor does to one event is no other's business.
+	if s.intercepts.any() {
+		for _, p := range list {
+			p.settle(s.addOne(p.event.Type, p.event.Origin, p.event.Body))
+		}
+		return
+	}
 	for len(list) > 0 {
 		list = list[s.sendSome(list):]
 	}
@@ -319,13 +384,16 @@ func (s *Session) sendSome(list []*Pending) int {
 	})
 	stored := int(*added)
 	for i, id := range idList(ids, stored) {
-		list[i].settle(id, nil)
+		if id == "" {
+			list[i].settle("", &Error{Code: ErrSwallowed, Message: "an interceptor swallowed the event"})
+		} else {
+			list[i].settle(id, nil)
+		}
 	}
 	if err == nil || stored == len(list) {
 		return len(list)
 	}
-	code := err.(*Error).Code
-	if stored == 0 && len(list) > 1 && (code == ErrInvalid || code == ErrJSON || code == ErrTooBig) {
+	if stored == 0 && len(list) > 1 && isOfOne(err) {
 		// One of them is at fault, and none was written.
 		for _, p := range list {
 			s.sendSome([]*Pending{p})
@@ -334,13 +402,24 @@ func (s *Session) sendSome(list []*Pending) int {
 	}
 	list[stored].settle("", err)
 	for _, p := range list[stored+1:] {
-		p.settle("", afterFailure(err.(*Error)))
+		p.settle("", afterFailure(err))
 	}
 	return len(list)
 }
 
+// isOfOne tells whether one event is at fault, and not the store.
+func isOfOne(err error) bool {
+	e, ok := err.(*Error)
+	return !ok || e.cause != nil || e.Code == ErrInvalid || e.Code == ErrJSON || e.Code == ErrTooBig ||
+		e.Code == ErrUnsupported
+}
+
 // afterFailure is what an event is told that was sent behind one that failed.
-func afterFailure(err *Error) error {
+func afterFailure(of error) error {
+	err, ok := of.(*Error)
+	if !ok {
+		return of
+	}
 	switch err.Code {
 	case ErrConnect, ErrStoreTimeout, ErrTakenOver, ErrClosed, ErrNoMemory:
 		return err

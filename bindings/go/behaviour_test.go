@@ -49,6 +49,18 @@ var behaviour = map[string]func(t *testing.T, url string){
 	"run_fail":             runFail,
 	"messages":             messages,
 	"unreachable":          unreachable,
+	"group_read_ack":       groupReadAck,
+	"group_claim":          groupClaim,
+	"group_process":        groupProcess,
+	"group_dead_letters":   groupDeadLetters,
+	"group_info":           groupInfo,
+	"group_interrupt":      groupInterrupt,
+	"callback_error":       callbackError,
+	"intercept":            intercept,
+	"subscribe":            subscribe,
+	"formats":              formats,
+	"replace_drop":         replaceDrop,
+	"checkpoint":           checkpoint,
 }
 
 func TestBehaviour(t *testing.T) {

@@ -2,7 +2,10 @@ package agx
 
 import (
 	"context"
+	"net/url"
+	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -24,12 +27,15 @@ type client struct {
 	adds     adder
 	watchers chan struct{} // room for sessions that have a thread to wait for their cancel
 	isClosed int32
-	once     sync.Once
+
+	mu            sync.Mutex
+	subscriptions map[*Subscription]struct{}
 }
 
 type openOptions struct {
 	logger Logger
 	level  LogLevel
+	format string
 }
 
 // Option changes how a client is opened. What is not here is a parameter of the URL.
@@ -43,6 +49,33 @@ func WithLogger(logger Logger) Option {
 // WithLogLevel sets the most verbose level that is wanted; without it LogWarn.
 func WithLogLevel(level LogLevel) Option {
 	return func(o *openOptions) { o.level = level }
+}
+
+// WithFormat says which framework's streams the client reads and writes: "openai-agents",
+// "agent-framework" or "ag2", whose streams Client.Stream opens. What the URL says wins.
+func WithFormat(format string) Option {
+	return func(o *openOptions) { o.format = format }
+}
+
+// inFormat is the URL with the parameter, unless it has one.
+func inFormat(address, format string) string {
+	if address == "" {
+		address = os.Getenv("AGX_URL")
+	}
+	if address == "" {
+		address = "redis://127.0.0.1:6379"
+	}
+	_, query, any := strings.Cut(address, "?")
+	for _, parameter := range strings.Split(query, "&") {
+		if strings.HasPrefix(parameter, "format=") {
+			return address
+		}
+	}
+	between := "?"
+	if any {
+		between = "&"
+	}
+	return address + between + "format=" + url.QueryEscape(format)
 }
 
 // Open opens a client and connects it, so that a wrong address or password is known at once.
@@ -60,6 +93,9 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 	chosen := openOptions{level: LogWarn}
 	for _, option := range options {
 		option(&chosen)
+	}
+	if chosen.format != "" {
+		url = inFormat(url, chosen.format)
 	}
 	var t texts
 	address := t.optional("URL", url)
@@ -85,7 +121,8 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{handle: handle, log: log, watchers: make(chan struct{}, maxWatchers)}
+	c := &client{handle: handle, log: log, watchers: make(chan struct{}, maxWatchers),
+		subscriptions: map[*Subscription]struct{}{}}
 	c.listens.init(c)
 	c.adds.init()
 	outer := &Client{c}
@@ -101,13 +138,18 @@ func (c *Client) Close() error {
 	return nil
 }
 
+// close does not wait for another that is closing it: that one may wait for the function of a
+// subscription, which calls this.
 func (c *client) close() {
-	c.once.Do(func() {
-		atomic.StoreInt32(&c.isClosed, 1)
-		native.Agx_close(c.handle)
-		c.listens.close()
-		c.log.close()
-	})
+	if !atomic.CompareAndSwapInt32(&c.isClosed, 0, 1) {
+		return
+	}
+	native.Agx_close(c.handle)
+	c.listens.close()
+	for _, s := range c.allSubscriptions() {
+		s.Close()
+	}
+	c.log.close()
 }
 
 func (c *client) closed() bool { return atomic.LoadInt32(&c.isClosed) != 0 }

@@ -5,7 +5,8 @@
 // A [Client] is one way to one store; all goroutines share it. A [Session] names a stream and is
 // what a producer starts, adds to and stops. A [Listener] replays a session and follows it. A [Run]
 // makes a session of an agent's work and of a model's streaming response; [Messages] is the
-// conversation that it keeps.
+// conversation that it keeps. A [Group] shares a session's events among consumers. A [Subscription] calls
+// a function with events, an [Interceptor] one before they are written.
 //
 // # Errors
 //

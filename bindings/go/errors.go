@@ -28,7 +28,7 @@ const (
 	ErrCanceled    Code = 9  // the session was cancelled
 	ErrTakenOver   Code = 10 // another producer took the session over; nothing was written
 	ErrNotLive     Code = 11 // the session is not live
-	ErrNotFound    Code = 12 // there is no such message, part, field or session
+	ErrNotFound    Code = 12 // there is no such message, part, field, session or group
 	ErrBehind      Code = 13 // a subscription's function is too slow; nothing is lost
 	ErrSwallowed   Code = 14 // an interceptor swallowed the event; it was not written
 )
@@ -38,7 +38,7 @@ const (
 	ErrInvalid      Code = -1  // an argument is not valid
 	ErrNoMemory     Code = -2  // out of memory; nothing was changed
 	ErrClosed       Code = -3  // it, or the client it came from, is closed
-	ErrBusy         Code = -4  // the session is live already
+	ErrBusy         Code = -4  // the session is live already; or the group is in use
 	ErrConnect      Code = -5  // the store cannot be reached; nothing was written
 	ErrStoreTimeout Code = -6  // the store did not answer in time; nothing was written
 	ErrUncertain    Code = -7  // it may have been written
@@ -55,9 +55,9 @@ const (
 	ErrJSON         Code = -18 // a body is not JSON, or nested too deep
 	ErrSystem       Code = -19 // the operating system refused a thread, descriptor, file or the like
 	ErrState        Code = -20 // the call does not fit what the run is in the middle of
-	ErrConflict     Code = -21 // somebody else saved the conversation in between
+	ErrConflict     Code = -21 // somebody else saved the conversation, or moved the checkpoint, in between
 	ErrModel        Code = -22 // the model reported an error, or its stream broke off or is not one
-	ErrFailed       Code = -23 // the agent's function failed
+	ErrFailed       Code = -23 // a function of the user's failed
 )
 
 // ErrUnavailable matches whatever says that the store does not serve now, and that nothing was
@@ -99,7 +99,7 @@ func (e *Error) Is(target error) bool {
 	return target == ErrUnavailable && unavailable
 }
 
-// Unwrap gives the context's error, if that is why.
+// Unwrap gives the context's error, or what a function of the user's returned, if that is why.
 func (e *Error) Unwrap() error { return e.cause }
 
 func failure(status native.Enum_SS_agx_status) error {
@@ -114,14 +114,24 @@ func closed(what string) error {
 	return &Error{Code: ErrClosed, Message: "the " + what + " is closed"}
 }
 
-// call makes one native call, and fetches what it says in the thread that made it.
+// call makes one native call, and fetches what it says in the thread that made it. It gives a
+// *thrown if a function of the user's panicked in it, which whoever waits for it has to raise.
 func call(f func() native.Enum_SS_agx_status) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if status := f(); status != 0 {
-		return failure(status)
+	status := f()
+	k, found := takeKept()
+	if found && k.panicked {
+		return &thrown{k.value}
 	}
-	return nil
+	if status == 0 {
+		return nil
+	}
+	err := failure(status)
+	if found {
+		err.(*Error).cause = k.err
+	}
+	return err
 }
 
 // A command is a native call that may block, for as long as its context lets it.
@@ -137,10 +147,10 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if ctx.Done() == nil {
+	if ctx.Done() == nil || c.writes && inInterceptor() { // whose own events C tells by their thread
 		err := call(f)
 		runtime.KeepAlive(c.keep)
-		return err
+		return raise(err)
 	}
 	done := make(chan error, 1)
 	go func() {
@@ -149,7 +159,7 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 	}()
 	select {
 	case err := <-done:
-		return err
+		return raise(err)
 	case <-ctx.Done():
 	}
 	if c.undo != nil {
@@ -251,6 +261,10 @@ func flag(set bool) int {
 func isClosed(err error) bool { return errors.Is(err, ErrClosed) }
 
 func isTimeout(err error) bool { return errors.Is(err, ErrTimeout) }
+
+func isInterrupted(err error) bool { return errors.Is(err, ErrInterrupted) }
+
+func isLimit(err error) bool { return errors.Is(err, Code(codeLimit)) }
 
 func endIsEOF(err error) error {
 	if e, ok := err.(*Error); ok {

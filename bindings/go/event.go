@@ -18,6 +18,61 @@ type Event struct {
 	Type   string          // "" if the entry has none
 	Origin string          // "" if the entry has none
 	Body   json.RawMessage // as it was written; what other programs wrote need not be JSON
+
+	fields []byte // as agx_bind.h has them; nil if the above are all
+}
+
+// Field is a field of an entry as its writer wrote it.
+type Field struct{ Name, Value string }
+
+// Fields gives all fields of the entry, also those that an event has no place for: of the streams of
+// other frameworks, and what other programs wrote. An element of an ag2 list is one field, "element".
+func (e Event) Fields() []Field {
+	if e.fields == nil {
+		var list []Field
+		for _, f := range []Field{{"type", e.Type}, {"origin", e.Origin}, {"body", string(e.Body)}} {
+			if f.Value != "" {
+				list = append(list, f)
+			}
+		}
+		return list
+	}
+	var list []Field
+	eachField(e.fields, func(name, value string) bool {
+		list = append(list, Field{name, value})
+		return true
+	})
+	return list
+}
+
+// Field gives the field of that name, the first if there are several; false: there is none.
+func (e Event) Field(name string) (value string, found bool) {
+	if e.fields == nil {
+		for _, f := range e.Fields() {
+			if f.Name == name {
+				return f.Value, true
+			}
+		}
+		return "", false
+	}
+	eachField(e.fields, func(has, its string) bool {
+		if has == name {
+			value, found = its, true
+		}
+		return !found
+	})
+	return value, found
+}
+
+func eachField(bytes []byte, visit func(name, value string) bool) {
+	for len(bytes) > 0 {
+		name := 8 + int(nativeOrder.Uint32(bytes))
+		value := name + int(nativeOrder.Uint32(bytes[4:]))
+		if !visit(textIn(bytes[8:name]), textIn(bytes[name:value])) {
+			return
+		}
+		bytes = bytes[value:]
+	}
 }
 
 // Decode decodes the body, as json.Unmarshal.
@@ -40,9 +95,15 @@ func (e Event) Time() time.Time {
 
 // Clone copies an event, apart from those that it arrived with.
 func (e Event) Clone() Event {
-	all := make([]byte, 0, len(e.ID)+len(e.Type)+len(e.Origin)+len(e.Body))
+	all := make([]byte, 0, len(e.ID)+len(e.Type)+len(e.Origin)+len(e.Body)+len(e.fields))
 	all = append(append(append(append(all, e.ID...), e.Type...), e.Origin...), e.Body...)
-	return eventIn(all, len(e.ID), len(e.Type), len(e.Origin), len(e.Body))
+	end := len(all)
+	all = append(all, e.fields...)
+	clone := eventIn(all, len(e.ID), len(e.Type), len(e.Origin), len(e.Body))
+	if e.fields != nil {
+		clone.fields = all[end:]
+	}
+	return clone
 }
 
 // eventIn makes an event of four texts that lie one behind the other.
@@ -67,7 +128,11 @@ type record struct {
 	status native.Enum_SS_agx_status
 	token  int64
 	event  Event // of an outcome its body is the message
+	extra  []byte
 }
+
+// number is the index-th of those that tell of something.
+func (r *record) number(index int) int64 { return int64(nativeOrder.Uint64(r.extra[8*index:])) }
 
 func (r *record) err() error {
 	return &Error{Code: Code(r.status), Message: string(r.event.Body)}
@@ -96,7 +161,10 @@ func (b *batch) each(visit func(*record)) {
 	if count == 0 {
 		return
 	}
-	bytes := copyOf(native.Agxb_batch_data(b.handle), uint64(size))
+	eachRecord(copyOf(native.Agxb_batch_data(b.handle), uint64(size)), int(count), visit)
+}
+
+func eachRecord(bytes []byte, count int, visit func(*record)) {
 	var r record
 	for at := 0; count > 0; count-- {
 		at = (at + 7) &^ 7
@@ -109,8 +177,14 @@ func (b *batch) each(visit func(*record)) {
 		id, kind, origin, body := int(lengths[0]), int(lengths[1]), int(lengths[2]), int(lengths[3])
 		r.event = eventIn(bytes[at:at+id+kind+origin+body], id, kind, origin, body)
 		at += id + kind + origin + body
+		r.extra = nil
 		if extra := int(lengths[4]); extra > 0 {
-			at = (at+7)&^7 + extra
+			at = (at + 7) &^ 7
+			r.extra = bytes[at : at+extra : at+extra]
+			at += extra
+			if r.kind == native.AGXB_EVENT {
+				r.event.fields = r.extra
+			}
 		}
 		visit(&r)
 	}

@@ -109,3 +109,70 @@ func ExampleSession_Execute() {
 	fmt.Println(part.Content)
 	// Output: 42
 }
+
+func ExampleGroup_Process() {
+	ctx := context.Background()
+	client, err := agx.Open(ctx, "memory:")
+	if err != nil {
+		panic(err)
+	}
+	defer client.Close()
+	session, err := client.Session(1, 42, "tasks")
+	if err != nil {
+		panic(err)
+	}
+	defer session.Close()
+	for n := 1; n <= 2; n++ {
+		if _, err := session.AddJSON(ctx, "task", "example", n); err != nil {
+			panic(err)
+		}
+	}
+	group, err := session.Group(ctx, "workers", agx.GroupOptions{})
+	if err != nil {
+		panic(err)
+	}
+	defer group.Close()
+	handle := func(event agx.Event, attempt int) error {
+		if string(event.Body) == "2" {
+			return errors.New("two is too much")
+		}
+		fmt.Println("handled", string(event.Body))
+		return nil
+	}
+	err = group.Process(ctx, handle, agx.ProcessOptions{MaxAttempts: 1, Timeout: 50 * time.Millisecond})
+	fmt.Println(errors.Is(err, agx.ErrTimeout))
+	letters, err := group.DeadLetters(ctx, "", 10)
+	if err != nil {
+		panic(err)
+	}
+	for _, letter := range letters {
+		fmt.Println("dead", string(letter.Event.Body), letter.Reason)
+	}
+	// Output:
+	// handled 1
+	// true
+	// dead 2 two is too much
+}
+
+func ExampleSession_Intercept() {
+	ctx := context.Background()
+	client, err := agx.Open(ctx, "memory:")
+	if err != nil {
+		panic(err)
+	}
+	defer client.Close()
+	session, err := client.Session(1, 42, "intercepted")
+	if err != nil {
+		panic(err)
+	}
+	defer session.Close()
+	_, err = session.Intercept(`body.secret`, func(event *agx.Intercepted) error {
+		return agx.Refuse(agx.ErrDenied, "secrets stay here")
+	})
+	if err != nil {
+		panic(err)
+	}
+	_, err = session.AddJSON(ctx, "info", "example", map[string]string{"secret": "hunter2"})
+	fmt.Println(errors.Is(err, agx.ErrDenied), err)
+	// Output: true agx: secrets stay here
+}

@@ -127,10 +127,35 @@ func (s *Session) trim(ctx context.Context, newest int64, before string) (int64,
 	if t.err != nil {
 		return 0, t.err
 	}
-	removed := new(uint64)
-	err := s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.remove(ctx, func(removed *uint64) native.Enum_SS_agx_status {
 		return native.Agx_history_trim(s.handle, newest, id, removed)
 	})
+}
+
+// Replace replaces all that the session's stream holds by events, in one atomic step: such as a history
+// by its summary. The live flag, the expiry and consumer groups stay; interceptors do not see them.
+// Listeners that had not got to what went are told ErrGap. It tells how many entries went.
+func (s *Session) Replace(ctx context.Context, events []NewEvent) (removed int64, err error) {
+	packed, err := packChecked(events)
+	if err != nil {
+		return 0, err
+	}
+	return s.remove(ctx, func(removed *uint64) native.Enum_SS_agx_status {
+		return native.Agxb_history_replace(s.handle, unsafe.Pointer(bytesOf(packed)),
+			int64(len(packed)), int64(len(events)), removed)
+	})
+}
+
+// Drop drops all that the session's stream holds; the stream stays, with its groups and its last id.
+func (s *Session) Drop(ctx context.Context) (removed int64, err error) {
+	return s.remove(ctx, func(removed *uint64) native.Enum_SS_agx_status {
+		return native.Agx_history_drop(s.handle, removed)
+	})
+}
+
+func (s *Session) remove(ctx context.Context, f func(*uint64) native.Enum_SS_agx_status) (int64, error) {
+	removed := new(uint64)
+	err := s.write(ctx, func() native.Enum_SS_agx_status { return f(removed) })
 	if err != nil {
 		return 0, err
 	}

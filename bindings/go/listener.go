@@ -17,6 +17,8 @@ type listenOptions struct {
 	handOnEnd bool
 	limit     int64
 	where     string
+
+	queueEvents, queueBytes int64
 }
 
 // ListenOption changes how a listener listens.

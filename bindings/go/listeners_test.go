@@ -110,42 +110,6 @@ func TestQueueIsBounded(t *testing.T) {
 	})
 }
 
-func TestListenersLeaveNothingBehind(t *testing.T) {
-	onStores(t, func(t *testing.T, url string) {
-		s := session(t, open(t, url))
-		must(t, s.Start(background))
-		add(t, s, 1)
-		round := func(count int) {
-			for i := 0; i < count; i++ {
-				l, err := s.OpenListener(background)
-				must(t, err)
-				if i%2 == 0 {
-					_, err = nextErr(l)
-					must(t, err)
-				}
-				l.Close()
-			}
-			runtime.GC()
-		}
-		count := 50000
-		if testing.Short() || raceDetector {
-			count = 3000
-		}
-		round(count / 10)
-		threadsBefore, descriptorsBefore, memory := threads(), descriptors(), residentKiB()
-		round(count)
-		if more := threads() - threadsBefore; more > 8 {
-			t.Errorf("%d threads more", more)
-		}
-		if more := descriptors() - descriptorsBefore; more > 4 {
-			t.Errorf("%d descriptors more", more)
-		}
-		if more := residentKiB() - memory; more > 32<<10 && !raceDetector {
-			t.Errorf("%d KiB more", more)
-		}
-	})
-}
-
 func TestCollectorClosesWhatIsDropped(t *testing.T) {
 	c := open(t, "memory:"+unique())
 	drop := func() {

@@ -109,7 +109,10 @@ func (r *Run) Close() error {
 		runtime.SetFinalizer(r, nil)
 		r.mu.Lock() // a text is being copied
 		defer r.mu.Unlock()
-		native.Agx_run_close(r.handle)
+		_ = call(func() native.Enum_SS_agx_status {
+			native.Agx_run_close(r.handle)
+			return 0
+		})
 	})
 	return nil
 }

@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// AGX_ID_SIZE of agx.h.
-const idSize = 42
+// AGX_ID_SIZE and AGX_NAME_MAX of agx.h.
+const (
+	idSize  = 42
+	nameMax = 256
+)
 
 // SessionID is who a session is of, and which.
 type SessionID struct {
@@ -25,11 +29,13 @@ type Session struct {
 	client *Client
 	handle uintptr
 	id     SessionID
-	once   sync.Once
 
-	queue   sessionQueue
-	watch   watch
-	waiting waiting
+	isClosed int32
+
+	queue      sessionQueue
+	watch      watch
+	waiting    waiting
+	intercepts *interceptors
 }
 
 // Session opens a session handle. No I/O: whether the session exists makes no difference.
@@ -47,22 +53,89 @@ func (c *Client) Session(scope, user int64, session string) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{client: c, handle: handle, id: SessionID{scope, user, session}}
-	runtime.SetFinalizer(s, func(s *Session) { go native.Agx_session_close(s.handle) })
-	return s, nil
+	return c.sessionOf(handle, SessionID{scope, user, session}), nil
 }
 
-// ID is what the session was opened with.
+func (c *Client) sessionOf(handle uintptr, id SessionID) *Session {
+	s := &Session{client: c, handle: handle, id: id, intercepts: &interceptors{}}
+	runtime.SetFinalizer(s, func(s *Session) { go s.close() })
+	return s
+}
+
+type streamOptions struct {
+	format    string
+	maxLength int64
+	expire    int64
+	prefix    string
+	tagged    bool
+}
+
+// StreamOption changes how a stream is opened by its name.
+type StreamOption func(*streamOptions)
+
+// Format is which framework's stream it is, instead of the client's: "openai-agents",
+// "agent-framework" or "ag2".
+func Format(format string) StreamOption { return func(o *streamOptions) { o.format = format } }
+
+// MaxLength is about how many entries the stream keeps; not of "ag2".
+func MaxLength(entries int) StreamOption {
+	return func(o *streamOptions) { o.maxLength = int64(entries) }
+}
+
+// Expire is how long after its last entry a stream of "agent-framework" goes, instead of 10 minutes.
+func Expire(d time.Duration) StreamOption {
+	return func(o *streamOptions) { o.expire = milliseconds(d) }
+}
+
+// Prefix is the first part of an "ag2" stream's keys, instead of "ag2:stream".
+func Prefix(prefix string) StreamOption { return func(o *streamOptions) { o.prefix = prefix } }
+
+// Tagged publishes on "ag2" with an instance id, as newer versions of it do, and older cannot read.
+func Tagged() StreamOption { return func(o *streamOptions) { o.tagged = true } }
+
+// Stream opens a session by its stream's name, in the format of another agent framework: no I/O. For
+// "openai-agents" the name is the key itself, for "agent-framework" the conversation's id, for "ag2"
+// the stream's. What is added that the format cannot hold is ErrUnsupported.
+func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) {
+	var chosen streamOptions
+	for _, option := range options {
+		option(&chosen)
+	}
+	var t texts
+	nameText := t.add("stream's name", name)
+	format, prefix := t.optional("format", chosen.format), t.optional("prefix", chosen.prefix)
+	if t.err != nil {
+		return nil, t.err
+	}
+	var handle uintptr
+	err := call(func() native.Enum_SS_agx_status {
+		return native.Agxb_stream_open(c.c.handle, nameText, format, chosen.maxLength, chosen.expire,
+			prefix, flag(chosen.tagged), &handle)
+	})
+	runtime.KeepAlive(c)
+	if err != nil {
+		return nil, err
+	}
+	return c.sessionOf(handle, SessionID{Session: name}), nil
+}
+
+// ID is what the session was opened with; of a Stream the name alone.
 func (s *Session) ID() SessionID { return s.id }
 
 // Close closes the handle. A session that it started and did not stop stays live until its lease
-// runs out. It never fails.
+// runs out. Its interceptors are closed as well. It never fails.
 func (s *Session) Close() error {
-	s.once.Do(func() {
-		runtime.SetFinalizer(s, nil)
-		native.Agx_session_close(s.handle)
-	})
+	runtime.SetFinalizer(s, nil)
+	s.close()
 	return nil
+}
+
+// close does not wait for another that is closing it, which may wait for who calls this.
+func (s *Session) close() {
+	if atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+		s.intercepts.close()
+		native.Agx_session_close(s.handle)
+	}
 }
 
 func (s *Session) read(ctx context.Context, f func() native.Enum_SS_agx_status) error {
@@ -78,6 +151,7 @@ type startOptions struct {
 	detached bool
 	lease    int64
 	origin   string
+	keep     bool
 }
 
 // StartOption changes how a session is started.
@@ -85,6 +159,10 @@ type StartOption func(*startOptions)
 
 // TakeOver becomes the producer even if the session is live; the other learns of it.
 func TakeOver() StartOption { return func(o *startOptions) { o.takeOver = true } }
+
+// Keep, with TakeOver, goes on with the stream where it was also if the session is not live any more:
+// for who goes on with what an earlier process began.
+func Keep() StartOption { return func(o *startOptions) { o.keep = true } }
 
 // Detached neither renews the lease nor watches for cancels: for a program that starts a session
 // and exits, leaving others to add to it and to Renew it.
@@ -112,7 +190,7 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 	}
 	return s.write(ctx, func() native.Enum_SS_agx_status {
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
-			chosen.lease, origin, 0)
+			chosen.lease, origin, flag(chosen.keep))
 	})
 }
 

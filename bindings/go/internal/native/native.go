@@ -1,5 +1,5 @@
 // Package native is libagx as SWIG gives it: agxnative.go, agx_wrap.c and agx_bind.* are written by
-// generate.sh and not edited. What is here by hand says where the library is.
+// generate.sh and not edited. What is by hand says where the library is, and takes calls back.
 package native
 
 /*

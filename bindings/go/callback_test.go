@@ -1,0 +1,321 @@
+package agx_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	agx "github.com/libagx/libagx/bindings/go"
+)
+
+func TestClosedGroupsInterceptorsAndSubscriptions(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		g := group(t, s, "one")
+		must(t, g.Close())
+		must(t, g.Close())
+		fine := func(*agx.Intercepted) error { return nil }
+		calls := map[string]func() error{
+			"Read":              func() error { _, err := g.Read(background, 1); return err },
+			"Ack":               func() error { _, err := g.Ack(background, "1-1"); return err },
+			"Claim":             func() error { _, err := g.Claim(background, 0, "1-1"); return err },
+			"AutoClaim":         func() error { _, _, err := g.AutoClaim(background, 0, "", 1); return err },
+			"Pending":           func() error { _, err := g.Pending(background); return err },
+			"PendingEvents":     func() error { _, err := g.PendingEvents(background, agx.PendingFilter{}); return err },
+			"Consumers":         func() error { _, err := g.Consumers(background); return err },
+			"Health":            func() error { _, err := g.Health(background); return err },
+			"DeleteConsumer":    func() error { _, err := g.DeleteConsumer(background, "x"); return err },
+			"Delete":            func() error { return g.Delete(background) },
+			"DeadLetters":       func() error { _, err := g.DeadLetters(background, "", 0); return err },
+			"Replay":            func() error { _, err := g.Replay(background, "1-1"); return err },
+			"DeleteDeadLetters": func() error { _, err := g.DeleteDeadLetters(background, "1-1"); return err },
+			"Process": func() error {
+				return g.Process(background, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
+			},
+			"Group":      func() error { _, err := s.Group(background, "x", agx.GroupOptions{}); return err },
+			"Groups":     func() error { _, err := s.Groups(background); return err },
+			"Intercept":  func() error { _, err := s.Intercept("", fine); return err },
+			"Replace":    func() error { _, err := s.Replace(background, nil); return err },
+			"Drop":       func() error { _, err := s.Drop(background); return err },
+			"AddChecked": func() error { return s.AddChecked(background, nil, "x", "", "1") },
+			"Checkpoint": func() error { _, err := s.Checkpoint(background, "x"); return err },
+			"Subscribe": func() error {
+				_, err := s.Subscribe(background, func(*agx.Subscription, agx.Event, error) {})
+				return err
+			},
+		}
+		must(t, s.Close())
+		for name, call := range calls {
+			if err := call(); !errors.Is(err, agx.ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
+func TestClosingAGroupEndsWhoWaits(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		s := session(t, c)
+		for i := 0; i < 10; i++ {
+			one, two, three := group(t, s, "one"), group(t, s, "two"), group(t, s, "three")
+			results := make(chan error, 4)
+			for _, g := range []*agx.Group{one, one} {
+				g := g
+				go func() {
+					_, err := g.Read(background, 1)
+					results <- err
+				}()
+			}
+			go func() {
+				results <- two.Process(background, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
+			}()
+			if i%2 == 0 {
+				time.Sleep(time.Millisecond) // before or while they wait
+			}
+			must(t, one.Close())
+			must(t, two.Close())
+			for n := 0; n < 3; n++ {
+				wantIs(t, <-results, agx.ErrClosed)
+			}
+			must(t, three.Close())
+		}
+		g := group(t, s, "four")
+		result := make(chan error, 1)
+		go func() {
+			_, err := g.Read(background, 1)
+			result <- err
+		}()
+		time.Sleep(time.Millisecond)
+		must(t, c.Close())
+		wantIs(t, <-result, agx.ErrClosed)
+	})
+}
+
+func TestAHandlerClosesWhatItLikes(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		s := session(t, c)
+		add(t, s, 1)
+		g := group(t, s, "one")
+		err := g.Process(background, func(agx.Event, int) error { return g.Close() }, agx.ProcessOptions{})
+		wantIs(t, err, agx.ErrClosed)
+		_, err = g.Pending(background)
+		wantIs(t, err, agx.ErrClosed)
+		again, err := s.Group(background, "others", agx.GroupOptions{})
+		must(t, err)
+		err = again.Process(background, func(agx.Event, int) error { return c.Close() }, agx.ProcessOptions{})
+		wantIs(t, err, agx.ErrClosed)
+	})
+}
+
+// A panic stops it: what is held is left for later, without an attempt more than it had.
+func TestAPanicOfAHandlerLeavesTheOthersAsTheyWere(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		g := group(t, s, "one")
+		for n := 0; n < 10; n++ {
+			add(t, s, n)
+		}
+		calls := 0
+		value := thrownBy(func() {
+			_ = g.Process(background, func(agx.Event, int) error { calls++; panic("oh no") }, agx.ProcessOptions{Count: 10})
+		})
+		want(t, value == "oh no", true)
+		want(t, calls, 1)
+		pending, err := g.PendingEvents(background, agx.PendingFilter{})
+		must(t, err)
+		want(t, len(pending), 10)
+		for _, event := range pending {
+			want(t, event.Attempts, int64(1))
+		}
+		handled := 0
+		must(t, g.Process(patient(t), func(event agx.Event, attempt int) error {
+			want(t, attempt, 2)
+			handled++
+			return nil
+		}, agx.ProcessOptions{Limit: 10}))
+		want(t, handled, 10)
+		// The last attempt is not taken away by another's panic.
+		one, two := add(t, s, 1), add(t, s, 2)
+		var seen []string
+		_ = thrownBy(func() {
+			_ = g.Process(background, func(event agx.Event, _ int) error {
+				seen = append(seen, event.ID)
+				if event.ID == one {
+					panic("oh no")
+				}
+				return nil
+			}, agx.ProcessOptions{MaxAttempts: 1})
+		})
+		want(t, strings.Join(seen, " "), one+" "+two)
+		letters, err := g.DeadLetters(background, "", 0)
+		must(t, err)
+		want(t, len(letters), 1)
+		want(t, letters[0].Reason, "panic: oh no")
+	})
+}
+
+// A test's FailNow in a handler ends that test, and nothing else.
+func TestAHandlerMayEndItsGoroutine(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		g := group(t, s, "one")
+		add(t, s, 1)
+		add(t, s, 2)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = g.Process(background, func(agx.Event, int) error { runtime.Goexit(); return nil }, agx.ProcessOptions{MaxAttempts: 1})
+		}()
+		<-ended
+		letters, err := g.DeadLetters(background, "", 0)
+		must(t, err)
+		want(t, len(letters), 2)
+		add(t, s, 3)
+		must(t, g.Process(patient(t), func(agx.Event, int) error { return nil }, agx.ProcessOptions{Limit: 1}))
+	})
+}
+
+// In an interceptor C's frames would be torn down with the goroutine: the process ends, and says why.
+func TestAnInterceptorMayNotEndItsGoroutine(t *testing.T) {
+	if os.Getenv("AGX_TEST_GOEXIT") != "" {
+		s := session(t, open(t, "memory:"))
+		_, err := s.Intercept("", func(*agx.Intercepted) error { runtime.Goexit(); return nil })
+		must(t, err)
+		add(t, s, 1)
+		return
+	}
+	command := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	command.Env = append(os.Environ(), "AGX_TEST_GOEXIT=1")
+	output, err := command.CombinedOutput()
+	if err == nil || !strings.Contains(string(output), "agx: an interceptor has ended its goroutine") {
+		t.Fatalf("%v: %s", err, output)
+	}
+}
+
+func TestInterceptorsOfARun(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		broken := errors.New("no tools here")
+		_, err := s.Intercept(`body.event = "tool_call"`, func(*agx.Intercepted) error { return broken })
+		must(t, err)
+		_, err = s.Intercept(`body.content = "panic"`, func(*agx.Intercepted) error { panic(broken) })
+		must(t, err)
+		r, err := s.Run(background, agx.Grace(grace))
+		must(t, err)
+		defer r.Close()
+		must(t, r.NodeBegin(background))
+		want(t, thrownBy(func() { _, _ = r.TextBegin(background, "panic") }) == broken, true)
+		ctx, cancel := context.WithCancel(background)
+		defer cancel()
+		want(t, thrownBy(func() { _, _ = r.TextBegin(ctx, "panic") }) == broken, true)
+		_, err = r.TextBegin(background, "fine")
+		must(t, err)
+		must(t, r.Finish(background))
+	})
+}
+
+func TestASessionIsClosedByItsInterceptor(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		for _, close := range []func(s *agx.Session, i *agx.Interceptor) error{
+			func(_ *agx.Session, i *agx.Interceptor) error { return i.Close() },
+			func(s *agx.Session, _ *agx.Interceptor) error { return s.Close() },
+		} {
+			s := session(t, c)
+			var self *agx.Interceptor
+			calls := 0
+			self, err := s.Intercept("", func(*agx.Intercepted) error { calls++; return close(s, self) })
+			must(t, err)
+			_, _ = s.Add(background, "event", "test", nil)
+			_, _ = s.Add(background, "event", "test", nil)
+			want(t, calls, 1)
+		}
+	})
+}
+
+// Interceptors, handlers and subscriptions among calls and closing: the race detector looks on.
+func TestCallbacksAmongClosing(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		for round := 0; round < 10; round++ {
+			c := open(t, url)
+			s := session(t, c)
+			must(t, s.Start(background))
+			var called int64
+			for i := 0; i < 3; i++ {
+				_, err := s.Intercept("", func(e *agx.Intercepted) error {
+					if atomic.AddInt64(&called, 1)%7 == 0 {
+						return agx.Refuse(agx.ErrFailed, "seven")
+					}
+					return nil
+				})
+				must(t, err)
+			}
+			g := group(t, s, "one")
+			var all sync.WaitGroup
+			for i := 0; i < 4; i++ {
+				i := i
+				sub, err := s.Subscribe(background, func(sub *agx.Subscription, _ agx.Event, _ error) {
+					if i == 0 {
+						sub.Close()
+					}
+				})
+				must(t, err)
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					_ = sub.Wait(background)
+				}()
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					for n := 0; n < 50; n++ {
+						_, err := s.AddJSON(background, "event", "test", n)
+						if err != nil && !errors.Is(err, agx.ErrFailed) && !errors.Is(err, agx.ErrClosed) && !errors.Is(err, agx.ErrUncertain) {
+							t.Error(err)
+						}
+					}
+				}()
+			}
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				err := g.Process(background, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
+				if !errors.Is(err, agx.ErrClosed) {
+					t.Error(err)
+				}
+			}()
+			until(t, "some were added", func() bool { return atomic.LoadInt64(&called) > 30 })
+			go g.Close()
+			if round%2 == 0 {
+				s.Close()
+			}
+			c.Close()
+			all.Wait()
+		}
+	})
+}
+
+func TestFormatOfAClient(t *testing.T) {
+	c := open(t, "memory:"+unique()+"?format=ag2", agx.WithFormat("openai-agents")) // the URL wins
+	s, err := c.Stream("x", agx.Prefix("mine"), agx.Tagged())
+	must(t, err)
+	defer s.Close()
+	want(t, s.ID(), agx.SessionID{Session: "x"})
+	_, err = s.Add(background, "a.B", "test", nil)
+	must(t, err)
+	events, err := s.History(background, agx.HistoryRange{})
+	must(t, err)
+	want(t, fmt.Sprint(events[0].Fields()), `[{element {"__type__": "a.B"}}]`)
+	_, err = agx.Open(background, "memory:", agx.WithFormat("nobody's"))
+	wantIs(t, err, agx.ErrInvalid)
+}

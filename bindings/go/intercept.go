@@ -1,0 +1,196 @@
+package agx
+
+import (
+	"encoding/json"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// Intercepted is an event on its way. An interceptor changes it by setting what is here.
+type Intercepted struct {
+	Type   string
+	Origin string
+	Body   json.RawMessage // nil takes it away
+}
+
+// Refuse is an error for an interceptor to return: who adds the event gets it, with this code and
+// message.
+func Refuse(code Code, message string) error { return &Error{Code: code, Message: message} }
+
+// Interceptor has a say in what a session handle writes, until it is closed.
+type Interceptor struct {
+	of       *interceptors
+	handle   uintptr
+	token    int64
+	function func(*Intercepted) error
+	isClosed int32
+}
+
+// Intercept calls a function before each event that a condition selects ("": all) is written by this
+// session handle: by the Adds, and by its runs. nil: the event is written, as it is by then.
+// ErrSwallowed: it is not, and what was to add it returns this. Any other error refuses it: it is not
+// written, and what was to add it returns an error that matches, with the code of an *Error or a Code
+// in it, or else ErrFailed. A panic refuses it and goes on in who adds it; of events that are added
+// asynchronously in Pending.Wait.
+//
+// Interceptors that were registered earlier are called first. Several goroutines that add call it at
+// the same time. It may call everything, close the interceptor and the session, and add to the
+// session: its own events come by the other interceptors; a context does not cut these short. It must
+// not wait for an AddAsync of its session, nor call a method of the run whose event it has, nor end
+// its goroutine (runtime.Goexit, and so testing's FailNow).
+//
+// It stays until it or the session is closed, whether or not the Interceptor is kept. A function that
+// refers to the session keeps that from being collected.
+func (s *Session) Intercept(where string, function func(*Intercepted) error) (*Interceptor, error) {
+	if function == nil {
+		return nil, invalid("an interceptor has no function")
+	}
+	var t texts
+	condition := t.optional("condition", where)
+	if t.err != nil {
+		return nil, t.err
+	}
+	// What is registered does not refer to the session, which can be collected.
+	i := &Interceptor{of: s.intercepts, function: function}
+	i.token = register(i)
+	var handle uintptr // not a field: C must not be shown what has Go's pointers beside it
+	err := call(func() native.Enum_SS_agx_status {
+		return native.Agxb_intercept(s.handle, condition, i.token, &handle)
+	})
+	runtime.KeepAlive(s)
+	if err != nil {
+		unregister(i.token)
+		return nil, err
+	}
+	i.handle = handle
+	if !s.intercepts.add(i) {
+		i.close()
+		return nil, closed("session")
+	}
+	return i, nil
+}
+
+// Close takes the interceptor out. When it returns no call of the function is running and none will
+// come; called by the function, only that very call goes on. It never fails.
+func (i *Interceptor) Close() error {
+	i.close()
+	return nil
+}
+
+func (i *Interceptor) close() {
+	if !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
+		return
+	}
+	native.Agx_interceptor_close(i.handle)
+	unregister(i.token)
+	i.of.forget(i)
+}
+
+// called is the interceptor's call; inInterceptor looks for it.
+func (i *Interceptor) called(handle uintptr, e Event, _ error, _ int64) (status native.Enum_SS_agx_status) {
+	event := &Intercepted{Type: e.Type, Origin: e.Origin, Body: e.Body}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		value := recover()
+		if value == nil {
+			ended("an interceptor")
+		}
+		keep(kept{value: value, panicked: true})
+		status = refuse(handle, native.AGX_EFAILED, printable(panicText(value)))
+	}()
+	err := i.function(event)
+	returned = true
+	if err == nil {
+		err = change(handle, &e, event)
+	}
+	if err == nil {
+		return 0
+	}
+	if errors.Is(err, ErrSwallowed) {
+		return native.AGX_SWALLOWED
+	}
+	status, message := codeOf(err)
+	if status == 0 || status == native.AGX_SWALLOWED {
+		status = native.AGX_EFAILED
+	}
+	keep(kept{err: err})
+	return refuse(handle, status, message)
+}
+
+func refuse(handle uintptr, status native.Enum_SS_agx_status, message string) native.Enum_SS_agx_status {
+	var t texts
+	return native.Agx_intercepted_refuse(handle, status, t.add("message", message))
+}
+
+// change tells C what the function has set.
+func change(handle uintptr, was *Event, is *Intercepted) error {
+	var t texts
+	kind, origin := t.add("type", is.Type), t.add("origin", is.Origin)
+	body := t.jsonOrNil("body", is.Body)
+	if t.err != nil {
+		return t.err
+	}
+	return call(func() (status native.Enum_SS_agx_status) {
+		if is.Type != was.Type {
+			status = native.Agx_intercepted_set_type(handle, kind)
+		}
+		if status == 0 && is.Origin != was.Origin {
+			status = native.Agx_intercepted_set_origin(handle, origin)
+		}
+		if status == 0 && (is.Body == nil || string(is.Body) != string(was.Body)) {
+			status = native.Agx_intercepted_set_body(handle, body)
+		}
+		return status
+	})
+}
+
+// What a session has of them.
+type interceptors struct {
+	count  int32 // read without mu
+	mu     sync.Mutex
+	all    map[*Interceptor]struct{}
+	closed bool
+}
+
+func (l *interceptors) any() bool { return atomic.LoadInt32(&l.count) > 0 }
+
+func (l *interceptors) add(i *Interceptor) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if l.all == nil {
+		l.all = map[*Interceptor]struct{}{}
+	}
+	l.all[i] = struct{}{}
+	atomic.StoreInt32(&l.count, int32(len(l.all)))
+	return true
+}
+
+func (l *interceptors) forget(i *Interceptor) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.all, i)
+	atomic.StoreInt32(&l.count, int32(len(l.all)))
+}
+
+func (l *interceptors) close() {
+	l.mu.Lock()
+	l.closed = true
+	all := make([]*Interceptor, 0, len(l.all))
+	for i := range l.all {
+		all = append(all, i)
+	}
+	l.mu.Unlock()
+	for _, i := range all {
+		i.close()
+	}
+}

@@ -1,0 +1,245 @@
+package agx
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// ProcessOptions says how a group's events are handled; its zero value is the default.
+type ProcessOptions struct {
+	MaxAttempts int           // after so many an event goes to the dead letters; 0: 3
+	ClaimIdle   time.Duration // what others have left for so long is taken over; 0: 5 min; negative: never
+	Count       int           // events that are taken at once; 0: 16; at most 1000
+	Backoff     time.Duration // before the second attempt, then twice as long each time; 0: 100 ms
+	BackoffMax  time.Duration // but no longer; 0: 30 s
+	Outage      time.Duration // so long it goes on while the store fails; 0: for ever; negative: not at all
+	Timeout     time.Duration // ErrTimeout after so long without an event; 0: never
+	Limit       int           // it ends after so many events; 0: none
+
+	// Called after an attempt has failed. An error that it returns stops Process, which returns it.
+	OnFailure func(event Event, attempt int, err error) error
+}
+
+const defaultAttempts = 3
+
+// A process is one Process under way. Its handler is called by the goroutine of who called Process, so
+// that a panic is there as it was thrown; the thread that is in C waits for it.
+type process struct {
+	group      *Group
+	handler    func(event Event, attempt int) error
+	options    ProcessOptions
+	deliveries chan delivery
+	answers    chan error // of the handler
+	token      int64
+	stopped    error // by OnFailure
+	over       chan struct{}
+	result     error // set before over is closed
+}
+
+type delivery struct {
+	event   Event
+	attempt int
+}
+
+// Process hands the group's events to a handler, until ctx is done: first what is pending for this
+// consumer, then new ones and those that other consumers have left. An event whose handler returns nil
+// is acknowledged. One whose handler returns an error is tried again after a pause, and after
+// MaxAttempts goes to the dead letters, with the error's text as the reason. So an event is handled at
+// least once, or becomes a dead letter, whatever dies. It goes on when the connection is lost.
+//
+// The handler is called in this goroutine, one call at a time. It may use the group's other methods,
+// but for Read (ErrBusy), and close it. attempt counts from 1. When ctx is done Process returns its
+// error once it has finished what it holds; the handler is still called for that, so it should not be
+// given ctx. A panic is a failed attempt as well, and goes on out of Process; so does the error of
+// OnFailure. What was held then comes again.
+//
+// It waits for a Read that is under way. nil: the limit is reached. ErrBusy: it is under way on this
+// group already. Errors of the store only beyond Outage.
+func (g *Group) Process(ctx context.Context, handler func(event Event, attempt int) error, options ProcessOptions) error {
+	if handler == nil {
+		return invalid("Process has no handler")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := g.beginProcess(ctx); err != nil {
+		return err
+	}
+	defer g.endProcess()
+	for {
+		p := &process{group: g, handler: handler, options: options, deliveries: make(chan delivery),
+			answers: make(chan error), over: make(chan struct{})}
+		p.token = register(p)
+		err := p.run(ctx)
+		switch {
+		case p.stopped != nil:
+			return p.stopped
+		case g.hasClosed():
+			return closed("group")
+		case !isInterrupted(err):
+			if isLimit(err) {
+				return nil
+			}
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		// An interrupt that came too late for the Read that it was meant for is nobody's.
+	}
+}
+
+func (g *Group) beginProcess(ctx context.Context) error {
+	if err := g.takeTurn(ctx); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.isClosed {
+		<-g.reading
+		return closed("group")
+	}
+	g.processing = true
+	g.held = nil // is pending, and so comes first
+	return nil
+}
+
+func (g *Group) endProcess() {
+	g.mu.Lock()
+	g.processing = false
+	isClosed := g.isClosed
+	g.mu.Unlock()
+	<-g.reading
+	if isClosed {
+		native.Agx_group_close(g.handle)
+	}
+	runtime.KeepAlive(g)
+}
+
+func (g *Group) hasClosed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.isClosed
+}
+
+// run lets C process, in a thread of its own, and serves what it hands out.
+func (p *process) run(ctx context.Context) error {
+	go p.process()
+	defer p.finish()
+	done := ctx.Done()
+	for {
+		select {
+		case <-p.over:
+			return p.result
+		case <-done:
+			done = nil
+			p.group.interrupt()
+		case d := <-p.deliveries:
+			p.serve(d)
+		}
+	}
+}
+
+func (p *process) process() {
+	o := &p.options
+	outage, timeout := int64(-1), int64(-1)
+	if o.Outage > 0 {
+		outage = milliseconds(o.Outage)
+	} else if o.Outage < 0 {
+		outage = 0
+	}
+	if o.Timeout > 0 {
+		timeout = milliseconds(o.Timeout)
+	}
+	p.result = call(func() native.Enum_SS_agx_status {
+		return native.Agxb_group_process(p.group.handle, int64(o.MaxAttempts),
+			milliseconds(o.ClaimIdle), int64(o.Count), milliseconds(o.Backoff),
+			milliseconds(o.BackoffMax), outage, timeout, int64(o.Limit), p.token)
+	})
+	close(p.over)
+}
+
+// serve calls the handler. If it does not come back the attempt has failed all the same.
+func (p *process) serve(d delivery) {
+	err := errors.New("the handler ended its goroutine")
+	returned := false
+	defer func() {
+		if !returned {
+			if value := recover(); value != nil {
+				// It goes on when C has come back.
+				defer panic(value)
+				err = &thrown{value}
+			}
+			p.group.interrupt()
+		}
+		p.answers <- err
+		if !returned {
+			p.finish()
+		}
+	}()
+	err = p.attempt(d)
+	returned = true
+}
+
+func (p *process) attempt(d delivery) error {
+	err := p.handler(d.event, d.attempt)
+	if err != nil && p.options.OnFailure != nil && p.stopped == nil {
+		if p.stopped = p.options.OnFailure(d.event, d.attempt, err); p.stopped != nil {
+			p.group.interrupt()
+		}
+	}
+	return err
+}
+
+// finish waits until C has come back. What it holds is still handed out: it is not handled any more.
+func (p *process) finish() {
+	for {
+		select {
+		case <-p.over:
+			unregister(p.token)
+			return
+		case d := <-p.deliveries:
+			p.answers <- p.leave(d)
+		}
+	}
+}
+
+// leave is what becomes of an event after a panic. It comes again; but one that has no attempt left
+// would be a dead letter for what another did, so it gets its last attempt.
+func (p *process) leave(d delivery) (err error) {
+	most := p.options.MaxAttempts
+	if most <= 0 {
+		most = defaultAttempts
+	}
+	if d.attempt < most {
+		return errors.New("not handled: the handler panicked for another event")
+	}
+	handled := make(chan struct{})
+	go func() { // which it may end
+		err = errors.New("the handler ended its goroutine")
+		defer close(handled)
+		defer func() {
+			if value := recover(); value != nil {
+				err = &thrown{value}
+			}
+		}()
+		err = p.handler(d.event, d.attempt)
+	}()
+	<-handled
+	return err
+}
+
+// called hands an event to the goroutine of Process.
+func (p *process) called(handle uintptr, e Event, _ error, attempt int64) native.Enum_SS_agx_status {
+	p.deliveries <- delivery{e, int(attempt)}
+	err := <-p.answers
+	if err == nil {
+		return 0
+	}
+	var t texts
+	native.Agx_group_fail_reason(handle, t.add("reason", printable(err.Error())))
+	return native.AGX_EFAILED
+}

@@ -1,0 +1,174 @@
+package agx
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+
+	"github.com/libagx/libagx/bindings/go/internal/native"
+)
+
+// Subscription calls a function with a session's events, until it is closed or the session ends.
+type Subscription struct {
+	client   *Client // is not collected as long as it goes on
+	handle   uintptr // atomic: the function may be called before it is known to who subscribes
+	token    int64
+	function func(*Subscription, Event, error)
+	isClosed int32
+
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// Queue is how many events, and how many bytes of them, may wait in memory for the function of
+// Subscribe; 0: 10,000, and 16 MiB. What is beyond waits in the store.
+func Queue(events, bytes int) ListenOption {
+	return func(o *listenOptions) { o.queueEvents, o.queueBytes = int64(events), int64(bytes) }
+}
+
+// Subscribe calls a function with the session's events, in their order, one call at a time; or with an
+// error, as Listener.Next gives it, after which it goes on: ErrGap, ErrGone, those of the store, and
+// if an option says so ErrAbsent and ErrSilent. ErrBehind: the function is too slow; nothing is lost.
+// io.EOF is the last call. Options are those of a listener; without Wait and Timeout it waits for ever.
+//
+// All functions of a client are called in turns in one thread, none of the caller's; a slow one gets a
+// thread of its own. The function may call everything, and close the subscription. It must not end
+// its goroutine (runtime.Goexit, and so testing's FailNow). If it panics it is called no more, and the
+// panic goes on in Wait.
+func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, event Event, err error), options ...ListenOption) (*Subscription, error) {
+	if function == nil {
+		return nil, invalid("a subscription has no function")
+	}
+	chosen := listenOptions{wait: -1, timeout: -1}
+	for _, option := range options {
+		option(&chosen)
+	}
+	var t texts
+	after, where := t.optional("id", chosen.after), t.optional("condition", chosen.where)
+	if t.err != nil {
+		return nil, t.err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	sub := &Subscription{client: s.client, function: function, done: make(chan struct{})}
+	sub.token = register(sub)
+	if !s.client.c.subscribed(sub) {
+		unregister(sub.token)
+		return nil, closed("client")
+	}
+	subscribing := command{keep: s, undo: func() { sub.Close() }}
+	err := subscribing.do(ctx, func() native.Enum_SS_agx_status {
+		var handle uintptr
+		status := native.Agxb_subscribe(s.handle, where, after, chosen.wait, chosen.timeout,
+			flag(chosen.handOnEnd), chosen.limit, chosen.queueEvents, chosen.queueBytes, sub.token,
+			&handle)
+		if status != 0 {
+			sub.settle(nil)
+		} else {
+			sub.opened(handle)
+		}
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+// opened is told the handle by who subscribes and by each call. One that was closed before is closed
+// in C now.
+func (s *Subscription) opened(handle uintptr) {
+	if atomic.SwapUintptr(&s.handle, handle) == 0 && atomic.LoadInt32(&s.isClosed) != 0 {
+		native.Agx_subscription_close(handle)
+	}
+}
+
+// Close unsubscribes. When it returns no call of the function is running and none will come; called by
+// the function, that very call goes on, and is the last. It never fails.
+func (s *Subscription) Close() error {
+	s.end(closed("subscription"))
+	return nil
+}
+
+// end does not wait for another that ends it, which may wait for the function, which calls this.
+func (s *Subscription) end(why error) {
+	if !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+		return
+	}
+	if handle := atomic.LoadUintptr(&s.handle); handle != 0 {
+		native.Agx_subscription_close(handle)
+	}
+	s.settle(why)
+}
+
+func (s *Subscription) settle(why error) {
+	unregister(s.token)
+	s.client.c.unsubscribed(s)
+	s.err = why
+	close(s.done)
+}
+
+// Done is closed when the function is called no more.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Wait waits until the function is called no more. nil: the session has ended, or the limit is reached.
+// ErrClosed: the subscription or its client was closed. If the function panicked, that goes on here.
+func (s *Subscription) Wait(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return raise(s.err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Subscription) called(handle uintptr, e Event, err error, _ int64) native.Enum_SS_agx_status {
+	s.opened(handle)
+	if atomic.LoadInt32(&s.isClosed) != 0 {
+		return 0
+	}
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		value := recover()
+		if value == nil {
+			ended("a subscription's function")
+		}
+		s.end(&thrown{value})
+	}()
+	s.function(s, e, err)
+	returned = true
+	if err == io.EOF {
+		s.end(nil)
+	}
+	return 0
+}
+
+func (c *client) subscribed(s *Subscription) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed() {
+		return false
+	}
+	c.subscriptions[s] = struct{}{}
+	return true
+}
+
+func (c *client) unsubscribed(s *Subscription) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.subscriptions, s)
+}
+
+func (c *client) allSubscriptions() []*Subscription {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]*Subscription, 0, len(c.subscriptions))
+	for s := range c.subscriptions {
+		all = append(all, s)
+	}
+	return all
+}
