@@ -26,7 +26,10 @@ namespace Agx
             this.handle = handle;
             Name = name;
             Consumer = Text.Read(agxnative.agx_group_consumer_name(handle.Number));
+            Opened();
         }
+
+        partial void Opened();
 
         /// <summary>The group's name.</summary>
         public string Name { get; }
@@ -455,9 +458,6 @@ namespace Agx
         {
             if (IsWithin()) throw AgxException.Of(AgxStatus.BadState, "a handler cannot close the group that calls it: cancel its token, and close the group behind Process");
             handle.Dispose();
-            Disposed();
         }
-
-        partial void Disposed();
     }
 }

@@ -123,9 +123,18 @@ namespace Agx
 
     internal sealed class GroupHandle : AgxHandle
     {
+        /// <summary>What else there is to end.</summary>
+        internal Action? Closing { get; set; }
+
         internal GroupHandle(IntPtr number) : base(number) { }
         protected override bool MayBlock { get { return true; } }
-        protected override void Close(IntPtr number) { agxnative.agx_group_close(number); }
+
+        protected override void Close(IntPtr number)
+        {
+            agxnative.agx_group_close(number);
+            Action? closing = Closing;
+            if (closing != null) closing();
+        }
     }
 
     // Closing these two waits for calls of their functions.

@@ -1303,6 +1303,7 @@ namespace Agx.Tests
                 {
                     for (int i = 0; i < times; ++i)
                     {
+                        if (i % 10 == 0) CallBack(session);
                         using (AgxListener listener = session.OpenListener())
                         {
                             listener.Next(Long);
@@ -1318,6 +1319,19 @@ namespace Agx.Tests
                 True(Entries("task") <= threads + 5, "threads: " + threads + " before, " + Entries("task") + " after");
                 session.Stop();
             });
+        }
+
+        static void CallBack(AgxSession session)
+        {
+            ManualResetEvent first = new ManualResetEvent(false);
+            using (AgxGroup group = session.OpenGroup("workers", As("a")))
+            using (session.Intercept(e => AgxVerdict.Swallow, "type = \"never\""))
+            using (session.Subscribe(e => first.Set()))
+            {
+                group.Pending();
+                True(first.WaitOne(Long), "it is called");
+            }
+            first.Close();
         }
 
         public static long Resident()

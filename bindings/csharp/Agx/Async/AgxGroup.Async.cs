@@ -81,7 +81,8 @@ namespace Agx
         public Task<long> DeleteDeadLettersAsync(IEnumerable<string> ids, CancellationToken cancellationToken = default)
             => client.Workers.Run(() => DeleteDeadLetters(ids), cancellationToken);
 
-        partial void Disposed() => reader.Close();
+        // Not by this object, which the thread would keep.
+        partial void Opened() => handle.Closing = reader.Close;
 
         /// <summary><see cref="Dispose"/>, without waiting in it.</summary>
         public ValueTask DisposeAsync()
