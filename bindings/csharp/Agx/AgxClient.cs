@@ -16,8 +16,13 @@ namespace Agx
         AgxClient(ClientHandle handle)
         {
             this.handle = handle;
+            // It does not know the client, which else could never be found unused.
+            Subscriptions = new Subscriptions();
+            handle.Closing += Subscriptions.Close;
             Opened();
         }
+
+        internal Subscriptions Subscriptions { get; }
 
         partial void Opened();
 
@@ -35,7 +40,7 @@ namespace Agx
         /// <exception cref="AgxInvalidException">The message says which part of the URL.</exception>
         public static AgxClient Open(string? url = null, AgxClientOptions? options = null)
         {
-            byte[]? text = Text.Encode(url, "url");
+            byte[]? text = Text.Encode(WithFormat(url, options == null ? null : options.Format), "url");
             LogPump? log = options == null || options.Log == null ? null : new LogPump(options.Log);
             int level = (int)(options == null ? AgxLogLevel.Warning : options.LogLevel);
             IntPtr client;
@@ -47,6 +52,17 @@ namespace Agx
                 throw error;
             }
             return new AgxClient(new ClientHandle(client, log));
+        }
+
+        // What has no argument of its own is a parameter of the URL; the URL's own wins.
+        static string? WithFormat(string? url, string? format)
+        {
+            if (format == null) return url;
+            if (format.IndexOf('\0') >= 0) throw Text.Invalid("format has a U+0000, which libagx cannot carry");
+            string given = url ?? Environment.GetEnvironmentVariable("AGX_URL") ?? "redis://127.0.0.1:6379";
+            int query = given.IndexOf('?');
+            if (query >= 0 && ("&" + given.Substring(query + 1)).Contains("&format=")) return given;
+            return given + (query < 0 ? "?" : "&") + "format=" + Uri.EscapeDataString(format);
         }
 
         internal IntPtr Number
@@ -64,6 +80,24 @@ namespace Agx
             int status = agxnative.agx_session_open(Number, scope, user, Text.EncodeGiven(id, "id"), out session);
             AgxException.Check(status);
             return new AgxSession(this, new SessionHandle(session), new AgxSessionId(scope, user, id));
+        }
+
+        /// <summary>A stream of another framework, by its name, in the form of a session; nothing is asked of
+        /// the store. What is added is written as that framework would; what its format cannot hold is an
+        /// <see cref="AgxUnsupportedException"/>.</summary>
+        /// <param name="name">For "openai-agents" the key itself, for "agent-framework" the conversation's
+        /// id, for "ag2" the stream's.</param>
+        /// <param name="options">Which format, unless the client has one.</param>
+        /// <exception cref="AgxInvalidException">The format is unknown, or its streams have no
+        /// names.</exception>
+        public AgxSession OpenStream(string name, AgxStreamOptions? options = null)
+        {
+            AgxStreamOptions given = options ?? new AgxStreamOptions();
+            IntPtr session;
+            AgxException.Check(agxnative.agxb_stream_open(Number, Text.EncodeGiven(name, "name"),
+                Text.Encode(given.Format, "format"), given.MaxLength, Text.Milliseconds(given.Expire),
+                Text.Encode(given.Prefix, "prefix"), given.Tagged ? 1 : 0, out session));
+            return new AgxSession(this, new SessionHandle(session), new AgxSessionId(0, 0, name));
         }
 
         /// <summary>The sessions that are live: of all, of a scope, or of a scope and user; each once, in

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text;
 
@@ -7,18 +8,20 @@ namespace Agx
     /// <summary>One event of a session. It does not change, and may be read by any thread.</summary>
     public sealed partial class AgxEvent
     {
-        // The four texts, one behind the other.
+        // The four texts, one behind the other; then the entry's fields, if these do not tell them.
         readonly byte[] bytes;
         readonly int type;
         readonly int origin;
         readonly int body;
+        readonly int end;
 
-        internal AgxEvent(byte[] bytes, int id, int type, int origin)
+        internal AgxEvent(byte[] bytes, int id, int type, int origin, int body)
         {
             this.bytes = bytes;
             this.type = id;
             this.origin = id + type;
-            body = id + type + origin;
+            this.body = id + type + origin;
+            end = this.body + body;
         }
 
         /// <summary>The entry's id, "milliseconds-sequence": what to give as
@@ -44,15 +47,50 @@ namespace Agx
         /// else.</summary>
         public string Body
         {
-            get { return Encoding.UTF8.GetString(bytes, body, bytes.Length - body); }
+            get { return Encoding.UTF8.GetString(bytes, body, end - body); }
         }
 
         /// <summary>A copy of the body's bytes, which are UTF-8.</summary>
         public byte[] BodyBytes()
         {
-            byte[] copy = new byte[bytes.Length - body];
+            byte[] copy = new byte[end - body];
             Buffer.BlockCopy(bytes, body, copy, 0, copy.Length);
             return copy;
+        }
+
+        /// <summary>All fields of the entry, in their order, as its writer wrote them: also what an event
+        /// has no place for. Of an event that has none but these: type, origin and body. They are taken
+        /// apart anew each time.</summary>
+        public IReadOnlyList<KeyValuePair<string, string>> Fields
+        {
+            get
+            {
+                List<KeyValuePair<string, string>> fields = new List<KeyValuePair<string, string>>();
+                for (int at = end; at < bytes.Length;)
+                {
+                    int name = BitConverter.ToInt32(bytes, at);
+                    int value = BitConverter.ToInt32(bytes, at + 4);
+                    at += 8;
+                    fields.Add(new KeyValuePair<string, string>(Encoding.UTF8.GetString(bytes, at, name),
+                        Encoding.UTF8.GetString(bytes, at + name, value)));
+                    at += name + value;
+                }
+                if (fields.Count > 0) return fields;
+                fields.Add(new KeyValuePair<string, string>("type", Type));
+                fields.Add(new KeyValuePair<string, string>("origin", Origin));
+                fields.Add(new KeyValuePair<string, string>("body", Body));
+                return fields;
+            }
+        }
+
+        /// <summary>The first field of that name; null: there is none.</summary>
+        public string? Field(string name)
+        {
+            foreach (KeyValuePair<string, string> field in Fields)
+            {
+                if (field.Key == name) return field.Value;
+            }
+            return null;
         }
 
         /// <summary>How much it is, for those who bound what waits.</summary>

@@ -63,6 +63,8 @@ namespace Agx
                 case AgxStatus.NotAuthenticated:
                 case AgxStatus.Denied: return new AgxDeniedException(status, message);
                 case AgxStatus.Conflict: return new AgxConflictException(status, message);
+                case AgxStatus.Unsupported: return new AgxUnsupportedException(status, message);
+                case AgxStatus.Swallowed: return new AgxSwallowedException(status, message);
                 case AgxStatus.Model: return new AgxModelException(status, message);
                 default: return new AgxException(status, message);
             }
@@ -81,7 +83,7 @@ namespace Agx
         internal AgxTakenOverException(AgxStatus status, string message) : base(status, message) { }
     }
 
-    /// <summary>The session is live already, or the listener is in use.</summary>
+    /// <summary>The session is live already, or the listener or group is in use.</summary>
     public sealed class AgxBusyException : AgxException
     {
         internal AgxBusyException(AgxStatus status, string message) : base(status, message) { }
@@ -111,7 +113,7 @@ namespace Agx
         internal AgxGoneException(AgxStatus status, string message) : base(status, message) { }
     }
 
-    /// <summary>There is no such session, message or part.</summary>
+    /// <summary>There is no such session, group, message or part.</summary>
     public class AgxNotFoundException : AgxException
     {
         internal AgxNotFoundException(AgxStatus status, string message) : base(status, message) { }
@@ -165,7 +167,7 @@ namespace Agx
         internal AgxDeniedException(AgxStatus status, string message) : base(status, message) { }
     }
 
-    /// <summary>Somebody else saved the conversation in between.</summary>
+    /// <summary>Somebody else saved the conversation, or moved the checkpoint, in between.</summary>
     public sealed class AgxConflictException : AgxException
     {
         internal AgxConflictException(AgxStatus status, string message) : base(status, message) { }
@@ -175,5 +177,17 @@ namespace Agx
     public sealed class AgxModelException : AgxException
     {
         internal AgxModelException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The store, this build, or the stream's format has no way to do it; nothing was written.</summary>
+    public sealed class AgxUnsupportedException : AgxException
+    {
+        internal AgxUnsupportedException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>An interceptor swallowed the event: it was not written.</summary>
+    public sealed class AgxSwallowedException : AgxException
+    {
+        internal AgxSwallowedException(AgxStatus status, string message) : base(status, message) { }
     }
 }

@@ -11,6 +11,27 @@ namespace Agx
         public Action<AgxLogLevel, string>? Log { get; set; }
         /// <summary>The most verbose level that Log gets.</summary>
         public AgxLogLevel LogLevel { get; set; } = AgxLogLevel.Warning;
+        /// <summary>Whose streams <see cref="AgxClient.OpenStream"/> opens, unless it is told otherwise:
+        /// "agx", "openai-agents", "agent-framework" or "ag2"; null: "agx". The URL wins.</summary>
+        public string? Format { get; set; }
+    }
+
+    /// <summary>How a stream of another framework is written.</summary>
+    public sealed class AgxStreamOptions
+    {
+        /// <summary>"openai-agents", "agent-framework" or "ag2"; null: as the client has it.</summary>
+        public string? Format { get; set; }
+        /// <summary>About how many events the stream keeps; 0: as the client has it, or else the format.
+        /// Not of "ag2".</summary>
+        public long MaxLength { get; set; }
+        /// <summary>"agent-framework": how long the stream stays behind its last event; zero: 10
+        /// minutes.</summary>
+        public TimeSpan Expire { get; set; }
+        /// <summary>"ag2": first part of the keys; null: "ag2:stream".</summary>
+        public string? Prefix { get; set; }
+        /// <summary>"ag2": what is published is marked as newer versions of ag2 do, which older ones cannot
+        /// read.</summary>
+        public bool Tagged { get; set; }
     }
 
     /// <summary>How a session is started.</summary>
@@ -26,6 +47,9 @@ namespace Agx
         public TimeSpan Lease { get; set; }
         /// <summary>The origin of begin and end; null: "opale".</summary>
         public string? Origin { get; set; }
+        /// <summary>With TakeOver: the stream goes on where it was also if the session is not live any
+        /// more.</summary>
+        public bool Keep { get; set; }
     }
 
     /// <summary>What a listener hands on, and how long it waits.</summary>

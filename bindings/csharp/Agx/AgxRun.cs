@@ -41,6 +41,7 @@ namespace Agx
         {
             AgxException? error = status == 0 ? null : AgxException.Last(status);
             GC.KeepAlive(this);
+            Callbacks.Rethrow(status);
             if (error != null) throw error;
         }
 
@@ -159,6 +160,7 @@ namespace Agx
             AgxException? error = status == 0 ? null : AgxException.Last(status);
             string? text = response == IntPtr.Zero ? null : Text.Read(response, length);
             GC.KeepAlive(this);
+            Callbacks.Rethrow(status);
             if (error == null) return text ?? "";
             error.Response = text;
             throw error;

@@ -10,10 +10,12 @@ namespace Agx
     public sealed partial class AgxSession : IDisposable
     {
         internal const int IdSize = 42;
+        const int CheckpointSize = 257;
         const int Slice = 50;
 
         readonly AgxClient client;
         readonly SessionHandle handle;
+        readonly HashSet<AgxInterceptor> interceptors = new HashSet<AgxInterceptor>();
 
         internal AgxSession(AgxClient client, SessionHandle handle, AgxSessionId id)
         {
@@ -22,7 +24,8 @@ namespace Agx
             Id = id;
         }
 
-        /// <summary>Which session it is.</summary>
+        /// <summary>Which session it is; of a stream that was opened by its name, that is the
+        /// id.</summary>
         public AgxSessionId Id { get; }
 
         /// <summary>The client that it came from.</summary>
@@ -41,6 +44,7 @@ namespace Agx
         {
             AgxException? error = status == 0 ? null : AgxException.Last(status);
             GC.KeepAlive(this);
+            Callbacks.Rethrow(status);
             if (error != null) throw error;
         }
 
@@ -51,7 +55,7 @@ namespace Agx
         {
             AgxStartOptions given = options ?? new AgxStartOptions();
             Done(agxnative.agxb_start(Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
-                Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin"), 0));
+                Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin"), given.Keep ? 1 : 0));
         }
 
         /// <summary>Ends the session. Its events go after the grace, 5 seconds if none is given.</summary>
@@ -67,6 +71,7 @@ namespace Agx
         /// <param name="origin">Who says it; 1 to 256 bytes.</param>
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
         /// <returns>The event's id.</returns>
+        /// <exception cref="AgxSwallowedException">An interceptor swallowed it.</exception>
         public string Add(string type, string origin, string? body = null)
         {
             return Add(new Packed(type, origin, Text.Encode(body, "body")));
@@ -86,8 +91,9 @@ namespace Agx
         }
 
         /// <summary>Adds events in their order, in as few round trips as possible; not atomic. Of an
-        /// exception, <see cref="AgxException.Added"/> tells how many are known to be stored.</summary>
-        /// <returns>The events' ids.</returns>
+        /// exception, <see cref="AgxException.Added"/> tells how many are known to be stored. If an
+        /// interceptor refuses one, none is.</summary>
+        /// <returns>The events' ids; "" of one that an interceptor swallowed.</returns>
         public IReadOnlyList<string> AddMany(IEnumerable<AgxNewEvent> events)
         {
             List<Packed> packed = Pack(events);
@@ -116,11 +122,38 @@ namespace Agx
             byte[] room = new byte[Math.Max(1, events.Count) * IdSize];
             ulong added;
             int status = agxnative.agxb_add_many(Number, buffer, (ulong)size, (ulong)events.Count, room, out added);
-            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            AgxException? error = status == 0 || status == (int)AgxStatus.Swallowed ? null : AgxException.Last(status);
             GC.KeepAlive(this);
+            Callbacks.Rethrow(status);
             for (int i = 0; i < (int)added; ++i) ids[i] = Text.Read(room, i * IdSize);
             if (error != null) error.Added = (int)added;
             return error;
+        }
+
+        /// <summary>Adds events and moves a checkpoint of the session, in one atomic step: for who copies
+        /// from elsewhere, and is to know after any crash how far that came. If it is at `to` already, that
+        /// was done before, and nothing is written again.</summary>
+        /// <param name="events">What to add; none is allowed, too.</param>
+        /// <param name="name">The checkpoint's name, such as where the events are from.</param>
+        /// <param name="from">What it is now; "" if there is none.</param>
+        /// <param name="to">What it is then.</param>
+        /// <exception cref="AgxConflictException">Somebody else has moved it; nothing is
+        /// written.</exception>
+        public void AddChecked(IEnumerable<AgxNewEvent> events, string name, string from, string to)
+        {
+            List<Packed> packed = Pack(events);
+            int size;
+            byte[] buffer = Text.Pack(packed, out size);
+            Done(agxnative.agxb_add_checked(Number, buffer, (ulong)size, (ulong)packed.Count, Text.EncodeGiven(name, "name"),
+                Text.EncodeGiven(from, "from"), Text.EncodeGiven(to, "to")));
+        }
+
+        /// <summary>What the checkpoint of that name is; "" if there is none.</summary>
+        public string Checkpoint(string name)
+        {
+            byte[] room = new byte[CheckpointSize];
+            Done(agxnative.agx_checkpoint(Number, Text.EncodeGiven(name, "name"), room));
+            return Text.Read(room, 0);
         }
 
         /// <summary>Whether the session is live.</summary>
@@ -239,6 +272,78 @@ namespace Agx
             }
         }
 
+        /// <summary>Calls a function with the session's events, in their order, one call at a time, on a
+        /// thread of the library's. A slow function delays but itself. What it throws ends the subscription,
+        /// and fails its <see cref="AgxSubscription.Completion"/>.</summary>
+        public AgxSubscription Subscribe(Action<AgxEvent> function, AgxSubscribeOptions? options = null)
+        {
+            if (function == null) throw new ArgumentNullException("function");
+            return Subscribe((value, subscription) => function(value), options);
+        }
+
+        /// <summary>The same with a function that is given the subscription, which it may dispose
+        /// of.</summary>
+        public AgxSubscription Subscribe(Action<AgxEvent, AgxSubscription> function, AgxSubscribeOptions? options = null)
+        {
+            if (function == null) throw new ArgumentNullException("function");
+            AgxSubscription subscription = new AgxSubscription(this, function, options ?? new AgxSubscribeOptions());
+            GC.KeepAlive(this);
+            return subscription;
+        }
+
+        /// <summary>Calls a function before each event that the condition selects is written by this object
+        /// and its runs, in the thread that adds it. Several threads may be in it at once. What it throws
+        /// keeps the event from being written, and reaches who adds it. Those that were registered earlier
+        /// are called first. What the session's start, stop and a run's end write by themselves does not
+        /// come by.</summary>
+        /// <param name="function">May change the event, and says whether it is written.</param>
+        /// <param name="where">A condition; null: all events.</param>
+        public AgxInterceptor Intercept(Func<AgxIntercepted, AgxVerdict> function, string? where = null)
+        {
+            if (function == null) throw new ArgumentNullException("function");
+            AgxInterceptor interceptor = new AgxInterceptor(this, function, Text.Encode(where, "where"));
+            lock (interceptors) interceptors.Add(interceptor);
+            GC.KeepAlive(this);
+            return interceptor;
+        }
+
+        internal void Forget(AgxInterceptor interceptor)
+        {
+            lock (interceptors) interceptors.Remove(interceptor);
+        }
+
+        internal bool IsIntercepted
+        {
+            get { lock (interceptors) return interceptors.Count > 0; }
+        }
+
+        /// <summary>Opens a group of the session's stream, and makes it unless it is there.</summary>
+        /// <exception cref="AgxNotFoundException">It is not, and
+        /// <see cref="AgxGroupOptions.MustExist"/>.</exception>
+        public AgxGroup OpenGroup(string name, AgxGroupOptions? options = null)
+        {
+            AgxGroupOptions given = options ?? new AgxGroupOptions();
+            IntPtr group;
+            Done(agxnative.agxb_group_open(Number, Text.EncodeGiven(name, "name"), Text.Encode(given.Consumer, "consumer"),
+                Text.Encode(given.Start, "start"), given.MustExist ? 1 : 0, given.Recreate ? 1 : 0,
+                Text.Encode(given.DeadLetters, "deadLetters"), out group));
+            return new AgxGroup(client, new GroupHandle(group), name);
+        }
+
+        /// <summary>The groups of the session's stream.</summary>
+        public IReadOnlyList<AgxGroupInfo> Groups()
+        {
+            List<AgxGroupInfo> groups = new List<AgxGroupInfo>();
+            using (Batch batch = new Batch())
+            {
+                Done(agxnative.agxb_group_list(Number, batch.Number));
+                batch.Rewind();
+                Batch.Record record;
+                while (batch.Read(out record)) groups.Add(new AgxGroupInfo(record));
+            }
+            return groups;
+        }
+
         /// <summary>What the session's stream holds; nothing is waited for, and begin and end are events
         /// like others.</summary>
         public IReadOnlyList<AgxEvent> History(AgxHistoryOptions? options = null)
@@ -300,6 +405,29 @@ namespace Agx
         {
             ulong removed;
             Done(agxnative.agx_history_trim(Number, -1, Text.EncodeGiven(id, "id"), out removed));
+            return (long)removed;
+        }
+
+        /// <summary>Replaces all that the session's stream holds, in one atomic step: such as a history by
+        /// its summary. Interceptors do not see it. Listeners that had not got to what went get an
+        /// <see cref="AgxGapException"/>, and then the new events.</summary>
+        /// <returns>How many went.</returns>
+        public long Replace(IEnumerable<AgxNewEvent> events)
+        {
+            List<Packed> packed = Pack(events);
+            int size;
+            byte[] buffer = Text.Pack(packed, out size);
+            ulong removed;
+            Done(agxnative.agxb_history_replace(Number, buffer, (ulong)size, (ulong)packed.Count, out removed));
+            return (long)removed;
+        }
+
+        /// <summary>Drops all that the session's stream holds. The session stays live, if it is.</summary>
+        /// <returns>How many went.</returns>
+        public long Drop()
+        {
+            ulong removed;
+            Done(agxnative.agx_history_drop(Number, out removed));
             return (long)removed;
         }
 
@@ -365,6 +493,13 @@ namespace Agx
         public void Dispose()
         {
             handle.Dispose();
+            AgxInterceptor[] left;
+            lock (interceptors)
+            {
+                left = new AgxInterceptor[interceptors.Count];
+                interceptors.CopyTo(left);
+            }
+            foreach (AgxInterceptor interceptor in left) interceptor.Dispose();
         }
     }
 }

@@ -22,6 +22,9 @@ namespace Agx
             internal long Token;
             internal AgxEvent? Value;
             internal string Message;
+            // Of what tells of something: its texts, and its numbers.
+            internal AgxEvent? Texts;
+            internal long[] Numbers;
         }
 
         IntPtr at;
@@ -65,7 +68,14 @@ namespace Agx
             record = default(Record);
             if (left == 0) return false;
             --left;
-            IntPtr start = new IntPtr(data.ToInt64() + offset);
+            offset += Parse(new IntPtr(data.ToInt64() + offset), out record);
+            return true;
+        }
+
+        /// <summary>One record, wherever it lies. Answers how far it is to the next.</summary>
+        internal static long Parse(IntPtr start, out Record record)
+        {
+            record = default(Record);
             record.Kind = Marshal.ReadInt32(start);
             record.Status = Marshal.ReadInt32(start, 4);
             record.Token = Marshal.ReadInt64(start, 8);
@@ -73,13 +83,36 @@ namespace Agx
             int type = Marshal.ReadInt32(start, 20);
             int origin = Marshal.ReadInt32(start, 24);
             int body = Marshal.ReadInt32(start, 28);
-            byte[] bytes = new byte[checked(id + type + origin + body)];
-            if (bytes.Length > 0) Marshal.Copy(new IntPtr(start.ToInt64() + Header), bytes, 0, bytes.Length);
-            offset = (offset + Header + bytes.Length + 7) & ~7L;
-            offset = (offset + Marshal.ReadInt32(start, 32) + 7) & ~7L;
-            if (record.Kind == Event) record.Value = new AgxEvent(bytes, id, type, origin);
-            else record.Message = System.Text.Encoding.UTF8.GetString(bytes);
-            return true;
+            int extra = Marshal.ReadInt32(start, 32);
+            int texts = checked(id + type + origin + body);
+            long end = Header + (long)texts;
+            long extraAt = extra == 0 ? end : Aligned(end);
+            bool told = record.Kind != Outcome && record.Kind != MuxOutcome;
+            int kept = record.Kind == Event ? extra : 0;
+            byte[] bytes = new byte[checked(texts + kept)];
+            if (texts > 0) Marshal.Copy(new IntPtr(start.ToInt64() + Header), bytes, 0, texts);
+            if (kept > 0) Marshal.Copy(new IntPtr(start.ToInt64() + extraAt), bytes, texts, kept);
+            AgxEvent? value = told ? new AgxEvent(bytes, id, type, origin, body) : null;
+            if (record.Kind == Event) record.Value = value;
+            else record.Texts = value;
+            if (!told) record.Message = System.Text.Encoding.UTF8.GetString(bytes);
+            record.Numbers = ReadNumbers(new IntPtr(start.ToInt64() + extraAt), record.Kind == Event ? 0 : extra / 8);
+            return Aligned(extraAt + extra);
+        }
+
+        static readonly long[] NoNumbers = new long[0];
+
+        static long[] ReadNumbers(IntPtr at, int count)
+        {
+            if (count == 0) return NoNumbers;
+            long[] numbers = new long[count];
+            Marshal.Copy(at, numbers, 0, count);
+            return numbers;
+        }
+
+        static long Aligned(long size)
+        {
+            return (size + 7) & ~7L;
         }
     }
 }

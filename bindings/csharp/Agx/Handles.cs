@@ -121,6 +121,37 @@ namespace Agx
         protected override void Close(IntPtr number) { agxnative.agx_messages_close(number); }
     }
 
+    internal sealed class GroupHandle : AgxHandle
+    {
+        /// <summary>What else there is to end.</summary>
+        internal Action? Closing { get; set; }
+
+        internal GroupHandle(IntPtr number) : base(number) { }
+        protected override bool MayBlock { get { return true; } }
+
+        protected override void Close(IntPtr number)
+        {
+            agxnative.agx_group_close(number);
+            Action? closing = Closing;
+            if (closing != null) closing();
+        }
+    }
+
+    // Closing these two waits for calls of their functions.
+    internal sealed class SubscriptionHandle : AgxHandle
+    {
+        internal SubscriptionHandle(IntPtr number) : base(number) { }
+        protected override bool MayBlock { get { return true; } }
+        protected override void Close(IntPtr number) { agxnative.agx_subscription_close(number); }
+    }
+
+    internal sealed class InterceptorHandle : AgxHandle
+    {
+        internal InterceptorHandle(IntPtr number) : base(number) { }
+        protected override bool MayBlock { get { return true; } }
+        protected override void Close(IntPtr number) { agxnative.agx_interceptor_close(number); }
+    }
+
     /// <summary>Fetches a client's log, and hands it on.</summary>
     internal sealed class LogPump
     {

@@ -53,6 +53,12 @@ namespace Agx
             return bytes;
         }
 
+        /// <summary>Words for people, which are carried as far as they can be.</summary>
+        internal static byte[] Lossy(string text)
+        {
+            return Encoding.UTF8.GetBytes(text.Replace('\0', '\uFFFD') + "\0");
+        }
+
         internal static AgxException Invalid(string message)
         {
             return AgxException.Of(AgxStatus.Invalid, message);
@@ -97,6 +103,20 @@ namespace Agx
         {
             if (time < TimeSpan.Zero) return -1;
             return time == TimeSpan.MaxValue ? -1 : (long)Math.Ceiling(time.TotalMilliseconds);
+        }
+
+        /// <summary>Packs ids as agxb_group_ack and its like take them.</summary>
+        internal static byte[] PackIds(IEnumerable<string> ids, out ulong count)
+        {
+            if (ids == null) throw new ArgumentNullException("ids");
+            List<byte> packed = new List<byte>();
+            count = 0;
+            foreach (string id in ids)
+            {
+                packed.AddRange(EncodeGiven(id, "id"));
+                ++count;
+            }
+            return packed.ToArray();
         }
 
         /// <summary>Packs events as agxb_add_many takes them.</summary>

@@ -543,6 +543,287 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         Assert.Contains("127.0.0.1:1", error.Message);
     }
 
+    static AgxGroupOptions As(string consumer) => new() { Consumer = consumer };
+
+    static async Task Tasks(AgxSession session, int count)
+    {
+        await session.StartAsync();
+        await session.AddManyAsync(Enumerable.Range(0, count).Select(i => new AgxNewEvent("task", "test", $"{i}")));
+    }
+
+    static AgxProcessOptions Quick(long limit) => new()
+    {
+        MaxRetries = 2,
+        Backoff = TimeSpan.FromMilliseconds(1),
+        BackoffMax = TimeSpan.FromMilliseconds(2),
+        Limit = limit,
+    };
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_read_ack(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 9);
+        await using AgxGroup a = await session.OpenGroupAsync("workers", As("a"));
+        await using AgxGroup b = await session.OpenGroupAsync("workers", As("b"));
+        IReadOnlyList<AgxEvent> first = await a.ReadAsync(Long, AgxGroupSource.New, 4);
+        IReadOnlyList<AgxEvent> second = await b.ReadAsync(Long);
+        Assert.Equal(["begin", "task", "task", "task"], first.Select(e => e.Type));
+        Assert.Equal(["3", "4", "5", "6", "7", "8"], second.Select(e => e.Body));
+        Assert.Empty(await a.ReadAsync(Short, AgxGroupSource.New));
+        Assert.True(await a.AckAsync(first[0].Id));
+        Assert.False(await a.AckAsync(first[0].Id));
+        Assert.Equal(6, await a.AckAsync(second));
+        Assert.Equal(["0", "1", "2"], (await a.ReadAsync(Long, AgxGroupSource.PendingOnly)).Select(e => e.Body));
+        // Both wait at once, and each event comes to one.
+        Task<IReadOnlyList<AgxEvent>>[] waiting = [a.ReadAsync(Long, AgxGroupSource.New, 1), b.ReadAsync(Long, AgxGroupSource.New, 1)];
+        await session.AddAsync("task", "test", "9");
+        await session.AddAsync("task", "test", "10");
+        Assert.Equal(["10", "9"], (await Task.WhenAll(waiting)).Select(read => read.Single().Body).Order());
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_claim(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 3);
+        await using AgxGroup a = await session.OpenGroupAsync("workers", As("a"));
+        await using AgxGroup b = await session.OpenGroupAsync("workers", As("b"));
+        string[] ids = (await a.ReadAsync(Long)).Select(e => e.Id).ToArray();
+        Assert.Empty(await b.ClaimAsync(TimeSpan.FromMinutes(5), ids));
+        Assert.Equal(2, (await b.ClaimAsync(TimeSpan.Zero, ids.Take(2))).Count);
+        AgxClaim rest = await b.AutoClaimAsync(TimeSpan.Zero);
+        Assert.True(rest.IsEnd);
+        Assert.Equal(4, rest.Events.Count);
+        Assert.Equal(4, (await b.PendingEventsAsync(new() { Consumer = "b" })).Count);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_process(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 5);
+        await using AgxGroup group = await session.OpenGroupAsync("workers");
+        var calls = new List<string>();
+        var failures = new List<string>();
+        AgxProcessOptions options = Quick(0);
+        options.Timeout = TimeSpan.FromMilliseconds(300);
+        options.OnFailure = (e, attempt, error) => failures.Add($"{e.Body}:{attempt}");
+        Assert.Equal(AgxStatus.Timeout, await group.ProcessAsync(async (e, attempt) =>
+        {
+            await Task.Yield();
+            calls.Add($"{e.Body}:{attempt}");
+            if (e.Body == "1" && attempt == 1 || e.Body == "3") throw new InvalidOperationException("not " + e.Body);
+        }, options));
+        Assert.Equal(["0:1", "1:1", "1:2", "2:1", "3:1", "3:2", "4:1"], calls.Where(c => c[0] != '{').Order());
+        Assert.Equal(["1:1", "3:1", "3:2"], failures.Order());
+        Assert.Equal(0, (await group.PendingAsync()).Count);
+        Assert.Equal("not 3", (await group.DeadLettersAsync()).Single().Reason);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_dead_letters(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 3);
+        await using AgxGroup group = await session.OpenGroupAsync("workers");
+        AgxProcessOptions options = Quick(4);
+        options.MaxRetries = 1;
+        await group.ProcessAsync((e, attempt) => e.Type == "task" ? throw new InvalidOperationException("no " + e.Body) : Task.CompletedTask, options);
+        IReadOnlyList<AgxDeadLetter> letters = await group.DeadLettersAsync();
+        Assert.Equal(["no 0", "no 1", "no 2"], letters.Select(l => l.Reason));
+        Assert.Equal((await session.HistoryAsync())[1].Id, letters[0].OriginalId);
+        Assert.Equal(1, await group.ReplayAsync([letters[0].Event.Id]));
+        AgxEvent replayed = (await group.ReadAsync(Long)).Single();
+        Assert.Equal("0", replayed.Body);
+        Assert.Equal("0", Encoding.UTF8.GetString(replayed.BodyUtf8.Span));
+        Assert.Equal(letters[0].Event.Id, replayed.Field("replayed_from_dlq"));
+        Assert.Equal(2, await group.DeleteDeadLettersAsync(letters.Select(l => l.Event.Id)));
+        Assert.Empty(await group.DeadLettersAsync());
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_info(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 4);
+        Assert.Empty(await session.GroupsAsync());
+        await using AgxGroup a = await session.OpenGroupAsync("workers", As("a"));
+        await a.ReadAsync(Long, AgxGroupSource.New, 2);
+        Assert.Equal(2, (await a.PendingAsync()).Count);
+        AgxGroupInfo group = (await session.GroupsAsync()).Single();
+        Assert.Equal(("workers", 1, 2, 3L), (group.Name, group.Consumers, group.Pending, group.Lag));
+        Assert.Equal("a", (await a.ConsumersAsync()).Single().Name);
+        Assert.Equal(5, (await a.HealthAsync()).Length);
+        Assert.Equal(2, await a.DeleteConsumerAsync());
+        Assert.True(await a.DeleteAsync());
+        Assert.False(await a.DeleteAsync());
+        await Assert.ThrowsAsync<AgxNotFoundException>(() => a.HealthAsync());
+        await Assert.ThrowsAsync<AgxNotFoundException>(() => session.OpenGroupAsync("workers", new() { MustExist = true }));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task group_interrupt(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 2);
+        AgxGroup group = await session.OpenGroupAsync("workers");
+        await group.AckAsync(await group.ReadAsync(Long));
+        for (int i = 0; i < 50; ++i)
+        {
+            using var source = new CancellationTokenSource();
+            Task reading = group.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken: source.Token);
+            if (i % 2 == 0) await Task.Delay(1);
+            source.Cancel();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => reading.WaitAsync(Long));
+        }
+        await session.AddAsync("task", "test", "2");
+        await session.AddAsync("task", "test", "3");
+        var handled = new List<string>();
+        using var stop = new CancellationTokenSource();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => group.ProcessAsync(async (e, attempt) =>
+        {
+            stop.Cancel();
+            await Task.Delay(10);
+            await Assert.ThrowsAsync<AgxBusyException>(() => group.ReadAsync(Short));
+            AgxException error = await Assert.ThrowsAsync<AgxException>(() => group.DisposeAsync().AsTask());
+            Assert.Equal(AgxStatus.BadState, error.Status);
+            handled.Add(e.Body);
+        }, Quick(0), stop.Token).WaitAsync(Long));
+        Assert.Equal(["2", "3"], handled);
+        Assert.Equal(0, (await group.PendingAsync()).Count);
+
+        Task<IReadOnlyList<AgxEvent>> waiting = group.ReadAsync(Timeout.InfiniteTimeSpan);
+        await Task.Delay(5);
+        await group.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxClosedException>(() => group.ReadAsync(Short).WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxClosedException>(() => group.ProcessAsync((e, attempt) => Task.CompletedTask));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task callback_error(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 0);
+        var thrown = new InvalidOperationException("no luck");
+        await using (AgxGroup group = await session.OpenGroupAsync("workers"))
+        {
+            AgxProcessOptions options = Quick(1);
+            options.OnFailure = (e, attempt, error) => throw error;
+            Assert.Same(thrown, await Assert.ThrowsAsync<InvalidOperationException>(() => group.ProcessAsync((e, attempt) => Task.FromException(thrown), options)));
+            Assert.Equal(AgxStatus.Limit, await group.ProcessAsync((e, attempt) => Task.CompletedTask, options));
+        }
+        using (session.Intercept(e => throw thrown, "type = \"bad\""))
+        {
+            // At once: one that is refused leaves the others alone.
+            Task<string>[] adding = [session.AddAsync("good", "test"), session.AddAsync("bad", "test"), session.AddAsync("good", "test")];
+            Assert.Same(thrown, await Assert.ThrowsAsync<InvalidOperationException>(() => adding[1]));
+            await adding[0];
+            await adding[2];
+            Assert.Same(thrown, await Assert.ThrowsAsync<InvalidOperationException>(() => session.AddManyAsync([new("bad", "test", null)])));
+        }
+        AgxSubscription subscription = await session.SubscribeAsync(async e =>
+        {
+            await Task.Yield();
+            throw thrown;
+        });
+        Assert.Same(thrown, await Assert.ThrowsAsync<InvalidOperationException>(() => subscription.Completion.WaitAsync(Long)));
+        await subscription.DisposeAsync();
+        await session.StopAsync();
+        Assert.Equal("begin good good", await Types(session.ListenAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task intercept(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        using (AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            if (e.Type == "drop") return AgxVerdict.Swallow;
+            if (e.Type == "refuse") return AgxVerdict.Refuse(AgxStatus.Denied, "not here");
+            e.Body = $"[{e.Body}]";
+            return AgxVerdict.Write;
+        }))
+        {
+            Task<string>[] adding = [session.AddAsync("a", "test", "1"), session.AddAsync("drop", "test"), session.AddAsync("refuse", "test"), session.AddAsync("b", "test", "2")];
+            await Assert.ThrowsAsync<AgxSwallowedException>(() => adding[1]);
+            Assert.Equal("not here", (await Assert.ThrowsAsync<AgxDeniedException>(() => adding[2])).Message);
+            await adding[3];
+            Assert.Equal("", (await session.AddManyAsync([new("drop", "test", null), new("c", "test", "3")]))[0]);
+        }
+        await session.AddAsync("drop", "test", "4");
+        await session.StopAsync();
+        Assert.Equal("{\"session_id\": \"" + session.Id.Id + "\"} [1] [2] [3] 4", await Bodies(session.ListenAsync()));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task subscribe(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        var got = new List<string>();
+        await using AgxSubscription all = await session.SubscribeAsync(e => got.Add(e.Body), new() { Where = "type = \"info\"", OnEnd = () => got.Add("end") });
+        var slow = new List<string>();
+        AgxSubscription? itself = null;
+        itself = await session.SubscribeAsync(async e =>
+        {
+            await Task.Delay(1);
+            slow.Add(e.Body);
+            if (slow.Count == 3) await itself!.DisposeAsync();
+        }, new() { Where = "type = \"info\"" });
+        await session.AddManyAsync(Enumerable.Range(0, 100).Select(i => new AgxNewEvent(i % 2 == 0 ? "info" : "other", "test", $"{i}")));
+        await session.StopAsync();
+        await all.Completion.WaitAsync(Long);
+        await itself.Completion.WaitAsync(Long);
+        Assert.Equal(Enumerable.Range(0, 50).Select(i => $"{2 * i}").Append("end"), got);
+        Assert.Equal(["0", "2", "4"], slow);
+        await itself.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task formats(string store) => Each(store, async (client, session) =>
+    {
+        foreach ((string format, string type) in new[] { ("openai-agents", "token"), ("agent-framework", "event"), ("ag2", "my_app.events.Answer") })
+        {
+            await using AgxSession stream = client.OpenStream($"s {session.Id.Id}", new() { Format = format });
+            await using AgxListener listener = await stream.OpenListenerAsync(new() { Wait = Long });
+            ValueTask<AgxEvent?> waiting = listener.NextAsync(Long);
+            string id = await stream.AddAsync(type, format, "{\"text\":\"\U0001F600\"}");
+            AgxEvent got = (await waiting)!;
+            Assert.Equal(id, got.Id);
+            Assert.Contains("\U0001F600", got.Body);
+            Assert.Equal(Encoding.UTF8.GetBytes(got.Body), got.BodyUtf8.ToArray());
+            Assert.Contains(got.Fields, field => field.Value.Contains("\U0001F600"));
+            Assert.Equal(got.Fields, (await stream.HistoryAsync()).Single().Fields);
+            await stream.DropAsync();
+        }
+        await using AgxSession odd = client.OpenStream($"odd {session.Id.Id}", new() { Format = "ag2" });
+        await Assert.ThrowsAsync<AgxUnsupportedException>(() => odd.AddAsync("x", "test", "1"));
+        Assert.Empty(await odd.HistoryAsync());
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task replace_drop(string store) => Each(store, async (client, session) =>
+    {
+        await Tasks(session, 3);
+        Assert.Equal(4, await session.ReplaceAsync([new("summary", "test", "1")]));
+        Assert.Equal(["summary"], (await session.HistoryAsync()).Select(e => e.Type));
+        Assert.Equal(1, await session.DropAsync());
+        Assert.Empty(await session.HistoryAsync());
+        Assert.True(await session.IsLiveAsync());
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task checkpoint(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 3; ++i) await session.AddCheckedAsync([new("info", "test", "1")], "there", "", "a");
+        Assert.Equal("a", await session.CheckpointAsync("there"));
+        await Assert.ThrowsAsync<AgxConflictException>(() => session.AddCheckedAsync([new("info", "test", "2")], "there", "else", "b"));
+        await session.StopAsync();
+        Assert.Equal("begin info", await Types(session.ListenAsync()));
+    });
+
     [Fact]
     public async Task AServerThatIsKilledAndStartedAgainLosesNothing()
     {

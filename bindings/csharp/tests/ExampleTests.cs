@@ -2,6 +2,7 @@
 using System;
 using System.Diagnostics;
 using System.IO;
+using System.Linq;
 using System.Net.Http;
 using System.Text;
 using System.Threading;
@@ -72,6 +73,26 @@ public sealed class ExampleTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal("info 1\n", await Run("Consumer", stores.Url("redis"), "1", "42", "consumed", file));
         Assert.Equal("", await Run("Consumer", stores.Url("redis"), "1", "42", "consumed", file));
         File.Delete(file);
+    }
+
+    [Fact]
+    public async Task Workers()
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url("redis"));
+        await using AgxSession session = client.OpenSession(1, 42, "shared");
+        await session.StartAsync();
+        for (int i = 0; i < 20; ++i) await session.AddJsonAsync("task", "test", new { say = $"{i}" });
+        await session.AddJsonAsync("task", "test", new { sing = "no" });
+        // Another worker has died with some of the events.
+        await using (AgxGroup dead = await session.OpenGroupAsync("workers", new() { Consumer = "b" })) await dead.ReadAsync(Long, AgxGroupSource.New, 5);
+        string[] outputs = await Task.WhenAll(
+            Run("Workers", stores.Url("redis"), "1", "42", "shared", "workers", "a"),
+            Run("Workers", stores.Url("redis"), "1", "42", "shared", "workers", "b"));
+        string[] lines = string.Concat(outputs).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(Enumerable.Range(0, 20).Select(i => $"done: {i}").Order(), lines.Where(line => line.StartsWith("done", StringComparison.Ordinal)).Order());
+        Assert.Contains("dead: {\"sing\":\"no\"}: there is nothing to say", lines);
+        await using (AgxGroup group = await session.OpenGroupAsync("workers")) Assert.Equal(0, (await group.PendingAsync()).Count);
+        await session.StopAsync();
     }
 
     [Fact]

@@ -26,7 +26,7 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
     }
 
     [Theory]
-    [InlineData("memory", 100000)]
+    [InlineData("memory", 1000000)]
     [InlineData("redis", 20000)]
     public async Task ListenersThatComeAndGoLeaveNothing(string store, int count)
     {
@@ -36,9 +36,10 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
         await session.AddAsync("info", "test", "1");
         await Holds(count, async times =>
         {
-            for (int i = 0; i < times; i += 100)
+            // As many at once as keeps both cores busy.
+            for (int i = 0; i < times; i += 500)
             {
-                await Task.WhenAll(Enumerable.Range(0, 100).Select(async n =>
+                await Task.WhenAll(Enumerable.Range(0, 500).Select(async n =>
                 {
                     await using AgxListener listener = await session.OpenListenerAsync();
                     Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
@@ -46,6 +47,37 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
                 }));
             }
         });
+        await session.StopAsync();
+    }
+
+    [Theory]
+    [InlineData("memory", 10000)]
+    [InlineData("redis", 2000)]
+    public async Task WhatIsCalledBackLeavesNothing(string store, int count)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession session = client.OpenSession(1, 42, "called back " + store);
+        await session.StartAsync();
+        await session.AddAsync("info", "test", "1");
+        // Made once, since a group stays in the store.
+        (await session.OpenGroupAsync("workers")).Dispose();
+        await Holds(count, async times =>
+        {
+            for (int i = 0; i < times; i += 50)
+            {
+                await Task.WhenAll(Enumerable.Range(0, 50).Select(async n =>
+                {
+                    await using AgxGroup group = await session.OpenGroupAsync("workers", new() { Consumer = "a" });
+                    await group.PendingAsync();
+                    using AgxInterceptor interceptor = session.Intercept(e => AgxVerdict.Swallow, "type = \"never\"");
+                    var first = new TaskCompletionSource();
+                    await using AgxSubscription subscription = await session.SubscribeAsync(e => { first.TrySetResult(); });
+                    await first.Task.WaitAsync(Long);
+                }));
+            }
+        });
+        // Nobody keeps these, and they end with the session.
+        for (int i = 0; i < 100; ++i) await session.SubscribeAsync(e => { });
         await session.StopAsync();
     }
 
@@ -89,5 +121,10 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
         await session.StartAsync(new AgxStartOptions { TakeOver = true });
         AgxListener listener = await session.OpenListenerAsync();
         Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
+        // They know the client, and do not keep it.
+        await session.SubscribeAsync(e => GC.KeepAlive(client));
+        session.Intercept(e => client == null ? AgxVerdict.Swallow : AgxVerdict.Write);
+        AgxGroup group = await session.OpenGroupAsync("workers");
+        await group.ReadAsync(TimeSpan.Zero);
     }
 }

@@ -638,6 +638,510 @@ namespace Agx.Tests
             });
         }
 
+        static IEnumerable<string> Bodies(IEnumerable<AgxEvent> events)
+        {
+            return events.Select(e => e.Body);
+        }
+
+        static AgxGroupOptions As(string consumer)
+        {
+            return new AgxGroupOptions { Consumer = consumer };
+        }
+
+        // Started, with so many events of type "task".
+        static void Tasks(AgxSession session, int count)
+        {
+            session.Start();
+            for (int i = 0; i < count; ++i) session.Add("task", "test", i.ToString());
+        }
+
+        // As soon as it is so, or else never.
+        static void Until(Func<bool> condition, string what)
+        {
+            System.Diagnostics.Stopwatch clock = System.Diagnostics.Stopwatch.StartNew();
+            while (!condition())
+            {
+                True(clock.Elapsed < Long, what);
+                Thread.Sleep(2);
+            }
+        }
+
+        public static void group_read_ack(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 9);
+                using (AgxGroup a = session.OpenGroup("workers", As("a")))
+                using (AgxGroup b = session.OpenGroup("workers", As("b")))
+                {
+                    Equal("a", a.Consumer);
+                    Equal("workers", a.Name);
+                    IReadOnlyList<AgxEvent> first = a.Read(Long, AgxGroupSource.New, 4);
+                    IReadOnlyList<AgxEvent> second = b.Read(Long, AgxGroupSource.New, 100);
+                    Same("begin task task task", Types(first));
+                    Same("3 4 5 6 7 8", Bodies(second));
+                    Equal(0, a.Read(Short, AgxGroupSource.New).Count);
+                    True(a.Ack(first[0].Id), "it was pending");
+                    True(!a.Ack(first[0].Id), "it is not any more");
+                    Equal(6L, a.Ack(second));
+                    Same("0 1 2", Bodies(a.Read(Long, AgxGroupSource.PendingOnly)));
+                    Equal(0, b.Read(Long, AgxGroupSource.PendingOnly).Count);
+                }
+                using (AgxGroup again = session.OpenGroup("workers", As("a")))
+                {
+                    Same("0 1 2", Bodies(again.Read(Long)));
+                    Throws<AgxInvalidException>(() => again.Ack("no id"));
+                }
+                Throws<AgxNotFoundException>(() => session.OpenGroup("none", new AgxGroupOptions { MustExist = true }));
+                session.Stop();
+            });
+        }
+
+        public static void group_claim(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 3);
+                using (AgxGroup a = session.OpenGroup("workers", As("a")))
+                using (AgxGroup b = session.OpenGroup("workers", As("b")))
+                {
+                    IReadOnlyList<AgxEvent> left = a.Read(Long);
+                    Equal(0, b.Claim(TimeSpan.FromMinutes(5), left.Select(e => e.Id)).Count);
+                    Until(() => a.PendingEvents()[0].Idle >= TimeSpan.FromMilliseconds(5), "it is idle");
+                    Same("begin task", Types(b.Claim(TimeSpan.FromMilliseconds(5), left.Take(2).Select(e => e.Id))));
+                    AgxClaim rest = b.AutoClaim(TimeSpan.Zero, null, 2);
+                    True(!rest.IsEnd, "there are more");
+                    AgxClaim end = b.AutoClaim(TimeSpan.Zero, rest.Cursor);
+                    True(end.IsEnd, "there are no more");
+                    Equal(4, rest.Events.Count + end.Events.Count);
+                    Equal(4, b.PendingEvents(new AgxPendingOptions { Consumer = "b" }).Count);
+                    Equal(0, b.PendingEvents(new AgxPendingOptions { Consumer = "a" }).Count);
+                    Throws<AgxInvalidException>(() => b.AutoClaim(TimeSpan.Zero, "no id"));
+                }
+                session.Stop();
+            });
+        }
+
+        static AgxProcessOptions Quick(long limit)
+        {
+            return new AgxProcessOptions { MaxRetries = 2, Backoff = TimeSpan.FromMilliseconds(1), BackoffMax = TimeSpan.FromMilliseconds(2), Limit = limit };
+        }
+
+        public static void group_process(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 5);
+                using (AgxGroup group = session.OpenGroup("workers", As("a")))
+                {
+                    List<string> calls = new List<string>();
+                    List<string> failures = new List<string>();
+                    AgxProcessOptions options = Quick(0);
+                    options.Timeout = TimeSpan.FromMilliseconds(300);
+                    options.OnFailure = (e, attempt, error) => failures.Add(attempt + ":" + error.Message);
+                    AgxStatus why = group.Process((e, attempt) =>
+                    {
+                        calls.Add((e.Type == "task" ? e.Body : e.Type) + ":" + attempt);
+                        if (e.Body == "1" && attempt == 1 || e.Body == "3") throw new InvalidOperationException("not \U0001F600 " + e.Body);
+                    }, options);
+                    Equal(AgxStatus.Timeout, why);
+                    Same("0:1 1:1 1:2 2:1 3:1 3:2 4:1 begin:1", calls.OrderBy(c => c, StringComparer.Ordinal));
+                    Same("1:not \U0001F600 1 1:not \U0001F600 3 2:not \U0001F600 3", failures.OrderBy(c => c, StringComparer.Ordinal));
+                    Equal(0L, group.Pending().Count);
+                    AgxDeadLetter letter = group.DeadLetters().Single();
+                    Equal("not \U0001F600 3", letter.Reason);
+                    Equal(2L, letter.Attempts);
+                    session.Add("task", "test", "5");
+                    Equal(AgxStatus.Limit, group.Process((e, attempt) => { }, Quick(1)));
+                }
+                session.Stop();
+            });
+        }
+
+        public static void group_dead_letters(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 3);
+                using (AgxGroup group = session.OpenGroup("workers"))
+                {
+                    Equal(0, group.DeadLetters().Count);
+                    AgxProcessOptions options = Quick(4);
+                    options.MaxRetries = 1;
+                    group.Process((e, attempt) => { if (e.Type == "task") throw new InvalidOperationException("no " + e.Body); }, options);
+                    IReadOnlyList<AgxDeadLetter> letters = group.DeadLetters();
+                    Same("no 0 no 1 no 2", letters.Select(l => l.Reason));
+                    Same("0 1 2", letters.Select(l => l.Event.Body));
+                    Equal(session.History()[1].Id, letters[0].OriginalId);
+                    True(letters[0].OriginalStream.Contains(session.Id.Id), "it tells the stream: " + letters[0].OriginalStream);
+                    True((DateTimeOffset.UtcNow - letters[0].Time).Duration() < TimeSpan.FromMinutes(5), "it died now");
+                    Same("no 1", group.DeadLetters(letters[0].Event.Id, 1).Select(l => l.Reason));
+                    Equal(1L, group.Replay(new[] { letters[0].Event.Id }));
+                    Equal(0L, group.Replay(new[] { letters[0].Event.Id }));
+                    AgxEvent replayed = group.Read(Long).Single();
+                    Equal("0", replayed.Body);
+                    Equal(letters[0].Event.Id, replayed.Field("replayed_from_dlq"));
+                    Equal(null, replayed.Field("none"));
+                    Equal(2L, group.DeleteDeadLetters(letters.Select(l => l.Event.Id)));
+                    Equal(0, group.DeadLetters().Count);
+                }
+                session.Stop();
+            });
+        }
+
+        public static void group_info(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 4);
+                Equal(0, session.Groups().Count);
+                using (AgxGroup a = session.OpenGroup("workers", As("a")))
+                using (AgxGroup b = session.OpenGroup("workers", As("b")))
+                {
+                    Equal("0-0", session.Groups()[0].LastDeliveredId);
+                    IReadOnlyList<AgxEvent> read = a.Read(Long, AgxGroupSource.New, 2);
+                    AgxEvent other = b.Read(Long, AgxGroupSource.New, 1)[0];
+                    AgxPending pending = a.Pending();
+                    Equal(3L, pending.Count);
+                    Equal(2L, pending.Consumers);
+                    Equal(read[0].Id, pending.LowestId);
+                    Equal(other.Id, pending.HighestId);
+                    AgxPendingEvent one = a.PendingEvents(new AgxPendingOptions { After = read[0].Id, Count = 1 }).Single();
+                    Equal(read[1].Id, one.Id);
+                    Equal("a", one.Consumer);
+                    Equal(1L, one.Attempts);
+                    AgxGroupInfo group = session.Groups().Single();
+                    Equal("workers", group.Name);
+                    Equal(2L, group.Consumers);
+                    Equal(3L, group.Pending);
+                    Equal(2L, group.Lag.Value);
+                    Equal(other.Id, group.LastDeliveredId);
+                    Same("a:2 b:1", a.Consumers().OrderBy(c => c.Name).Select(c => c.Name + ":" + c.Pending));
+                    AgxHealth health = a.Health();
+                    Equal(5L, health.Length);
+                    Equal(3L, health.Pending);
+                    Equal(2L, health.Lag.Value);
+                    Equal(2L, health.Consumers);
+                    Equal(0L, health.DeadLetters);
+                    Equal(other.Id, health.LastDeliveredId);
+                    True(health.OldestPending.Value < TimeSpan.FromMinutes(5), "it was written now");
+                    Equal(1L, a.DeleteConsumer("b"));
+                    Equal("a", a.Consumers().Single().Name);
+                    Equal(2L, a.DeleteConsumer());
+                    Equal(null, a.Health().OldestPending);
+                    True(a.Delete(), "there was a group");
+                    True(!a.Delete(), "there is none any more");
+                    Throws<AgxNotFoundException>(() => a.Read(Short, AgxGroupSource.New));
+                    Throws<AgxNotFoundException>(() => a.Pending());
+                }
+                session.Stop();
+            });
+        }
+
+        public static void group_interrupt(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 2);
+                using (AgxGroup group = session.OpenGroup("workers"))
+                {
+                    Equal(3L, group.Ack(group.Read(Long)));
+                    for (int i = 0; i < 20; ++i)
+                    {
+                        using (CancellationTokenSource source = new CancellationTokenSource())
+                        {
+                            Thread thread = InThread(() => Throws<OperationCanceledException>(() => group.Read(Timeout.InfiniteTimeSpan, AgxGroupSource.New, 1, source.Token)));
+                            if (i % 2 == 0) Thread.Sleep(2);
+                            source.Cancel();
+                            Joined(thread);
+                        }
+                    }
+                    Equal(0, group.Read(Short, AgxGroupSource.New).Count);
+                    session.Add("task", "test", "2");
+                    session.Add("task", "test", "3");
+                    int handled = 0;
+                    using (CancellationTokenSource source = new CancellationTokenSource())
+                    {
+                        Throws<OperationCanceledException>(() => group.Process((e, attempt) =>
+                        {
+                            if (++handled == 1) source.Cancel();
+                            Throws<AgxBusyException>(() => group.Read(Short));
+                            Throws<AgxException>(() => group.Dispose());
+                        }, Quick(0), source.Token));
+                    }
+                    Equal(2, handled);
+                    Equal(0L, group.Pending().Count);
+                    session.Add("task", "test", "4");
+                    Equal("4", group.Read(Long).Single().Body);
+
+                    // Closing from elsewhere: a read ends at once, and is told so.
+                    Exception thrown = null;
+                    AgxGroup other = session.OpenGroup("workers");
+                    Thread reading = InThread(() =>
+                    {
+                        try { other.Read(Timeout.InfiniteTimeSpan, AgxGroupSource.New); }
+                        catch (Exception error) { thrown = error; }
+                    });
+                    Thread.Sleep(10);
+                    other.Dispose();
+                    other.Dispose();
+                    Joined(reading);
+                    True(thrown is AgxClosedException, "the closed error, not " + thrown);
+                    Throws<AgxClosedException>(() => other.Read(Short));
+                    Throws<AgxClosedException>(() => other.Process((e, attempt) => { }));
+                    Throws<AgxClosedException>(() => other.Pending());
+
+                    AgxGroup third = session.OpenGroup("workers");
+                    ManualResetEvent begun = new ManualResetEvent(false), go = new ManualResetEvent(false);
+                    session.Add("task", "test", "5");
+                    Thread processing = InThread(() =>
+                    {
+                        try { third.Process((e, attempt) => { begun.Set(); go.WaitOne(); }); }
+                        catch (Exception error) { thrown = error; }
+                    });
+                    True(begun.WaitOne(Long), "the handler is called");
+                    thrown = null;
+                    Thread closing = InThread(() => third.Dispose());
+                    Until(() => Closed(third), "it is closing");
+                    go.Set();
+                    Joined(closing);
+                    Joined(processing);
+                    True(thrown is AgxClosedException, "the closed error, not " + thrown);
+                }
+                session.Stop();
+            });
+        }
+
+        static bool Closed(AgxGroup group)
+        {
+            try
+            {
+                group.Pending();
+                return false;
+            }
+            catch (AgxClosedException)
+            {
+                return true;
+            }
+        }
+
+        public static void callback_error(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 1);
+                InvalidOperationException thrown = new InvalidOperationException("no luck");
+                using (AgxGroup group = session.OpenGroup("workers", As("a")))
+                {
+                    AgxProcessOptions options = Quick(0);
+                    options.OnFailure = (e, attempt, error) => { throw error; };
+                    True(ReferenceEquals(thrown, Throws<InvalidOperationException>(() => group.Process((e, attempt) => { throw thrown; }, options))),
+                        "what stops a process reaches its caller");
+                    options.OnFailure = null;
+                    options.Limit = 2;
+                    int handled = 0;
+                    Equal(AgxStatus.Limit, group.Process((e, attempt) => ++handled, options));
+                    Equal(2, handled);
+                }
+                using (session.Intercept(e => { throw thrown; }, "type = \"bad\""))
+                {
+                    True(ReferenceEquals(thrown, Throws<InvalidOperationException>(() => session.Add("bad", "test"))), "what an interceptor throws reaches who adds");
+                    session.Add("good", "test");
+                    True(ReferenceEquals(thrown, Throws<InvalidOperationException>(() => session.AddMany(new[] { new AgxNewEvent("good", "test", null), new AgxNewEvent("bad", "test", null) }))), "also of many");
+                    Throws<AgxJsonException>(() => session.Add("good", "test", "{"));
+                    // One throws within another's call.
+                    InvalidOperationException outer = new InvalidOperationException("outer");
+                    using (session.Intercept(e =>
+                    {
+                        Throws<InvalidOperationException>(() => session.Add("bad", "test"));
+                        throw outer;
+                    }, "type = \"outer\""))
+                    {
+                        True(ReferenceEquals(outer, Throws<InvalidOperationException>(() => session.Add("outer", "test"))), "each gets its own");
+                    }
+                }
+                session.Add("bad", "test");
+                AgxSubscription subscription = session.Subscribe(e => { throw thrown; });
+                True(ReferenceEquals(thrown, Throws<AggregateException>(() => subscription.Completion.Wait(Long)).InnerException), "what a function throws is in its completion");
+                subscription.Dispose();
+                session.Stop();
+            });
+        }
+
+        public static void intercept(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                AgxIntercepted kept = null;
+                AgxInterceptor first = session.Intercept(e =>
+                {
+                    kept = e;
+                    if (e.Type == "drop") return AgxVerdict.Swallow;
+                    if (e.Type == "refuse") return AgxVerdict.Refuse(AgxStatus.Denied, "not \U0001F600 here");
+                    Throws<AgxJsonException>(() => e.Body = "{");
+                    Throws<AgxInvalidException>(() => e.Type = "a\0b");
+                    e.Type = e.Type + "!";
+                    e.Origin = "\U0001F600";
+                    e.Body = "[" + e.Body + "]";
+                    return AgxVerdict.Write;
+                }, "not type = \"past\"");
+                AgxInterceptor second = session.Intercept(e =>
+                {
+                    e.Body = "[" + e.Body + "," + e.Body + "]";
+                    return AgxVerdict.Write;
+                }, "type = \"change!\"");
+                session.Add("change", "test", "1");
+                Equal(AgxStatus.Swallowed, Throws<AgxSwallowedException>(() => session.Add("drop", "test")).Status);
+                AgxException error = Throws<AgxDeniedException>(() => session.Add("refuse", "test"));
+                Equal("not \U0001F600 here", error.Message);
+                session.Add("past", "test", "2");
+                IReadOnlyList<string> ids = session.AddMany(new[] { new AgxNewEvent("many", "test", "3"), new AgxNewEvent("drop", "test", null) });
+                Equal("", ids[1]);
+                Throws<AgxClosedException>(() => kept.Body = "1");
+                Throws<AgxInvalidException>(() => AgxVerdict.Refuse(AgxStatus.Ok, "x"));
+                Throws<AgxInvalidException>(() => session.Intercept(e => AgxVerdict.Write, "type = = 1"));
+                first.Dispose();
+                first.Dispose();
+                session.Add("change", "test", "4");
+                // One that is gone from within its own call.
+                AgxInterceptor once = null;
+                int calls = 0;
+                once = session.Intercept(e => { ++calls; once.Dispose(); return AgxVerdict.Write; });
+                session.Add("once", "test", "5");
+                session.Add("once", "test", "6");
+                Equal(1, calls);
+                second.Dispose();
+                session.Stop();
+                Same("begin {0} change!@\U0001F600:[[1],[1]] past@test:2 many!@\U0001F600:[3] change@test:4 once@test:5 once@test:6".Replace("{0} ", ""),
+                    session.Listen().Select(e => e.Type == "begin" ? e.Type : e.Type + "@" + e.Origin + ":" + e.Body));
+            });
+        }
+
+        public static void subscribe(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                List<string> got = new List<string>();
+                AgxSubscribeOptions options = new AgxSubscribeOptions { Where = "type = \"info\"", OnEnd = () => got.Add("end") };
+                AgxSubscription all = session.Subscribe(e => got.Add(e.Body), options);
+                List<string> some = new List<string>();
+                AgxSubscription within = session.Subscribe((e, subscription) =>
+                {
+                    some.Add(e.Type);
+                    if (some.Count == 3) subscription.Dispose();
+                });
+                List<AgxStatus> outcomes = new List<AgxStatus>();
+                AgxSubscription silent = session.Subscribe(e => { }, new AgxSubscribeOptions { Timeout = Short, OnOutcome = error => { lock (outcomes) outcomes.Add(error.Status); } });
+                Until(() => { lock (outcomes) return outcomes.Count > 0; }, "silence is told");
+                Equal(AgxStatus.Silent, outcomes[0]);
+                silent.Dispose();
+                True(silent.Completion.Wait(Long), "it is done");
+                for (int i = 0; i < 100; ++i) session.Add(i % 2 == 0 ? "info" : "other", "test", i.ToString());
+                session.Stop();
+                True(all.Completion.Wait(Long), "it ends");
+                True(within.Completion.Wait(Long), "it is done");
+                Same(string.Join(" ", Enumerable.Range(0, 50).Select(i => (2 * i).ToString()).ToArray()) + " end", got);
+                Same("begin info other", some);
+                all.Dispose();
+                all.Dispose();
+                within.Dispose();
+                Throws<AgxInvalidException>(() => session.Subscribe(e => { }, new AgxSubscribeOptions { Where = "type = = 1" }));
+                // What the client's end does to one that nobody keeps.
+                AgxClient other = AgxClient.Open(url);
+                AgxSubscription left;
+                using (AgxSession same = Session(other)) left = same.Subscribe(e => { });
+                other.Dispose();
+                True(left.Completion.Wait(Long), "it is done with its client");
+                left.Dispose();
+            });
+        }
+
+        public static void formats(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                foreach (string format in new[] { "openai-agents", "agent-framework", "ag2" })
+                {
+                    using (AgxSession stream = client.OpenStream("stream " + session.Id.Id, new AgxStreamOptions { Format = format, Expire = TimeSpan.FromMinutes(1) }))
+                    using (AgxListener listener = stream.OpenListener(new AgxListenOptions { Wait = Long }))
+                    {
+                        Equal("stream " + session.Id.Id, stream.Id.Id);
+                        string body = "{\"text\":\"\U0001F600\"}";
+                        string type = format == "openai-agents" ? "token" : format == "ag2" ? "my_app.events.Answer" : "event";
+                        string id = stream.Add(type, format == "openai-agents" ? "openai" : format, body);
+                        AgxEvent got = listener.Next(Long);
+                        Equal(id, got.Id);
+                        True(got.Body.Contains("\U0001F600"), "the body: " + got.Body);
+                        True(got.Fields.Count > 0 && got.Fields.Any(f => f.Value.Contains("\U0001F600")), "its fields: " + string.Join(", ", got.Fields.Select(f => f.Key + "=" + f.Value).ToArray()));
+                        AgxEvent back = stream.History().Single();
+                        Same(string.Join(" ", got.Fields.Select(f => f.ToString()).ToArray()), back.Fields.Select(f => f.ToString()));
+                        stream.Drop();
+                    }
+                }
+                using (AgxSession stream = client.OpenStream("odd " + session.Id.Id, new AgxStreamOptions { Format = "ag2" }))
+                {
+                    Equal(AgxStatus.Unsupported, Throws<AgxUnsupportedException>(() => stream.Add("x", "test", "1")).Status);
+                    Equal(0, stream.History().Count);
+                }
+                Throws<AgxInvalidException>(() => client.OpenStream("x"));
+                Throws<AgxInvalidException>(() => client.OpenStream("x", new AgxStreamOptions { Format = "none" }));
+                using (AgxClient other = AgxClient.Open(url, new AgxClientOptions { Format = "agent-framework" }))
+                using (AgxSession stream = other.OpenStream("by client " + session.Id.Id))
+                {
+                    stream.Add("event", "agent-framework", "{\"text\":\"hi\"}");
+                    Equal(1, stream.History().Count);
+                    stream.Drop();
+                }
+                Throws<AgxInvalidException>(() => AgxClient.Open(url, new AgxClientOptions { Format = "none" }));
+                // One of ours tells type, origin and body.
+                session.Start();
+                session.Add("info", "test", "1");
+                Same("type=info origin=test body=1", session.History()[1].Fields.Select(f => f.Key + "=" + f.Value));
+                session.Stop();
+            });
+        }
+
+        public static void replace_drop(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                Tasks(session, 3);
+                Equal(4L, session.Replace(new[] { new AgxNewEvent("summary", "test", "1"), new AgxNewEvent("more", "test", null) }));
+                Same("summary more", Types(session.History()));
+                Throws<AgxJsonException>(() => session.Replace(new[] { new AgxNewEvent("summary", "test", "{") }));
+                Equal(2, session.History().Count);
+                Equal(2L, session.Drop());
+                Equal(0, session.History().Count);
+                True(session.IsLive(), "it is still live");
+                session.Stop();
+                // A start that goes on with what is there.
+                session.Replace(new[] { new AgxNewEvent("kept", "test", null) });
+                session.Start(new AgxStartOptions { TakeOver = true, Keep = true });
+                True(session.History().Any(e => e.Type == "kept"), "the stream went on");
+                session.Stop();
+            });
+        }
+
+        public static void checkpoint(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                Equal("", session.Checkpoint("there"));
+                AgxNewEvent[] events = { new AgxNewEvent("info", "test", "1"), new AgxNewEvent("info", "test", "2") };
+                for (int i = 0; i < 3; ++i) session.AddChecked(events, "there", "", "a \U0001F600");
+                Equal("a \U0001F600", session.Checkpoint("there"));
+                Throws<AgxConflictException>(() => session.AddChecked(events, "there", "else", "b"));
+                session.AddChecked(new AgxNewEvent[0], "there", "a \U0001F600", "b");
+                Equal("b", session.Checkpoint("there"));
+                Equal("", session.Checkpoint("elsewhere"));
+                Same("begin info info", Types(session.History()));
+                session.Stop();
+            });
+        }
+
         static string Source(string file)
         {
             return Path.Combine(Environment.GetEnvironmentVariable("AGX_SOURCE_DIR"), file);
@@ -799,6 +1303,7 @@ namespace Agx.Tests
                 {
                     for (int i = 0; i < times; ++i)
                     {
+                        if (i % 10 == 0) CallBack(session);
                         using (AgxListener listener = session.OpenListener())
                         {
                             listener.Next(Long);
@@ -814,6 +1319,19 @@ namespace Agx.Tests
                 True(Entries("task") <= threads + 5, "threads: " + threads + " before, " + Entries("task") + " after");
                 session.Stop();
             });
+        }
+
+        static void CallBack(AgxSession session)
+        {
+            ManualResetEvent first = new ManualResetEvent(false);
+            using (AgxGroup group = session.OpenGroup("workers", As("a")))
+            using (session.Intercept(e => AgxVerdict.Swallow, "type = \"never\""))
+            using (session.Subscribe(e => first.Set()))
+            {
+                group.Pending();
+                True(first.WaitOne(Long), "it is called");
+            }
+            first.Close();
         }
 
         public static long Resident()

@@ -20,7 +20,7 @@ namespace Agx
             Workers = workers;
             Dispatcher = dispatcher;
             CancelWatch = new CancelWatch();
-            handle.Closing = () =>
+            handle.Closing += () =>
             {
                 workers.Close();
                 dispatcher.Close();

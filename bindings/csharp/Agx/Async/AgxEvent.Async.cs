@@ -7,7 +7,7 @@ namespace Agx
     public sealed partial class AgxEvent
     {
         /// <summary>The body's bytes, which are UTF-8; nothing is copied.</summary>
-        public ReadOnlyMemory<byte> BodyUtf8 => bytes.AsMemory(body);
+        public ReadOnlyMemory<byte> BodyUtf8 => bytes.AsMemory(body, end - body);
 
         /// <summary>The body, parsed; dispose of it.</summary>
         /// <exception cref="JsonException">Another program wrote what is not JSON.</exception>

@@ -117,6 +117,12 @@ namespace Agx
         void AddNow(List<Adding> now)
         {
             if (now.Count == 0) return;
+            // What is refused keeps those from being written that go with it.
+            if (now.Count > 1 && IsIntercepted)
+            {
+                foreach (Adding one in now) AddOne(one);
+                return;
+            }
             var ids = new string[now.Count];
             AgxException? error;
             try
@@ -136,7 +142,8 @@ namespace Agx
             }
             for (int i = 0; i < now.Count; ++i)
             {
-                if (ids[i] != null) now[i].SetResult(ids[i]);
+                if (ids[i] == "") now[i].SetException(AgxException.Of(AgxStatus.Swallowed, "an interceptor swallowed the event"));
+                else if (ids[i] != null) now[i].SetResult(ids[i]);
                 else now[i].SetException(error == null ? AgxException.Of(AgxStatus.Failed, "no id came") : AgxException.Of(error.Status, error.Message));
             }
         }
@@ -156,6 +163,14 @@ namespace Agx
         /// <inheritdoc cref="AddMany(IEnumerable{AgxNewEvent})"/>
         public Task<IReadOnlyList<string>> AddManyAsync(IEnumerable<AgxNewEvent> events, CancellationToken cancellationToken = default)
             => client.Workers.Run(() => AddMany(events), cancellationToken);
+
+        /// <inheritdoc cref="AddChecked"/>
+        public Task AddCheckedAsync(IEnumerable<AgxNewEvent> events, string name, string from, string to, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => AddChecked(events, name, from, to), cancellationToken);
+
+        /// <inheritdoc cref="Checkpoint"/>
+        public Task<string> CheckpointAsync(string name, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Checkpoint(name), cancellationToken);
 
         /// <summary>Waits until the session that this object started is cancelled.</summary>
         /// <exception cref="AgxTakenOverException">Another producer took it over.</exception>
@@ -204,6 +219,32 @@ namespace Agx
         /// <inheritdoc cref="ListenAsync(AgxListenOptions?, CancellationToken)"/>
         public IAsyncEnumerable<AgxEvent> ListenAsync(CancellationToken cancellationToken) => ListenAsync(null, cancellationToken);
 
+        /// <summary><see cref="Subscribe(Action{AgxEvent}, AgxSubscribeOptions?)"/>, without waiting in
+        /// it.</summary>
+        public Task<AgxSubscription> SubscribeAsync(Action<AgxEvent> function, AgxSubscribeOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Subscribe(function, options), cancellationToken);
+
+        /// <summary><see cref="Subscribe(Action{AgxEvent, AgxSubscription}, AgxSubscribeOptions?)"/>, without
+        /// waiting in it.</summary>
+        public Task<AgxSubscription> SubscribeAsync(Action<AgxEvent, AgxSubscription> function, AgxSubscribeOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Subscribe(function, options), cancellationToken);
+
+        /// <summary>The same with a function whose task is waited for before the next call; a thread of the
+        /// library's is its own for as long as it takes. ListenAsync needs none.</summary>
+        public Task<AgxSubscription> SubscribeAsync(Func<AgxEvent, Task> function, AgxSubscribeOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            ArgumentNullException.ThrowIfNull(function);
+            return SubscribeAsync(value => function(value).GetAwaiter().GetResult(), options, cancellationToken);
+        }
+
+        /// <inheritdoc cref="OpenGroup"/>
+        public Task<AgxGroup> OpenGroupAsync(string name, AgxGroupOptions? options = null, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => OpenGroup(name, options), cancellationToken);
+
+        /// <inheritdoc cref="Groups"/>
+        public Task<IReadOnlyList<AgxGroupInfo>> GroupsAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(Groups, cancellationToken);
+
         /// <inheritdoc cref="History"/>
         public Task<IReadOnlyList<AgxEvent>> HistoryAsync(AgxHistoryOptions? options = null, CancellationToken cancellationToken = default)
             => client.Workers.Run(() => History(options), cancellationToken);
@@ -219,6 +260,14 @@ namespace Agx
         /// <inheritdoc cref="TrimBefore"/>
         public Task<long> TrimBeforeAsync(string id, CancellationToken cancellationToken = default)
             => client.Workers.Run(() => TrimBefore(id), cancellationToken);
+
+        /// <inheritdoc cref="Replace"/>
+        public Task<long> ReplaceAsync(IEnumerable<AgxNewEvent> events, CancellationToken cancellationToken = default)
+            => client.Workers.Run(() => Replace(events), cancellationToken);
+
+        /// <inheritdoc cref="Drop"/>
+        public Task<long> DropAsync(CancellationToken cancellationToken = default)
+            => client.Workers.Run(Drop, cancellationToken);
 
         /// <inheritdoc cref="Delete"/>
         public Task<bool> DeleteAsync(CancellationToken cancellationToken = default)

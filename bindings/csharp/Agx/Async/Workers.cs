@@ -9,7 +9,7 @@ namespace Agx
     /// are for others. Started when there is work, gone when there was none for a while.</summary>
     internal sealed class Workers
     {
-        const int Most = 8;
+        readonly int most;
         static readonly TimeSpan Idle = TimeSpan.FromSeconds(10);
 
         readonly object gate = new();
@@ -18,6 +18,11 @@ namespace Agx
         int waiting;
         bool closed;
 
+        internal Workers(int most = 8)
+        {
+            this.most = most;
+        }
+
         internal void Post(Action work)
         {
             lock (gate)
@@ -25,7 +30,7 @@ namespace Agx
                 queue.Enqueue(work);
                 if (waiting > 0) Monitor.Pulse(gate);
                 // A closed client answers at once; still, somebody has to ask it.
-                else if (threads < Most) Start();
+                else if (threads < most) Start();
             }
         }
 
@@ -65,7 +70,7 @@ namespace Agx
                 if (queue.Count > 1)
                 {
                     if (waiting > 0) Monitor.Pulse(gate);
-                    else if (threads < Most) Start();
+                    else if (threads < most) Start();
                 }
                 return queue.Dequeue();
             }
@@ -90,6 +95,10 @@ namespace Agx
                 try
                 {
                     job.SetResult(call());
+                }
+                catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+                {
+                    job.SetCanceled(cancellationToken);
                 }
                 catch (Exception error)
                 {

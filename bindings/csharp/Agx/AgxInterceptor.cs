@@ -1,0 +1,180 @@
+using System;
+using Agx.Native;
+
+namespace Agx
+{
+    /// <summary>What an interceptor's function says of an event.</summary>
+    public struct AgxVerdict
+    {
+        internal readonly AgxStatus Status;
+        internal readonly string? Message;
+
+        AgxVerdict(AgxStatus status, string? message)
+        {
+            Status = status;
+            Message = message;
+        }
+
+        /// <summary>It is written, as it is by now.</summary>
+        public static AgxVerdict Write
+        {
+            get { return new AgxVerdict(AgxStatus.Ok, null); }
+        }
+
+        /// <summary>It is not written, and who adds it gets an
+        /// <see cref="AgxSwallowedException"/>.</summary>
+        public static AgxVerdict Swallow
+        {
+            get { return new AgxVerdict(AgxStatus.Swallowed, null); }
+        }
+
+        /// <summary>It is not written, and who adds it gets the exception of this status, with this
+        /// message.</summary>
+        public static AgxVerdict Refuse(AgxStatus status, string message)
+        {
+            if (status == AgxStatus.Ok || status == AgxStatus.Swallowed) throw Text.Invalid(status + " refuses nothing");
+            if (message == null) throw new ArgumentNullException("message");
+            return new AgxVerdict(status, message);
+        }
+    }
+
+    /// <summary>An event on its way: what it is can be changed until the interceptor's function
+    /// returns.</summary>
+    public sealed class AgxIntercepted
+    {
+        readonly object gate = new object();
+        IntPtr handle;
+        string type;
+        string origin;
+        string body;
+
+        internal AgxIntercepted(IntPtr handle, AgxEvent value)
+        {
+            this.handle = handle;
+            type = value.Type;
+            origin = value.Origin;
+            body = value.Body;
+        }
+
+        /// <summary>The type, as it is by now.</summary>
+        public string Type
+        {
+            get { return type; }
+            set
+            {
+                byte[] text = Text.EncodeGiven(value, "type");
+                Change(() => agxnative.agx_intercepted_set_type(handle, text));
+                type = value;
+            }
+        }
+
+        /// <summary>The origin, as it is by now.</summary>
+        public string Origin
+        {
+            get { return origin; }
+            set
+            {
+                byte[] text = Text.EncodeGiven(value, "origin");
+                Change(() => agxnative.agx_intercepted_set_origin(handle, text));
+                origin = value;
+            }
+        }
+
+        /// <summary>The body, as it is by now: JSON text.</summary>
+        /// <exception cref="AgxJsonException">It is not JSON; the event stays as it is.</exception>
+        public string Body
+        {
+            get { return body; }
+            set
+            {
+                byte[] text = Text.EncodeGiven(value, "body");
+                Change(() => agxnative.agx_intercepted_set_body(handle, text));
+                body = value;
+            }
+        }
+
+        void Change(Func<int> set)
+        {
+            lock (gate)
+            {
+                if (handle == IntPtr.Zero) throw AgxException.Closed("call of the interceptor's function");
+                AgxException.Check(set());
+            }
+        }
+
+        internal void End()
+        {
+            lock (gate) handle = IntPtr.Zero;
+        }
+    }
+
+    /// <summary>A function that is called before a session's events are written. It is the session's, and
+    /// goes on until it or the session is disposed of.</summary>
+    public sealed class AgxInterceptor : IDisposable
+    {
+        sealed class Target : Callbacks.Target
+        {
+            internal Func<AgxIntercepted, AgxVerdict>? Function;
+
+            internal override int Call(IntPtr handle, Batch.Record record, long attempt)
+            {
+                Func<AgxIntercepted, AgxVerdict>? function = Function;
+                if (function == null || record.Value == null) return 0;
+                AgxIntercepted value = new AgxIntercepted(handle, record.Value);
+                AgxVerdict verdict;
+                try
+                {
+                    verdict = function(value);
+                }
+                finally
+                {
+                    value.End();
+                }
+                if (verdict.Message != null) agxnative.agx_intercepted_refuse(handle, (int)verdict.Status, Text.Lossy(verdict.Message));
+                return (int)verdict.Status;
+            }
+
+            // For who adds in another thread, such as that of a run's window.
+            internal override void Threw(IntPtr handle, Exception error)
+            {
+                agxnative.agx_intercepted_refuse(handle, (int)AgxStatus.Failed, Text.Lossy(error.Message));
+            }
+        }
+
+        readonly AgxSession session;
+        readonly Target target;
+        readonly long token;
+        readonly InterceptorHandle handle;
+
+        internal AgxInterceptor(AgxSession session, Func<AgxIntercepted, AgxVerdict> function, byte[]? where)
+        {
+            this.session = session;
+            target = new Target { Function = function };
+            token = Callbacks.Register(target);
+            IntPtr interceptor;
+            int status = agxnative.agxb_intercept(session.Number, where, token, out interceptor);
+            if (status != 0)
+            {
+                AgxException error = AgxException.Last(status);
+                Callbacks.Forget(token);
+                throw error;
+            }
+            handle = new InterceptorHandle(interceptor);
+        }
+
+        /// <summary>Takes it out. When it returns no call of the function is running and none will come;
+        /// called from within the function, only that very call goes on.</summary>
+        public void Dispose()
+        {
+            handle.Dispose();
+            Forget();
+            session.Forget(this);
+        }
+
+        internal void Forget()
+        {
+            Callbacks.Forget(token);
+            target.Function = null;
+        }
+    }
+}
