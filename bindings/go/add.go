@@ -325,6 +325,8 @@ func (a *adder) work() {
 		a.mu.Unlock()
 
 		s.send(list)
+		// Those who were told add the next, which then go together.
+		runtime.Gosched()
 
 		a.mu.Lock()
 		if len(s.queue.events) > 0 {

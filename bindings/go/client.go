@@ -26,6 +26,7 @@ type client struct {
 	listens  dispatcher
 	adds     adder
 	watchers chan struct{} // room for sessions that have a thread to wait for their cancel
+	openings chan struct{} // room for listeners that ask the store where to begin
 	isClosed int32
 
 	mu            sync.Mutex
@@ -122,6 +123,7 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 		return nil, err
 	}
 	c := &client{handle: handle, log: log, watchers: make(chan struct{}, maxWatchers),
+		openings:      make(chan struct{}, maxOpenings),
 		subscriptions: map[*Subscription]struct{}{}}
 	c.listens.init(c)
 	c.adds.init()

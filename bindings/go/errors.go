@@ -136,9 +136,10 @@ func call(f func() native.Enum_SS_agx_status) error {
 
 // A command is a native call that may block, for as long as its context lets it.
 type command struct {
-	keep   any    // must not be collected meanwhile
-	writes bool   // cut off in the middle it is uncertain
-	undo   func() // of one that succeeded after nobody waited for it any more; or nil
+	keep   any           // must not be collected meanwhile
+	writes bool          // cut off in the middle it is uncertain
+	room   chan struct{} // for so many at a time, each of which holds a thread; or nil
+	undo   func()        // of one that succeeded after nobody waited for it any more; or nil
 }
 
 // do makes the call. What it writes may be looked at only if do returns what the call did: it goes
@@ -148,15 +149,10 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 		return err
 	}
 	if ctx.Done() == nil || c.writes && inInterceptor() { // whose own events C tells by their thread
-		err := call(f)
-		runtime.KeepAlive(c.keep)
-		return raise(err)
+		return raise(c.call(f))
 	}
 	done := make(chan error, 1)
-	go func() {
-		done <- call(f)
-		runtime.KeepAlive(c.keep)
-	}()
+	go func() { done <- c.call(f) }()
 	select {
 	case err := <-done:
 		return raise(err)
@@ -170,6 +166,15 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 		}()
 	}
 	return cutOff(ctx, c.writes)
+}
+
+func (c command) call(f func() native.Enum_SS_agx_status) error {
+	defer runtime.KeepAlive(c.keep)
+	if c.room != nil {
+		c.room <- struct{}{}
+		defer func() { <-c.room }()
+	}
+	return call(f)
 }
 
 func cutOff(ctx context.Context, writes bool) error {

@@ -92,6 +92,9 @@ type listener struct {
 	isClosed bool
 }
 
+// So many listeners are opened at a time.
+const maxOpenings = 16
+
 type item struct {
 	event Event
 	err   error // then no event
@@ -116,7 +119,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 	}
 	position := make([]byte, idSize)
 	var handle uintptr
-	opening := command{keep: s, undo: func() { native.Agx_listener_close(handle) }}
+	opening := command{keep: s, room: l.client.openings, undo: func() { native.Agx_listener_close(handle) }}
 	err := opening.do(ctx, func() native.Enum_SS_agx_status {
 		status := native.Agxb_listen(s.handle, after, chosen.wait, chosen.timeout,
 			flag(chosen.handOnEnd), chosen.limit, where, l.token, &handle)
