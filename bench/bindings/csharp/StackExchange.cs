@@ -17,7 +17,7 @@ sealed class StackExchangeRedis : Library
     static Task<ConnectionMultiplexer> Connect(string url)
     {
         var address = new Uri(url);
-        var options = new ConfigurationOptions { AbortOnConnectFail = true, AsyncTimeout = 120000, SyncTimeout = 120000, ConnectTimeout = 60000 };
+        var options = new ConfigurationOptions { AbortOnConnectFail = true, AsyncTimeout = 120000, SyncTimeout = 120000, ConnectTimeout = 60000, Protocol = RedisProtocol.Resp2 };
         options.EndPoints.Add(address.Host, address.Port > 0 ? address.Port : 6379);
         // Without the second connection, which it does not need here.
         options.CommandMap = CommandMap.Create(["SUBSCRIBE"], available: false);
