@@ -844,6 +844,35 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
     }
 
     [Fact]
+    public async Task AGroupIsProcessedAcrossARestart()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=20000&reconnect_attempts=1000");
+        await using AgxSession session = Session(client);
+        await Tasks(session, 20);
+        await using AgxGroup group = await session.OpenGroupAsync("workers");
+        var handled = new HashSet<string>();
+        var begun = new TaskCompletionSource();
+        var restarted = new TaskCompletionSource();
+        Task<AgxStatus> processing = group.ProcessAsync(async (e, attempt) =>
+        {
+            handled.Add(e.Body);
+            if (handled.Count != 5) return;
+            begun.SetResult();
+            await restarted.Task;
+        }, new() { Timeout = TimeSpan.FromSeconds(1) });
+        await begun.Task.WaitAsync(Long);
+        server.Kill();
+        restarted.SetResult();
+        server.Start();
+        await session.AddAsync("task", "test", "20");
+        Assert.Equal(AgxStatus.Timeout, await processing.WaitAsync(Long));
+        Assert.Equal(Enumerable.Range(0, 21).Select(i => $"{i}").Order(), handled.Where(body => body[0] != '{').Order());
+        Assert.Equal(0, (await group.PendingAsync()).Count);
+        await session.StopAsync();
+    }
+
+    [Fact]
     public async Task AListenerGoesOnAfterTheStoreWasUnavailable()
     {
         using var server = new RedisServer();

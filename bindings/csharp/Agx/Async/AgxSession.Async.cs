@@ -117,8 +117,8 @@ namespace Agx
         void AddNow(List<Adding> now)
         {
             if (now.Count == 0) return;
-            // What is refused keeps those from being written that go with it.
-            if (now.Count > 1 && IsIntercepted)
+            // What an interceptor refuses keeps those from being written that go with it.
+            if (now.Count == 1 || IsIntercepted)
             {
                 foreach (Adding one in now) AddOne(one);
                 return;
