@@ -11,7 +11,7 @@ SOURCE = pathlib.Path(os.environ["AGX_SOURCE_DIR"])
 # Where a suite is (several files, with a *), and what a case's name stands in.
 SUITES = {
     "C": ("tests/capi_behaviour*_test.cpp", r"TEST_P\(CapiBehaviour, (\w+)\)"),
-    "Go": ("bindings/go/behaviour_test.go", r'^\t"(\w+)": +\w+,$'),
+    "Go": ("bindings/go/behaviour*_test.go", r'^\t"(\w+)": +\w+,$'),
     "Java": ("bindings/java/tests/io/libagx/test/Behaviour.java", r"@Test\s+(?:public )?void (\w+)\("),
     "C#": ("bindings/csharp/tests/BehaviourTests.cs", r"public (?:async )?Task ([a-z_]+)\(string store\)"),
     "C# on Mono": ("bindings/csharp/tests/SyncCases.cs", r"public static void ([a-z_]+)\(string url\)"),
