@@ -4,6 +4,7 @@
 %javaconst(1);
 
 %{
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,6 +40,88 @@ static void give_text(JNIEnv* env, jobjectArray out, const char* text, size_t le
   if (array == NULL) return;
   (*env)->SetObjectArrayElement(env, out, 0, array);
   (*env)->DeleteLocalRef(env, array);
+}
+
+/* --- Calls back: all of C's go to NativeCalls.call. */
+
+static JavaVM* machine;
+/* Weak, so that the class loader can go, and this library with it. */
+static jweak calls_class;
+static jmethodID call_method;
+static jmethodID keep_method;
+static pthread_key_t attached;
+
+/* When a thread of C's ends that has called. */
+static void detach(void* unused) { (*machine)->DetachCurrentThread(machine); }
+
+/* This thread's environment; one of C's own is attached until it ends. */
+static JNIEnv* environment(void) {
+  JNIEnv* env = NULL;
+  if ((*machine)->GetEnv(machine, (void**)&env, JNI_VERSION_1_8) == JNI_OK) return env;
+  JavaVMAttachArgs arguments = {JNI_VERSION_1_8, "agx-calls", NULL};
+  if ((*machine)->AttachCurrentThreadAsDaemon(machine, (void**)&env, &arguments) != JNI_OK) {
+    return NULL;
+  }
+  pthread_setspecific(attached, machine);
+  return env;
+}
+
+/* What NativeCalls could not catch by itself, such as a stack that is full, is kept there. */
+static int32_t keep_thrown(JNIEnv* env, jclass calls) {
+  jthrowable thrown = (*env)->ExceptionOccurred(env);
+  (*env)->ExceptionClear(env);
+  if (calls != NULL && thrown != NULL) {
+    (*env)->CallStaticVoidMethod(env, calls, keep_method, thrown);
+    if ((*env)->ExceptionCheck(env)) (*env)->ExceptionClear(env);
+  }
+  return AGX_EFAILED;
+}
+
+static int32_t call_java(JNIEnv* env, int32_t kind, void* handle, const void* record, size_t size,
+                         int64_t attempt) {
+  jclass calls = (*env)->NewLocalRef(env, calls_class);
+  /* There is nobody to tell any more. */
+  if (calls == NULL) return AGX_ECLOSED;
+  jbyteArray bytes = give_bytes(env, record, size);
+  if ((*env)->ExceptionCheck(env)) return keep_thrown(env, calls);
+  jint status = (*env)->CallStaticIntMethod(env, calls, call_method, (jint)kind,
+                                            (jlong)(intptr_t)handle, bytes, (jlong)attempt);
+  return (*env)->ExceptionCheck(env) ? keep_thrown(env, calls) : (int32_t)status;
+}
+
+static int32_t call_back(int32_t kind, void* handle, const void* record, size_t size,
+                         int64_t attempt) {
+  JNIEnv* env = environment();
+  if (env == NULL) return AGX_ESYSTEM;
+  if ((*env)->PushLocalFrame(env, 8) != 0) return keep_thrown(env, NULL);
+  int32_t status = call_java(env, kind, handle, record, size, attempt);
+  (*env)->PopLocalFrame(env, NULL);
+  return status;
+}
+
+JNIEXPORT jint JNICALL JNI_OnLoad(JavaVM* vm, void* unused) {
+  JNIEnv* env = NULL;
+  machine = vm;
+  if ((*vm)->GetEnv(vm, (void**)&env, JNI_VERSION_1_8) != JNI_OK) return JNI_ERR;
+  jclass calls = (*env)->FindClass(env, "io/libagx/internal/NativeCalls");
+  if (calls == NULL) return JNI_ERR;
+  call_method = (*env)->GetStaticMethodID(env, calls, "call", "(IJ[BJ)I");
+  if (call_method == NULL) return JNI_ERR;
+  keep_method = (*env)->GetStaticMethodID(env, calls, "keep", "(Ljava/lang/Throwable;)V");
+  if (keep_method == NULL) return JNI_ERR;
+  calls_class = (*env)->NewWeakGlobalRef(env, calls);
+  (*env)->DeleteLocalRef(env, calls);
+  if (calls_class == NULL || pthread_key_create(&attached, detach) != 0) return JNI_ERR;
+  agxb_set_function(call_back);
+  return JNI_VERSION_1_8;
+}
+
+JNIEXPORT void JNICALL JNI_OnUnload(JavaVM* vm, void* unused) {
+  JNIEnv* env = NULL;
+  pthread_key_delete(attached);
+  if ((*vm)->GetEnv(vm, (void**)&env, JNI_VERSION_1_8) == JNI_OK) {
+    (*env)->DeleteWeakGlobalRef(env, calls_class);
+  }
 }
 %}
 

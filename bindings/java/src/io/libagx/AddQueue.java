@@ -36,8 +36,8 @@ final class AddQueue {
     }
   }
 
-  /** What agxb_add_many answered. */
-  record Added(int status, String message, List<String> ids) {}
+  /** What agxb_add_many answered. failure: what it is to become, or null. */
+  record Added(AgxStatus status, Throwable failure, List<String> ids) {}
 
   private final AgxSession session;
   private final ClientCore client;
@@ -49,7 +49,14 @@ final class AddQueue {
     this.client = client;
   }
 
-  static Added addMany(AgxSession session, List<Packed> events) {
+  static List<Packed> pack(List<AgxNewEvent> events) {
+    List<Packed> packed = new ArrayList<>(events.size());
+    for (AgxNewEvent event : events) packed.add(new Packed(event));
+    return packed;
+  }
+
+  /** As agx_bind.h has it. */
+  static byte[] bytes(List<Packed> events) {
     long size = 0;
     for (Packed event : events) size += event.size();
     if (size > Integer.MAX_VALUE - 64) {
@@ -64,14 +71,19 @@ final class AddQueue {
       if (event.body != null) out.put(event.body);
       out.put((byte) 0);
     }
+    return out.array();
+  }
+
+  static Added addMany(AgxSession session, List<Packed> events) {
+    byte[] bytes = bytes(events);
     byte[] ids = new byte[events.size() * agxnativeConstants.AGX_ID_SIZE];
     long[] added = new long[1];
-    int status = session.call(
-        handle -> agxnative.agxb_add_many(handle, out.array(), events.size(), ids, added));
-    String message = status == 0 ? "" : AgxException.lastError();
+    int status =
+        session.call(handle -> agxnative.agxb_add_many(handle, bytes, events.size(), ids, added));
+    Throwable failure = status == 0 ? null : Calls.failure(status);
     List<String> texts = new ArrayList<>();
     for (int i = 0; i < added[0]; ++i) texts.add(Text.id(ids, i * agxnativeConstants.AGX_ID_SIZE));
-    return new Added(status, message, texts);
+    return new Added(AgxStatus.of(status), failure, texts);
   }
 
   CompletableFuture<String> add(Packed event) {
@@ -111,7 +123,12 @@ final class AddQueue {
         bytes += event.size();
       }
     }
-    if (!round.isEmpty()) add(round);
+    if (session.isIntercepted()) {
+      // Each is asked about once, and one that is refused is nothing to the others.
+      for (Packed event : round) add(List.of(event));
+    } else if (!round.isEmpty()) {
+      add(round);
+    }
     synchronized (this) {
       if (events.isEmpty()) {
         working = false;
@@ -130,9 +147,11 @@ final class AddQueue {
       return;
     }
     int done = added.ids.size();
-    for (int i = 0; i < done; ++i) tell(round.get(i), added.ids.get(i), null);
-    if (added.status == 0) return;
-    AgxStatus status = AgxStatus.of(added.status);
+    for (int i = 0; i < done; ++i) {
+      String id = added.ids.get(i);
+      tell(round.get(i), id, id.isEmpty() ? added.failure : null);
+    }
+    AgxStatus status = added.status;
     boolean argument =
         status == AgxStatus.EINVAL || status == AgxStatus.EJSON || status == AgxStatus.ETOOBIG;
     if (argument && done == 0 && round.size() > 1) {
@@ -140,9 +159,7 @@ final class AddQueue {
       for (Packed event : round) add(List.of(event));
       return;
     }
-    for (Packed event : round.subList(done, round.size())) {
-      tell(event, null, AgxException.of(status, added.message));
-    }
+    for (Packed event : round.subList(done, round.size())) tell(event, null, added.failure);
   }
 
   private void tell(Packed event, String id, Throwable failure) {

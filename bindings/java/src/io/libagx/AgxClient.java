@@ -136,6 +136,35 @@ public final class AgxClient implements AutoCloseable {
   }
 
   /**
+   * A stream of another framework, by its name, in the client's format: no I/O.
+   *
+   * @param name 1 to 512 bytes of UTF-8
+   * @return a session, whose id has the name, and 0 for scope and user
+   * @throws AgxException.Invalid if the format has no names
+   */
+  public AgxSession stream(String name) {
+    return stream(name, AgxStreamOptions.defaults());
+  }
+
+  /**
+   * A stream of another framework, by its name: no I/O.
+   *
+   * @param name 1 to 512 bytes of UTF-8
+   * @param options its format, among others
+   * @return a session, whose id has the name, and 0 for scope and user
+   * @throws AgxException.Invalid if the format has no names
+   */
+  public AgxSession stream(String name, AgxStreamOptions options) {
+    long[] out = new long[1];
+    byte[] text = Text.encode("the name", Text.required("the name", name));
+    AgxException.check(
+        agxnative.agxb_stream_open(handle.get(), text, Text.encode("the format", options.format()),
+            options.maxLength(), Text.millis(options.expire(), 0),
+            Text.encode("the prefix", options.prefix()), options.tagged() ? 1 : 0, out));
+    return new AgxSession(this, core, new AgxSessionId(0, 0, name), out[0]);
+  }
+
+  /**
    * Lists what is live.
    *
    * @return an iteration, to be closed
@@ -188,5 +217,6 @@ public final class AgxClient implements AutoCloseable {
         != agxnativeConstants.AGX_VERSION_MAJOR * 1000 + agxnativeConstants.AGX_VERSION_MINOR) {
       throw new UnsatisfiedLinkError("libagx is of another version: " + version());
     }
+    Calls.begin();
   }
 }

@@ -1,5 +1,8 @@
 package io.libagx;
 
+import java.time.Instant;
+import java.util.Map;
+
 /**
  * One event of a session. It does not change.
  *
@@ -7,14 +10,42 @@ package io.libagx;
  * @param type what it is, such as "info"; "" if the entry has none
  * @param origin who wrote it; "" if the entry has none
  * @param body its JSON text, as it was written; "{}" if the entry has none
+ * @param fields all fields of the entry as its writer wrote them, by their names, in their order:
+ *     also what an event has no place for, such as those of other frameworks. Of several with the
+ *     same name the first counts; what is not UTF-8 becomes U+FFFD. null: type, origin and body
  */
-public record AgxEvent(String id, String type, String origin, String body) {
+public record AgxEvent(
+    String id, String type, String origin, String body, Map<String, String> fields) {
+  /**
+   * An event without other fields.
+   *
+   * @param id the entry's id in the store
+   * @param type what it is
+   * @param origin who wrote it
+   * @param body its JSON text
+   */
+  public AgxEvent(String id, String type, String origin, String body) {
+    this(id, type, origin, body, null);
+  }
+
+  /**
+   * All fields of the entry, by their names, in their order. They are taken apart when they are
+   * first looked at.
+   *
+   * @return the fields, which cannot be changed
+   */
+  @Override
+  public Map<String, String> fields() {
+    return fields != null ? fields : Fields.of(type, origin, body);
+  }
+
   /**
    * When the store took it.
    *
-   * @return the time that is in the id
+   * @return the time that is in the id; 1970 in the format "ag2", whose entries have none
    */
-  public java.time.Instant time() {
-    return java.time.Instant.ofEpochMilli(Long.parseLong(id, 0, id.indexOf('-'), 10));
+  public Instant time() {
+    if (fields != null && fields.size() == 1 && fields.containsKey("element")) return Instant.EPOCH;
+    return Instant.ofEpochMilli(Long.parseLong(id, 0, id.indexOf('-'), 10));
   }
 }

@@ -98,6 +98,12 @@ public class AgxException extends RuntimeException {
         return new Conflict(status, message);
       case EMODEL:
         return new Model(status, message);
+      case EUNSUPPORTED:
+        return new Unsupported(status, message);
+      case BEHIND:
+        return new Behind(status, message);
+      case SWALLOWED:
+        return new Swallowed(status, message);
       default:
         return new AgxException(status, message);
     }
@@ -250,7 +256,7 @@ public class AgxException extends RuntimeException {
     }
   }
 
-  /** There is no such session, message, part or field. */
+  /** There is no such session, group, message, part or field. */
   public static final class NotFound extends AgxException {
     private static final long serialVersionUID = 1;
 
@@ -286,7 +292,7 @@ public class AgxException extends RuntimeException {
     }
   }
 
-  /** Somebody else saved the conversation in between. */
+  /** Somebody else saved the conversation, or moved the checkpoint, in between. */
   public static final class Conflict extends AgxException {
     private static final long serialVersionUID = 1;
 
@@ -300,6 +306,33 @@ public class AgxException extends RuntimeException {
     private static final long serialVersionUID = 1;
 
     Model(AgxStatus status, String message) {
+      super(status, message);
+    }
+  }
+
+  /** The store, the build, a model's API, or the stream's format cannot; nothing was written. */
+  public static final class Unsupported extends AgxException {
+    private static final long serialVersionUID = 1;
+
+    Unsupported(AgxStatus status, String message) {
+      super(status, message);
+    }
+  }
+
+  /** A subscription's function is too slow; nothing is lost. */
+  public static final class Behind extends AgxException {
+    private static final long serialVersionUID = 1;
+
+    Behind(AgxStatus status, String message) {
+      super(status, message);
+    }
+  }
+
+  /** An interceptor swallowed the event; it was not written. */
+  public static final class Swallowed extends AgxException {
+    private static final long serialVersionUID = 1;
+
+    Swallowed(AgxStatus status, String message) {
       super(status, message);
     }
   }

@@ -169,6 +169,33 @@ public final class AgxHistory {
   }
 
   /**
+   * Replaces all that the stream holds by these events, in one atomic step: such as a history by
+   * its summary. Interceptors do not see them; who follows is told of a gap.
+   *
+   * @param events at most 65536; none: as {@link #drop()}
+   * @return how many went
+   */
+  public long replace(List<AgxNewEvent> events) {
+    long[] out = new long[1];
+    List<AddQueue.Packed> packed = AddQueue.pack(events);
+    byte[] bytes = AddQueue.bytes(packed);
+    AgxException.check(
+        session.call(handle -> agxnative.agxb_history_replace(handle, bytes, packed.size(), out)));
+    return out[0];
+  }
+
+  /**
+   * Drops all that the stream holds; the stream stays, with its groups and its last id.
+   *
+   * @return how many went
+   */
+  public long drop() {
+    long[] out = new long[1];
+    AgxException.check(session.call(handle -> agxnative.agx_history_drop(handle, out)));
+    return out[0];
+  }
+
+  /**
    * Deletes the session: its events, its live flag and its conversation.
    *
    * @return whether anything was there

@@ -33,6 +33,17 @@ public final class AgxOptions {
   }
 
   /**
+   * Whose streams the client reads and writes, unless a session says otherwise: "agx" (the
+   * default), "openai-agents", "agent-framework" or "ag2".
+   *
+   * @param name the format's name
+   * @return this
+   */
+  public AgxOptions format(String name) {
+    return parameter("format", name);
+  }
+
+  /**
    * Who gets the library's log, one line at a time, in a thread of its own. Without one nothing is
    * logged.
    *

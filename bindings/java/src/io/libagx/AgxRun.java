@@ -66,20 +66,13 @@ public final class AgxRun implements AutoCloseable {
   /** The agent's failure is what the caller has to learn of; closing ends what this cannot. */
   private void failQuietly(Throwable failure) {
     try {
-      String message = failure.getMessage();
-      fail(clean(message == null ? failure.getClass().getSimpleName() : message));
+      fail(Text.reason(failure));
     } catch (AgxException e) {
       if (e.status() != AgxStatus.CANCELED && e.status() != AgxStatus.TAKEN_OVER
           && e.status() != AgxStatus.ESTATE) {
         failure.addSuppressed(e);
       }
     }
-  }
-
-  /** A message that can be told: anything may be in an exception's. */
-  private static String clean(String message) {
-    return new String(message.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8)
-        .replace('\0', '\uFFFD');
   }
 
   private interface Call {
@@ -93,7 +86,7 @@ public final class AgxRun implements AutoCloseable {
   private void call(Call call) {
     lock.lock();
     try {
-      AgxException.check(call.of(handle.get()));
+      Calls.check(call.of(handle.get()));
     } finally {
       lock.unlock();
       // A Cleaner must not close what is in use.
@@ -105,7 +98,7 @@ public final class AgxRun implements AutoCloseable {
     byte[][] out = new byte[1][];
     lock.lock();
     try {
-      AgxException.check(call.of(handle.get(), out));
+      Calls.check(call.of(handle.get(), out));
       return Text.strict(out[0]);
     } finally {
       lock.unlock();
@@ -318,6 +311,8 @@ public final class AgxRun implements AutoCloseable {
     lock.lock();
     try {
       handle.close();
+      // What an interceptor threw meanwhile has no caller to reach.
+      Calls.forget();
     } finally {
       lock.unlock();
     }

@@ -4,9 +4,10 @@ import io.libagx.internal.agxnative;
 import io.libagx.internal.agxnativeConstants;
 import java.lang.ref.Reference;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
@@ -25,6 +26,8 @@ public final class AgxSession implements AutoCloseable {
   private final Handle handle;
   private final AddQueue adds;
   private final EventWait waits;
+  /** They are for as long as this is, unless they are closed. */
+  private final Set<AgxInterceptor> interceptors = ConcurrentHashMap.newKeySet();
 
   AgxSession(AgxClient client, ClientCore core, AgxSessionId id, long value) {
     this.client = client;
@@ -55,7 +58,11 @@ public final class AgxSession implements AutoCloseable {
   }
 
   private void checked(Call call) {
-    AgxException.check(call(call));
+    Calls.check(call(call));
+  }
+
+  boolean isIntercepted() {
+    return !interceptors.isEmpty();
   }
 
   ClientCore core() {
@@ -104,7 +111,7 @@ public final class AgxSession implements AutoCloseable {
     byte[] origin = Text.encode("the origin", options.origin());
     checked(session
         -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
-            Text.millis(options.lease(), 0), origin, 0));
+            Text.millis(options.lease(), 0), origin, options.keep() ? 1 : 0));
     waits.started();
   }
 
@@ -182,14 +189,14 @@ public final class AgxSession implements AutoCloseable {
    * before any is written.
    *
    * @param events the events
-   * @return their ids
+   * @return their ids; "" of one that an interceptor swallowed
    * @throws AgxException as {@link #add(String, String, String)} does; some may be stored then
    */
   public List<String> addAll(List<AgxNewEvent> events) {
-    List<AddQueue.Packed> packed = new ArrayList<>(events.size());
-    for (AgxNewEvent event : events) packed.add(new AddQueue.Packed(event));
-    AddQueue.Added added = AddQueue.addMany(this, packed);
-    if (added.status() != 0) throw AgxException.of(AgxStatus.of(added.status()), added.message());
+    AddQueue.Added added = AddQueue.addMany(this, AddQueue.pack(events));
+    if (added.failure() != null && added.status() != AgxStatus.SWALLOWED) {
+      throw Calls.asSuch(added.failure());
+    }
     return added.ids();
   }
 
@@ -202,6 +209,57 @@ public final class AgxSession implements AutoCloseable {
   public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
     List<AgxNewEvent> copy = List.copyOf(events);
     return core.async(() -> addAll(copy));
+  }
+
+  /**
+   * Adds events and moves a checkpoint of the session, in one atomic step: for who copies from
+   * elsewhere, and is to know after any crash how far that came. If the checkpoint is {@code to}
+   * already, that was done before, and nothing is written.
+   *
+   * @param events the events; may be none
+   * @param name the checkpoint's, such as where the events are from
+   * @param from what the checkpoint is now; "" if there is none
+   * @param to what it is then, such as the id of the last of them there
+   * @throws AgxException.Conflict if it is neither: somebody else has moved it; nothing is written
+   */
+  public void addChecked(List<AgxNewEvent> events, String name, String from, String to) {
+    List<AddQueue.Packed> packed = AddQueue.pack(events);
+    byte[] bytes = AddQueue.bytes(packed);
+    byte[] what = Text.encode("the name", Text.required("the name", name));
+    byte[] before = Text.encode("from", Text.required("from", from));
+    byte[] after = Text.encode("to", Text.required("to", to));
+    checked(
+        session -> agxnative.agxb_add_checked(session, bytes, packed.size(), what, before, after));
+  }
+
+  /**
+   * {@link #addChecked(List, String, String, String)}, later.
+   *
+   * @param events the events; may be none
+   * @param name the checkpoint's
+   * @param from what the checkpoint is now
+   * @param to what it is then
+   * @return when it is done
+   */
+  public CompletableFuture<Void> addCheckedAsync(
+      List<AgxNewEvent> events, String name, String from, String to) {
+    List<AgxNewEvent> copy = List.copyOf(events);
+    return async(() -> addChecked(copy, name, from, to));
+  }
+
+  /**
+   * What a checkpoint is.
+   *
+   * @param name the checkpoint's
+   * @return the position; "" if there is none
+   */
+  public String checkpoint(String name) {
+    byte[] what = Text.encode("the name", Text.required("the name", name));
+    byte[] out = new byte[agxnativeConstants.AGX_NAME_MAX + 1];
+    checked(session -> agxnative.agx_checkpoint(session, what, out));
+    int end = 0;
+    while (end < out.length && out[end] != 0) ++end;
+    return Text.strict(java.util.Arrays.copyOf(out, end));
   }
 
   /**
@@ -379,6 +437,110 @@ public final class AgxSession implements AutoCloseable {
         agxnative.agx_listener_close(out[0]);
       }
       throw e;
+    }
+  }
+
+  /**
+   * Calls a function with the session's events, from the beginning, in their order, one call at a
+   * time, until it is closed, it has come to the end, or the client is closed. It need not be kept.
+   *
+   * @param subscriber what is called, in a thread of the client's
+   * @return what to close
+   */
+  public AgxSubscription subscribe(AgxSubscriber subscriber) {
+    return subscribe(AgxSubscribeOptions.defaults(), subscriber);
+  }
+
+  /**
+   * Calls a function with the session's events that a condition selects. Blocks for one command, or
+   * two with "new". This object may be closed afterwards.
+   *
+   * <p>A function that is slow delays but itself. What it throws ends the subscription: see {@link
+   * AgxSubscription#done()}.
+   *
+   * @param options from where, and what
+   * @param subscriber what is called, in a thread of the client's
+   * @return what to close
+   * @throws AgxException.Invalid if an id or a condition is not valid; the message says where
+   */
+  public AgxSubscription subscribe(AgxSubscribeOptions options, AgxSubscriber subscriber) {
+    return AgxSubscription.open(this, core, options, subscriber);
+  }
+
+  /**
+   * Calls a function before each event that this object, or a run of it, writes.
+   *
+   * @param interceptor what is called, in the thread that adds
+   * @return what to close; without that it is there for as long as this object
+   */
+  public AgxInterceptor intercept(AgxInterceptor.Function interceptor) {
+    return intercept(null, interceptor);
+  }
+
+  /**
+   * Calls a function before each event that a condition selects is written by this object, or by a
+   * run of it; it may change, swallow or refuse the event. Those that were registered earlier are
+   * called first. What {@code start}, {@code stop} and the end of a run write by themselves does
+   * not come by. Several threads that add call it at the same time.
+   *
+   * <p>What it throws keeps the event from being written, and reaches whoever adds, as it is; if it
+   * is called in a thread of C's own, the run's next call fails with its message.
+   *
+   * @param where the condition; null for all events
+   * @param interceptor what is called, in the thread that adds
+   * @return what to close; without that it is there for as long as this object
+   * @throws AgxException.Invalid if the condition is not valid; the message says where
+   */
+  public AgxInterceptor intercept(String where, AgxInterceptor.Function interceptor) {
+    return AgxInterceptor.open(this, interceptors, where, interceptor);
+  }
+
+  /**
+   * Opens a consumer group of the session, from its first event on, with a consumer that nobody
+   * else is.
+   *
+   * @param name the group's
+   * @return the group, to be closed
+   */
+  public AgxGroup group(String name) {
+    return group(name, AgxGroupOptions.defaults());
+  }
+
+  /**
+   * Opens a consumer group of the session, and makes it unless it is there. This object may be
+   * closed afterwards.
+   *
+   * @param name the group's, 1 to 256 bytes of UTF-8
+   * @param options how, and as whom
+   * @return the group, to be closed
+   * @throws AgxException.NotFound if there is none, and none is to be made
+   */
+  public AgxGroup group(String name, AgxGroupOptions options) {
+    return AgxGroup.open(this, core, name, options);
+  }
+
+  /**
+   * {@link #group(String, AgxGroupOptions)}, later.
+   *
+   * @param name the group's
+   * @param options how, and as whom
+   * @return the group, to be closed
+   */
+  public CompletableFuture<AgxGroup> groupAsync(String name, AgxGroupOptions options) {
+    return core.async(() -> group(name, options));
+  }
+
+  /**
+   * The consumer groups that the session has.
+   *
+   * @return what there is to tell of each
+   */
+  public List<AgxGroupInfo> groups() {
+    try (Batch batch = new Batch()) {
+      checked(session -> agxnative.agxb_group_list(session, batch.handle));
+      return batch.list(record
+          -> new AgxGroupInfo(
+              record.type(), record.number(0), record.number(1), record.id(), record.number(2)));
     }
   }
 

@@ -9,9 +9,13 @@ import java.time.Duration;
  * @param detached the lease is not renewed and cancels are not watched
  * @param lease how long the session stays live without a sign of its producer; null: the client's
  * @param origin of {@code begin} and {@code end}; null: "opale"
+ * @param keep with takeOver: the stream goes on where it was also if the session is not live any
+ *     more: for who goes on with what an earlier process began
  */
-public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease, String origin) {
-  private static final AgxStartOptions DEFAULTS = new AgxStartOptions(false, false, null, null);
+public record AgxStartOptions(
+    boolean takeOver, boolean detached, Duration lease, String origin, boolean keep) {
+  private static final AgxStartOptions DEFAULTS =
+      new AgxStartOptions(false, false, null, null, false);
 
   /**
    * The defaults.
@@ -29,7 +33,7 @@ public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease
    * @return the changed options
    */
   public AgxStartOptions takeOver(boolean value) {
-    return new AgxStartOptions(value, detached, lease, origin);
+    return new AgxStartOptions(value, detached, lease, origin, keep);
   }
 
   /**
@@ -39,7 +43,7 @@ public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease
    * @return the changed options
    */
   public AgxStartOptions detached(boolean value) {
-    return new AgxStartOptions(takeOver, value, lease, origin);
+    return new AgxStartOptions(takeOver, value, lease, origin, keep);
   }
 
   /**
@@ -49,7 +53,7 @@ public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease
    * @return the changed options
    */
   public AgxStartOptions lease(Duration value) {
-    return new AgxStartOptions(takeOver, detached, value, origin);
+    return new AgxStartOptions(takeOver, detached, value, origin, keep);
   }
 
   /**
@@ -59,6 +63,17 @@ public record AgxStartOptions(boolean takeOver, boolean detached, Duration lease
    * @return the changed options
    */
   public AgxStartOptions origin(String value) {
-    return new AgxStartOptions(takeOver, detached, lease, value);
+    return new AgxStartOptions(takeOver, detached, lease, value, keep);
+  }
+
+  /**
+   * The same with another keep.
+   *
+   * @param value with takeOver: the stream goes on where it was also if the session is not live any
+   *     more
+   * @return the changed options
+   */
+  public AgxStartOptions keep(boolean value) {
+    return new AgxStartOptions(takeOver, detached, lease, origin, value);
   }
 }

@@ -3,11 +3,14 @@ package io.libagx;
 import io.libagx.internal.agxnative;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -22,7 +25,10 @@ final class ClientCore {
   private final LogPump log;
   private final AtomicLong tokens = new AtomicLong();
   private final ThreadPoolExecutor workers;
+  /** For calls that wait: each has a thread for as long as it does. */
+  private final ThreadPoolExecutor waiters;
   private final CancelWatch cancels = new CancelWatch();
+  private final Set<AgxSubscription> subscriptions = ConcurrentHashMap.newKeySet();
   private volatile boolean closed;
   private Dispatcher dispatcher;
 
@@ -33,6 +39,8 @@ final class ClientCore {
     workers = new ThreadPoolExecutor(
         WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons("agx-worker"));
     workers.allowCoreThreadTimeOut(true);
+    waiters = new ThreadPoolExecutor(0, Integer.MAX_VALUE, 10, TimeUnit.SECONDS,
+        new SynchronousQueue<>(), daemons("agx-waiter"));
   }
 
   static ThreadFactory daemons(String name) {
@@ -65,6 +73,10 @@ final class ClientCore {
       // Nobody is to wait for ever because an executor was shut down first.
       call.run();
     }
+  }
+
+  Set<AgxSubscription> subscriptions() {
+    return subscriptions;
   }
 
   CancelWatch cancels() {
@@ -105,6 +117,15 @@ final class ClientCore {
     }
   }
 
+  /** Runs what waits. */
+  void await(Runnable work) {
+    try {
+      waiters.execute(work);
+    } catch (RejectedExecutionException e) {
+      throw closedException();
+    }
+  }
+
   void close() {
     Dispatcher waiting;
     synchronized (this) {
@@ -114,6 +135,7 @@ final class ClientCore {
     }
     // Ends what is blocked in it, in every thread.
     agxnative.agx_close(handle);
+    subscriptions.forEach(AgxSubscription::close);
     if (waiting != null) {
       waiting.close();
       List<ListenerCore> left = new ArrayList<>();
@@ -122,6 +144,7 @@ final class ClientCore {
     }
     // What is queued still runs, and finds the client closed.
     workers.shutdown();
+    waiters.shutdown();
     if (log != null) log.close();
   }
 }

@@ -63,6 +63,24 @@ final class Text {
     return text;
   }
 
+  /** What became of it, for others to read: anything may be in an exception's message. */
+  static String reason(Throwable failure) {
+    String message = failure.getMessage();
+    if (message == null) message = failure.getClass().getSimpleName();
+    return new String(message.getBytes(StandardCharsets.UTF_8), StandardCharsets.UTF_8)
+        .replace('\0', '\uFFFD');
+  }
+
+  /** Texts that lie one behind another, each with a NUL behind it. */
+  static byte[] join(String what, java.util.Collection<String> texts) {
+    java.io.ByteArrayOutputStream out = new java.io.ByteArrayOutputStream();
+    for (String text : texts) {
+      out.writeBytes(encode(what, required(what, text)));
+      out.write(0);
+    }
+    return out.toByteArray();
+  }
+
   /** Up to the first NUL, from a place in an array that C filled. */
   static String id(byte[] ids, int at) {
     int end = at;

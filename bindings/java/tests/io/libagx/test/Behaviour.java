@@ -7,22 +7,38 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.libagx.AgxClaimed;
 import io.libagx.AgxClient;
+import io.libagx.AgxDeadLetter;
 import io.libagx.AgxEvent;
 import io.libagx.AgxException;
+import io.libagx.AgxGroup;
+import io.libagx.AgxGroupInfo;
+import io.libagx.AgxGroupOptions;
+import io.libagx.AgxHealth;
 import io.libagx.AgxHistoryInfo;
 import io.libagx.AgxHistoryOptions;
+import io.libagx.AgxIntercepted;
+import io.libagx.AgxInterceptor;
 import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
 import io.libagx.AgxModelApi;
 import io.libagx.AgxNewEvent;
+import io.libagx.AgxOptions;
+import io.libagx.AgxPending;
+import io.libagx.AgxPendingEvent;
+import io.libagx.AgxProcessOptions;
 import io.libagx.AgxQuery;
 import io.libagx.AgxRun;
 import io.libagx.AgxSession;
 import io.libagx.AgxSessionId;
 import io.libagx.AgxStartOptions;
 import io.libagx.AgxStatus;
+import io.libagx.AgxStreamOptions;
+import io.libagx.AgxSubscribeOptions;
+import io.libagx.AgxSubscriber;
+import io.libagx.AgxSubscription;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.nio.charset.StandardCharsets;
@@ -880,5 +896,571 @@ abstract class Behaviour {
     CompletableFuture<AgxClient> later =
         AgxClient.openAsync("redis://127.0.0.1:" + port, new io.libagx.AgxOptions());
     assertEquals(AgxException.Unavailable.class, failure(later).getClass());
+  }
+
+  // --- Groups
+
+  private AgxGroup group(String consumer) {
+    return other.group("workers", AgxGroupOptions.defaults().consumer(consumer));
+  }
+
+  private static List<String> ids(List<AgxEvent> events) {
+    return events.stream().map(AgxEvent::id).collect(Collectors.toList());
+  }
+
+  private static List<String> texts(List<AgxEvent> events) {
+    return events.stream().map(AgxEvent::body).collect(Collectors.toList());
+  }
+
+  private void addNumbers(int count) {
+    for (int i = 1; i <= count; ++i) session.add("n", "test", String.valueOf(i));
+  }
+
+  @Test
+  void group_read_ack() throws Exception {
+    addNumbers(4);
+    AgxGroup first = group("first");
+    try (AgxGroup second = group("second")) {
+      List<AgxEvent> a = first.read(AgxGroup.Source.NEW, PATIENCE, 2);
+      List<AgxEvent> b =
+          second.readAsync(AgxGroup.Source.NEW, PATIENCE, 10).get(30, TimeUnit.SECONDS);
+      assertEquals(List.of("1", "2"), texts(a));
+      assertEquals(List.of("3", "4"), texts(b));
+      assertEquals(List.of(), first.read(AgxGroup.Source.NEW, Duration.ofMillis(20), 10));
+      assertTrue(first.ack(a.get(0)));
+      assertFalse(first.ack(a.get(0)));
+      assertEquals(2, second.ackAsync(ids(b)).get(30, TimeUnit.SECONDS));
+      assertEquals(1, first.pending().count());
+      assertEquals("first", first.consumer());
+      assertEquals("workers", first.name());
+    }
+    first.close();
+    try (AgxGroup again = group("first")) {
+      assertEquals(
+          List.of("2"), texts(again.read(AgxGroup.Source.PENDING_ONLY, Duration.ZERO, 10)));
+      assertEquals(List.of(), again.read(AgxGroup.Source.PENDING_ONLY, Duration.ZERO, 10));
+    }
+    try (AgxGroup again = group("first")) {
+      session.add("n", "test", "5");
+      List<String> all = new ArrayList<>();
+      while (all.size() < 2) {
+        all.addAll(texts(again.read(AgxGroup.Source.PENDING_FIRST, PATIENCE, 10)));
+      }
+      assertEquals(List.of("2", "5"), all);
+      assertThrows(AgxException.Invalid.class, () -> again.ack(List.of("not-an-id")));
+      assertThrows(AgxException.Invalid.class, () -> again.ack(List.of("1-0\0")));
+      assertThrows(AgxException.Invalid.class, () -> again.read(AgxGroup.Source.NEW, PATIENCE, 0));
+    }
+    assertThrows(AgxException.NotFound.class,
+        () -> other.group("none", AgxGroupOptions.defaults().mustExist(true)));
+  }
+
+  @Test
+  void group_claim() throws Exception {
+    addNumbers(3);
+    AgxGroup lost = group("lost");
+    List<AgxEvent> left = lost.read(AgxGroup.Source.NEW, PATIENCE, 10);
+    lost.close();
+    try (AgxGroup heir = group("heir")) {
+      assertEquals(List.of(), heir.claim(Duration.ofHours(1), ids(left)));
+      assertEquals(List.of(), heir.autoClaim(Duration.ofHours(1), "", 10).events());
+      assertEquals(left.subList(0, 1), heir.claim(Duration.ZERO, ids(left.subList(0, 1))));
+      // The same once they have been idle for long enough.
+      List<String> taken = new ArrayList<>();
+      long deadline = System.nanoTime() + PATIENCE.toNanos();
+      while (taken.size() < 2 && System.nanoTime() < deadline) {
+        for (AgxEvent event : heir.autoClaim(Duration.ofMillis(50), "", 10).events()) {
+          if (!event.id().equals(left.get(0).id())) taken.add(event.body());
+        }
+      }
+      assertEquals(List.of("2", "3"), taken);
+      AgxClaimed none = heir.autoClaimAsync(Duration.ofHours(1), "", 10).get(30, TimeUnit.SECONDS);
+      assertEquals("0-0", none.cursor());
+      assertEquals(List.of("heir"),
+          heir.pendingEvents(null, Duration.ZERO, null, 10)
+              .stream()
+              .map(AgxPendingEvent::consumer)
+              .distinct()
+              .collect(Collectors.toList()));
+      assertEquals(3, heir.claimAsync(Duration.ZERO, ids(left)).get(30, TimeUnit.SECONDS).size());
+    }
+  }
+
+  static final AgxProcessOptions QUICK = AgxProcessOptions.defaults()
+                                             .backoff(Duration.ofMillis(1))
+                                             .backoffMax(Duration.ofMillis(2))
+                                             .timeout(PATIENCE);
+
+  @Test
+  void group_process() throws Exception {
+    addNumbers(5);
+    List<String> seen = new ArrayList<>();
+    List<String> failures = new ArrayList<>();
+    try (AgxGroup group = group("worker")) {
+      AgxStatus status = group.process(
+          QUICK.maxRetries(3).limit(5).onFailure(
+              (event, attempt, failure)
+                  -> failures.add(event.body() + " " + attempt + " " + failure.getMessage())),
+          (event, attempt) -> {
+            seen.add(event.body() + " " + attempt);
+            if (event.body().equals("2")) throw new java.io.IOException("no \uD83D\uDE00");
+            if (event.body().equals("4") && attempt == 1) throw new IllegalStateException("once");
+          });
+      assertEquals(AgxStatus.LIMIT, status);
+      assertEquals(List.of("1 1", "2 1", "2 2", "2 3", "3 1", "4 1", "4 2", "5 1"),
+          seen.stream().sorted().collect(Collectors.toList()));
+      assertEquals(
+          List.of("2 1 no \uD83D\uDE00", "2 2 no \uD83D\uDE00", "2 3 no \uD83D\uDE00", "4 1 once"),
+          failures.stream().sorted().collect(Collectors.toList()));
+      assertEquals(0, group.pending().count());
+      List<AgxDeadLetter> letters = group.deadLetters(null, 10);
+      assertEquals(1, letters.size());
+      assertEquals("2", letters.get(0).event().body());
+      assertEquals("no \uD83D\uDE00", letters.get(0).reason());
+      assertEquals(3, letters.get(0).attempts());
+      assertEquals(AgxStatus.TIMEOUT,
+          group.process(QUICK.timeout(Duration.ofMillis(20)), (event, attempt) -> {}));
+      // In a thread of the client's, until a handler asks for the end.
+      session.add("n", "test", "6");
+      assertEquals(AgxStatus.INTERRUPTED,
+          group.processAsync(QUICK, (event, attempt) -> group.interrupt())
+              .get(30, TimeUnit.SECONDS));
+    }
+  }
+
+  @Test
+  void group_dead_letters() throws Exception {
+    session.start();
+    addNumbers(2);
+    try (AgxGroup group = group("worker")) {
+      group.process(QUICK.maxRetries(1).limit(3), (event, attempt) -> {
+        if (event.type().equals("n")) throw new Exception("reason " + event.body());
+      });
+      List<AgxDeadLetter> letters = group.deadLetters(null, 10);
+      assertEquals(2, letters.size());
+      AgxDeadLetter letter = letters.get(0);
+      List<AgxEvent> all = other.history().stream().collect(Collectors.toList());
+      assertEquals(all.get(1).id(), letter.originalId());
+      assertTrue(letter.originalStream().contains(session.id().sessionId()));
+      assertEquals("reason 1", letter.reason());
+      assertEquals("n", letter.event().type());
+      assertTrue(letter.time().toEpochMilli() > 0);
+      assertEquals(letters.subList(1, 2), group.deadLetters(letter.event().id(), 10));
+      assertEquals(1, group.replayAsync(List.of(letter.event().id())).get(30, TimeUnit.SECONDS));
+      List<AgxEvent> replayed = group.read(AgxGroup.Source.NEW, PATIENCE, 10);
+      assertEquals(List.of("1"), texts(replayed));
+      assertEquals(letter.event().id(), replayed.get(0).fields().get("replayed_from_dlq"));
+      assertEquals("1", replayed.get(0).fields().get("body"));
+      assertEquals(1, group.deleteDeadLetters(List.of(letters.get(1).event().id())));
+      assertEquals(List.of(), group.deadLetters(null, 10));
+      assertEquals(0, group.replay(List.of(letter.event().id())));
+    }
+  }
+
+  @Test
+  void group_info() throws Exception {
+    addNumbers(3);
+    try (AgxGroup group = group("worker"); AgxGroup idle = group("idle")) {
+      List<AgxEvent> got = group.read(AgxGroup.Source.NEW, PATIENCE, 2);
+      assertEquals(List.of(), idle.read(AgxGroup.Source.PENDING_ONLY, Duration.ZERO, 1));
+      AgxPending pending = group.pending();
+      assertEquals(new AgxPending(2, got.get(0).id(), got.get(1).id(), 1), pending);
+      List<AgxPendingEvent> events =
+          group.pendingEvents("worker", Duration.ZERO, got.get(0).id(), 9);
+      assertEquals(1, events.size());
+      assertEquals(got.get(1).id(), events.get(0).id());
+      assertEquals("worker", events.get(0).consumer());
+      assertEquals(1, events.get(0).attempts());
+      List<AgxGroupInfo> groups = other.groups();
+      assertEquals(1, groups.size());
+      assertEquals("workers", groups.get(0).name());
+      assertEquals(2, groups.get(0).pending());
+      assertEquals(1, groups.get(0).lag());
+      assertEquals(got.get(1).id(), groups.get(0).lastDeliveredId());
+      assertEquals(2,
+          group.consumers()
+              .stream()
+              .filter(consumer -> consumer.name().equals("worker"))
+              .findFirst()
+              .get()
+              .pending());
+      AgxHealth health = group.healthAsync().get(30, TimeUnit.SECONDS);
+      assertEquals(3, health.length());
+      assertEquals(2, health.pending());
+      assertEquals(1, health.lag());
+      assertEquals(0, health.deadLetters());
+      assertEquals(got.get(1).id(), health.lastDeliveredId());
+      assertNotEquals(null, health.oldestPending());
+      assertEquals(2, group.deleteConsumer("worker"));
+      assertEquals(0, group.pending().count());
+      assertEquals(null, group.health().oldestPending());
+      group.delete();
+      assertThrows(AgxException.NotFound.class, group::pending);
+      assertThrows(AgxException.NotFound.class, group::delete);
+      assertEquals(List.of(), other.groups());
+    }
+  }
+
+  @Test
+  void group_interrupt() throws Exception {
+    try (AgxGroup group = group("worker")) {
+      Waiting reading =
+          new Waiting(() -> group.read(AgxGroup.Source.NEW, PATIENCE.multipliedBy(10), 1));
+      reading.awaitCalling();
+      reading.interrupt();
+      assertEquals(InterruptedException.class, reading.failure().getClass());
+      CompletableFuture<List<AgxEvent>> later =
+          group.readAsync(AgxGroup.Source.NEW, PATIENCE.multipliedBy(10), 1);
+      assertTrue(later.cancel(false));
+      group.interrupt();
+      assertThrows(
+          AgxException.Interrupted.class, () -> group.read(AgxGroup.Source.NEW, PATIENCE, 1));
+      // It goes on as if nothing had been.
+      addNumbers(4);
+      assertEquals(List.of("1"), texts(group.read(AgxGroup.Source.NEW, PATIENCE, 1)));
+
+      // What it holds is handled, and the handler notices nothing.
+      java.util.concurrent.CountDownLatch begun = new java.util.concurrent.CountDownLatch(1);
+      java.util.concurrent.CountDownLatch interrupted = new java.util.concurrent.CountDownLatch(1);
+      List<String> handled = java.util.Collections.synchronizedList(new ArrayList<>());
+      Waiting processing = new Waiting(() -> group.process(QUICK, (event, attempt) -> {
+        begun.countDown();
+        boolean noticed = false;
+        try {
+          interrupted.await();
+        } catch (InterruptedException e) {
+          noticed = true;
+          interrupted.await();
+        }
+        if (!noticed) Thread.sleep(1);
+        handled.add(event.body());
+      }));
+      begun.await();
+      processing.interrupt();
+      interrupted.countDown();
+      assertEquals(InterruptedException.class, processing.failure().getClass());
+      assertEquals(
+          List.of("1", "2", "3", "4"), handled.stream().sorted().collect(Collectors.toList()));
+      assertEquals(0, group.pending().count());
+
+      // One that waits ends at once.
+      Waiting idle = new Waiting(() -> group.process(QUICK, (event, attempt) -> {}));
+      idle.awaitCalling();
+      idle.interrupt();
+      assertEquals(InterruptedException.class, idle.failure().getClass());
+      CompletableFuture<AgxStatus> process = group.processAsync(QUICK, (event, attempt) -> {});
+      assertTrue(process.cancel(false));
+      session.add("n", "test", "5");
+      assertEquals(List.of("5"), readWhenFree(group));
+    }
+    AgxGroup closing = group("closing");
+    Waiting reading =
+        new Waiting(() -> closing.read(AgxGroup.Source.NEW, PATIENCE.multipliedBy(10), 1));
+    reading.awaitCalling();
+    closing.close();
+    assertEquals(AgxException.Closed.class, reading.failure().getClass());
+    assertThrows(AgxException.Closed.class, closing::pending);
+    assertThrows(AgxException.Closed.class, closing::interrupt);
+    assertThrows(AgxException.Closed.class, () -> closing.process(QUICK, (event, attempt) -> {}));
+  }
+
+  /** A process that was cancelled holds the group for as long as it takes it to end. */
+  private static List<String> readWhenFree(AgxGroup group) throws InterruptedException {
+    for (;;) {
+      try {
+        List<AgxEvent> events = group.read(AgxGroup.Source.PENDING_FIRST, PATIENCE, 1);
+        if (!events.isEmpty()) return texts(events);
+      } catch (AgxException.Busy e) {
+        Thread.onSpinWait();
+      }
+    }
+  }
+
+  // --- Calls back
+
+  private static final class Mine extends Exception {
+    private static final long serialVersionUID = 1;
+  }
+
+  @Test
+  void callback_error() throws Exception {
+    addNumbers(1);
+    try (AgxGroup group = group("worker")) {
+      AssertionError error = new AssertionError("mine");
+      assertEquals(error,
+          assertThrows(AssertionError.class,
+              () -> group.process(QUICK, (event, attempt) -> { throw error; })));
+      IllegalStateException thrown = new IllegalStateException("enough");
+      assertEquals(thrown,
+          assertThrows(IllegalStateException.class,
+              ()
+                  -> group.process(QUICK.onFailure((event, attempt, failure) -> { throw thrown; }),
+                      (event, attempt) -> { throw new Mine(); })));
+      assertEquals(AgxStatus.LIMIT, group.process(QUICK.limit(1), (event, attempt) -> {
+        assertTrue(attempt >= 3, "attempt " + attempt);
+        assertThrows(AgxException.BadState.class, group::close);
+        assertThrows(
+            AgxException.Busy.class, () -> group.read(AgxGroup.Source.NEW, Duration.ZERO, 1));
+        assertThrows(AgxException.Busy.class, () -> group.process(QUICK, (e, n) -> {}));
+      }));
+    }
+    Mine mine = new Mine();
+    try (AgxInterceptor thrower = session.intercept(event -> { throw mine; })) {
+      assertEquals(mine, assertThrows(Mine.class, () -> session.add("n", "test", "1")));
+      assertEquals(mine, assertThrows(Mine.class, () -> session.addInfo("1")));
+      assertEquals(mine,
+          assertThrows(
+              Mine.class, () -> session.addAll(List.of(new AgxNewEvent("n", "test", null)))));
+      assertEquals(mine, failure(session.addAsync("n", "test", "1")));
+      AgxRun run = session.beginRun();
+      assertEquals(mine, assertThrows(Mine.class, run::beginNode));
+      run.close();
+    }
+    session.add("n", "test", "1");
+    assertThrows(AgxException.BadJson.class, () -> session.add("n", "test", "{"));
+    // A stack that is full is an error as any other.
+    try (AgxInterceptor deep = session.intercept(event -> {
+      session.add("n", "deeper", "1");
+      return endless(event, 0);
+    })) {
+      assertThrows(StackOverflowError.class, () -> session.add("n", "test", "1"));
+    }
+    session.add("n", "test", "2");
+  }
+
+  private static AgxIntercepted.Verdict endless(AgxIntercepted event, int depth) {
+    AgxIntercepted.Verdict verdict = endless(event, depth + 1);
+    return depth < 0 ? null : verdict;
+  }
+
+  @Test
+  void intercept() throws Exception {
+    session.start();
+    AgxIntercepted[] kept = new AgxIntercepted[1];
+    AgxInterceptor interceptor = session.intercept("type = \"x\" or type = \"y\"", event -> {
+      kept[0] = event;
+      switch (event.body()) {
+        case "1":
+          return event.type("y").origin("o\uD83D\uDE00").body("{\"was\":1}").write();
+        case "2":
+          return event.swallow();
+        case "3":
+          return event.refuse(AgxStatus.EDENIED, "not \uD83D\uDE00");
+        case "4":
+          assertThrows(AgxException.BadJson.class, () -> event.body("{"));
+          assertThrows(AgxException.TooBig.class, () -> event.type("x".repeat(257)));
+          assertThrows(AgxException.Invalid.class, () -> event.refuse(AgxStatus.OK, null));
+          assertThrows(AgxException.Invalid.class, () -> event.origin("\0"));
+          return event.body(null).write();
+        default:
+          return event.write();
+      }
+    });
+    session.add("x", "test", "1");
+    assertThrows(AgxException.BadState.class, () -> kept[0].type("late"));
+    assertThrows(AgxException.Swallowed.class, () -> session.add("x", "test", "2"));
+    AgxException refused =
+        assertThrows(AgxException.Denied.class, () -> session.add("x", "test", "3"));
+    assertEquals("not \uD83D\uDE00", refused.getMessage());
+    session.add("x", "test", "4");
+    session.add("other", "test", "2");
+    other.add("x", "elsewhere", "2");
+    List<String> ids = session.addAll(
+        List.of(new AgxNewEvent("x", "many", "2"), new AgxNewEvent("x", "many", "5")));
+    assertEquals("", ids.get(0));
+    assertFalse(ids.get(1).isEmpty());
+    CompletableFuture<String> swallowed = session.addAsync("x", "later", "2");
+    CompletableFuture<String> denied = session.addAsync("x", "later", "3");
+    CompletableFuture<String> written = session.addAsync("x", "later", "6");
+    assertEquals(AgxException.Swallowed.class, failure(swallowed).getClass());
+    assertEquals("not \uD83D\uDE00", failure(denied).getMessage());
+    written.get(30, TimeUnit.SECONDS);
+    interceptor.close();
+    interceptor.close();
+    session.add("x", "after", "2");
+    assertThrows(AgxException.Invalid.class, () -> session.intercept("type =", event -> null));
+    // One that closes itself is called no more.
+    AgxInterceptor[] once = new AgxInterceptor[1];
+    AtomicInteger calls = new AtomicInteger();
+    once[0] = session.intercept(event -> {
+      calls.incrementAndGet();
+      once[0].close();
+      return event.write();
+    });
+    session.add("x", "after", "3");
+    session.add("x", "after", "4");
+    assertEquals(1, calls.get());
+    session.stop();
+    try (AgxListener listener = other.listen()) {
+      assertEquals(List.of("begin opale " + begin(), "y o\uD83D\uDE00 {\"was\":1}", "x test {}",
+                       "other test 2", "x elsewhere 2", "x many 5", "x later 6", "x after 2",
+                       "x after 3", "x after 4"),
+          listener.stream().map(Behaviour::described).collect(Collectors.toList()));
+    }
+  }
+
+  /** What a subscription was called with, as it comes. */
+  private static final class Told implements AgxSubscriber {
+    final java.util.concurrent.LinkedBlockingQueue<String> told =
+        new java.util.concurrent.LinkedBlockingQueue<>();
+
+    @Override
+    public void onEvent(AgxEvent event) {
+      told.add(event.body());
+    }
+
+    @Override
+    public void onOutcome(AgxException outcome) {
+      told.add(outcome.status().name());
+    }
+
+    @Override
+    public void onEnd() {
+      told.add("end");
+    }
+
+    String next() throws InterruptedException {
+      String next = told.poll(30, TimeUnit.SECONDS);
+      return next == null ? "nothing" : next;
+    }
+  }
+
+  @Test
+  void subscribe() throws Exception {
+    session.start();
+    addNumbers(3);
+    Told told = new Told();
+    AgxSubscription subscription =
+        other.subscribe(AgxSubscribeOptions.defaults().where("type = \"n\""), told);
+    for (int i = 1; i <= 3; ++i) assertEquals(String.valueOf(i), told.next());
+    session.add("other", "test", "4");
+    session.add("n", "test", "5");
+    assertEquals("5", told.next());
+    // From within.
+    CompletableFuture<AgxSubscription> within = new CompletableFuture<>();
+    AtomicInteger calls = new AtomicInteger();
+    AgxSubscription once = other.subscribe(event -> {
+      calls.incrementAndGet();
+      within.get(30, TimeUnit.SECONDS).close();
+    });
+    within.complete(once);
+    once.done().get(30, TimeUnit.SECONDS);
+    // What it throws ends it, and nothing else.
+    Mine mine = new Mine();
+    CompletableFuture<Void> begin = new CompletableFuture<>();
+    AgxSubscription thrower = other.subscribe(event -> {
+      begin.get(30, TimeUnit.SECONDS);
+      throw mine;
+    });
+    CompletableFuture<Void> thrown = thrower.done();
+    begin.complete(null);
+    assertEquals(mine, failure(thrown));
+    Told silent = new Told();
+    AgxSubscription quiet = other.subscribe(
+        AgxSubscribeOptions.defaults().after("new").silentAfter(Duration.ofMillis(30)), silent);
+    assertEquals("SILENT", silent.next());
+    quiet.close();
+    quiet.close();
+    session.stop();
+    assertEquals("end", told.next());
+    subscription.done().get(30, TimeUnit.SECONDS);
+    assertEquals(1, calls.get());
+    subscription.close();
+    assertThrows(AgxException.Invalid.class,
+        () -> other.subscribe(AgxSubscribeOptions.defaults().where("type ="), told));
+    // The client's closing ends one that waits.
+    AgxClient owner = AgxClient.open(url());
+    AgxSession mineToo = owner.session(session.id());
+    AgxSubscription waiting =
+        mineToo.subscribe(AgxSubscribeOptions.defaults().after("new"), new Told());
+    owner.close();
+    waiting.done().get(30, TimeUnit.SECONDS);
+    assertThrows(AgxException.Closed.class, () -> mineToo.subscribe(new Told()));
+    mineToo.close();
+  }
+
+  @Test
+  void formats() throws Exception {
+    for (String format : List.of("openai-agents", "agent-framework", "ag2")) {
+      boolean ag2 = format.equals("ag2");
+      AgxStreamOptions options = AgxStreamOptions.defaults().format(format);
+      String name = format + " " + session.id().sessionId();
+      try (AgxSession stream = client.stream(name, options)) {
+        assertEquals(name, stream.id().sessionId());
+        String type = ag2 ? "m.Note" : "event";
+        try (AgxListener listener =
+                 stream.listen(AgxListenOptions.defaults().absentAfter(AgxListenOptions.FOREVER))) {
+          stream.add(type, format, "{\"text\":\"\uD83D\uDE00\"}");
+          AgxEvent event = listener.next(PATIENCE);
+          while (!event.body().contains("\uD83D\uDE00")) event = listener.next(PATIENCE);
+          assertTrue(event.fields().size() >= 1, event.fields().toString());
+          assertTrue(
+              event.fields().values().stream().anyMatch(value -> value.contains("\uD83D\uDE00")),
+              event.fields().toString());
+          assertEquals(ag2, event.fields().containsKey("element"));
+          assertEquals(ag2, event.time().toEpochMilli() == 0);
+          List<AgxEvent> back = stream.history().read(AgxHistoryOptions.defaults(), 10);
+          assertTrue(back.contains(event), back.toString());
+          assertThrows(UnsupportedOperationException.class, () -> back.get(0).fields().clear());
+        }
+        // What it cannot hold.
+        assertThrows(AgxException.Unsupported.class,
+            () -> stream.add(ag2 ? "no class" : "nothing it knows", ag2 ? "x" : "y", "[1]"));
+        stream.history().delete();
+      }
+    }
+    assertThrows(AgxException.Invalid.class, () -> client.stream("x"));
+    try (AgxClient ag2 = AgxClient.open(url(), new AgxOptions().format("ag2"));
+         AgxSession stream = ag2.stream("by the client " + session.id().sessionId())) {
+      stream.add("m.Note", "ag2", "{\"n\":1}");
+      assertEquals(1, stream.history().read(AgxHistoryOptions.defaults(), 10).size());
+      stream.history().delete();
+    }
+    // An event of this library's own has three fields.
+    session.add("n", "test", "1");
+    AgxEvent plain = other.history().read(AgxHistoryOptions.defaults(), 1).get(0);
+    assertEquals(List.of("type", "origin", "body"), new ArrayList<>(plain.fields().keySet()));
+    assertEquals("1", plain.fields().get("body"));
+  }
+
+  @Test
+  void replace_drop() throws Exception {
+    session.start();
+    addNumbers(3);
+    try (AgxListener listener = other.listen()) {
+      assertEquals("begin", listener.next(PATIENCE).type());
+      assertEquals(
+          4, session.history().replace(List.of(new AgxNewEvent("summary", "test", "\"short\""))));
+    }
+    assertEquals(
+        List.of("\"short\""), texts(other.history().read(AgxHistoryOptions.defaults(), 10)));
+    assertThrows(AgxException.BadJson.class,
+        () -> session.history().replace(List.of(new AgxNewEvent("x", "test", "{"))));
+    assertEquals(1, session.history().drop());
+    assertEquals(0, session.history().drop());
+    assertEquals(List.of(), other.history().read(AgxHistoryOptions.defaults(), 10));
+    assertTrue(other.isLive());
+  }
+
+  @Test
+  void checkpoint() throws Exception {
+    session.start();
+    List<AgxNewEvent> events =
+        List.of(new AgxNewEvent("n", "test", "1"), new AgxNewEvent("n", "test", "2"));
+    assertEquals("", session.checkpoint("there \uD83D\uDE00"));
+    for (int i = 0; i < 3; ++i) session.addChecked(events, "there \uD83D\uDE00", "", "5-1");
+    assertEquals("5-1", other.checkpoint("there \uD83D\uDE00"));
+    assertThrows(AgxException.Conflict.class,
+        () -> session.addChecked(events, "there \uD83D\uDE00", "", "6-1"));
+    session.addCheckedAsync(List.of(), "there \uD83D\uDE00", "5-1", "p\uD83D\uDE00")
+        .get(30, TimeUnit.SECONDS);
+    assertEquals("p\uD83D\uDE00", other.checkpoint("there \uD83D\uDE00"));
+    assertEquals(
+        List.of(begin(), "1", "2"), texts(other.history().read(AgxHistoryOptions.defaults(), 10)));
+    // Who goes on with what an earlier process began.
+    session.stop(Duration.ofMinutes(1));
+    other.start(AgxStartOptions.defaults().takeOver(true).keep(true));
+    assertEquals(1, other.history().stream().filter(e -> e.type().equals("begin")).count());
+    other.stop();
   }
 }

@@ -29,6 +29,16 @@ final class Waiting {
     }
   }
 
+  /** Until it is in a call of C's on a group, in which it waits. */
+  void awaitCalling() {
+    for (;;) {
+      for (StackTraceElement frame : thread.getStackTrace()) {
+        if (frame.isNativeMethod() && frame.getMethodName().startsWith("agxb_group_")) return;
+      }
+      if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
+    }
+  }
+
   void interrupt() {
     thread.interrupt();
   }

@@ -1,0 +1,107 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import java.nio.channels.ClosedByInterruptException;
+import java.nio.channels.spi.AbstractInterruptibleChannel;
+import java.util.function.IntSupplier;
+
+/**
+ * Ends a call that waits in C on a group, when its thread is interrupted, its future is cancelled or
+ * somebody asks for it.
+ */
+final class Interrupter {
+  /** By this the virtual machine tells of an interruption of the thread while it is in C. */
+  private final class Watch extends AbstractInterruptibleChannel {
+    void start() {
+      begin();
+    }
+
+    /** True: the thread was interrupted. */
+    boolean stop() {
+      try {
+        end(true);
+        return false;
+      } catch (ClosedByInterruptException e) {
+        return true;
+      } catch (java.nio.channels.AsynchronousCloseException e) {
+        return false;
+      }
+    }
+
+    @Override
+    protected void implCloseChannel() {
+      send();
+    }
+  }
+
+  private final long group;
+  private boolean waiting;
+  /** Somebody asked that this call, or the next, be ended. */
+  private boolean asked;
+
+  // Of the thread that waits.
+  private Watch watch;
+  private boolean interrupted;
+
+  Interrupter(long group) {
+    this.group = group;
+  }
+
+  private synchronized void send() {
+    if (waiting) agxnative.agx_group_interrupt(group);
+  }
+
+  /** Ends the call that is under way, or else the next one. */
+  synchronized void ask() {
+    asked = true;
+    send();
+  }
+
+  /** Whether the call that has just ended was to, or the thread was interrupted. */
+  synchronized boolean takeAsked() {
+    boolean was = asked;
+    asked = false;
+    return was;
+  }
+
+  boolean interrupted() {
+    return interrupted;
+  }
+
+  /** Makes a call that waits, again if an interruption that came too late for another ended it. */
+  int call(IntSupplier waits) {
+    interrupted = false;
+    for (;;) {
+      boolean ended;
+      synchronized (this) {
+        waiting = true;
+        if (asked) send();
+      }
+      resume();
+      int status;
+      try {
+        status = waits.getAsInt();
+      } finally {
+        pause();
+        synchronized (this) {
+          waiting = false;
+          ended = asked || interrupted;
+        }
+      }
+      if (status != AgxStatus.INTERRUPTED.code()) return status;
+      if (ended) return status;
+    }
+  }
+
+  /** Around a call back, for the program's own code may wait for other things meanwhile. */
+  void pause() {
+    if (watch == null) return;
+    if (watch.stop()) interrupted = true;
+    watch = null;
+  }
+
+  void resume() {
+    watch = new Watch();
+    watch.start();
+  }
+}

@@ -1,0 +1,126 @@
+package io.libagx;
+
+import io.libagx.internal.agxnativeConstants;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+
+/** Goes through records as C packs them: agx_bind.h says how. For one thread. */
+final class Records {
+  private static final int NAMES = 64;
+  private static final int LENGTHS = 16;
+  private static final int EXTRA = 32;
+
+  /** Types and origins are few, and come again and again. */
+  private final byte[][] nameBytes = new byte[NAMES][];
+
+  private final String[] names = new String[NAMES];
+  private byte[] data;
+  private ByteBuffer in;
+  private int at;
+  private int next;
+
+  void over(byte[] records) {
+    data = records;
+    in = ByteBuffer.wrap(records).order(ByteOrder.nativeOrder());
+    next = 0;
+  }
+
+  boolean next() {
+    at = next;
+    if (at >= data.length) return false;
+    next = extra() + ((in.getInt(at + EXTRA) + 7) & ~7);
+    return true;
+  }
+
+  int kind() {
+    return in.getInt(at);
+  }
+
+  AgxStatus status() {
+    return AgxStatus.of(in.getInt(at + 4));
+  }
+
+  long token() {
+    return in.getLong(at + 8);
+  }
+
+  private int length(int text) {
+    return in.getInt(at + LENGTHS + 4 * text);
+  }
+
+  /** How many bytes its texts have. */
+  int size() {
+    return length(0) + length(1) + length(2) + length(3);
+  }
+
+  private int place(int text) {
+    int place = at + agxnativeConstants.AGXB_HEADER;
+    for (int i = 0; i < text; ++i) place += length(i);
+    return place;
+  }
+
+  private int extra() {
+    return (at + agxnativeConstants.AGXB_HEADER + size() + 7) & ~7;
+  }
+
+  private String text(int text) {
+    return new String(data, place(text), length(text), StandardCharsets.UTF_8);
+  }
+
+  String id() {
+    return new String(data, place(0), length(0), StandardCharsets.ISO_8859_1);
+  }
+
+  String type() {
+    return text(1);
+  }
+
+  String body() {
+    return text(3);
+  }
+
+  long number(int index) {
+    return in.getLong(extra() + 8 * index);
+  }
+
+  /** An AgxEvent, or an Outcome. */
+  Object item() {
+    if (kind() != agxnativeConstants.AGXB_EVENT) return new Batch.Outcome(status(), body());
+    String id = id();
+    String type = name(1);
+    String origin = name(2);
+    String body = Text.decode(data, place(3), length(3));
+    if (type != null && origin != null && body != null) {
+      int size = in.getInt(at + EXTRA);
+      return new AgxEvent(
+          id, type, origin, body, size == 0 ? null : new Fields(data, extra(), size));
+    }
+    return new Batch.Outcome(AgxStatus.EJSON, "event " + id + " has a text that is not UTF-8");
+  }
+
+  /** The event that it has to be. */
+  AgxEvent event() {
+    Object item = item();
+    if (item instanceof Batch.Outcome outcome) throw outcome.exception();
+    return (AgxEvent) item;
+  }
+
+  private String name(int text) {
+    int place = place(text);
+    int length = length(text);
+    int hash = length;
+    for (int i = place; i < place + length; ++i) hash = hash * 31 + data[i];
+    int slot = hash & (NAMES - 1);
+    byte[] known = nameBytes[slot];
+    if (known != null && Arrays.equals(known, 0, known.length, data, place, place + length))
+      return names[slot];
+    String name = Text.decode(data, place, length);
+    if (name != null) {
+      nameBytes[slot] = Arrays.copyOfRange(data, place, place + length);
+      names[slot] = name;
+    }
+    return name;
+  }
+}
