@@ -125,7 +125,7 @@ final class AddQueue {
     }
     if (session.isIntercepted()) {
       // Each is asked about once, and one that is refused is nothing to the others.
-      for (Packed event : round) add(List.of(event));
+      for (Packed event : round) addOne(event);
     } else if (!round.isEmpty()) {
       add(round);
     }
@@ -136,6 +136,14 @@ final class AddQueue {
       }
     }
     work();
+  }
+
+  private void addOne(Packed event) {
+    try {
+      tell(event, session.add(event), null);
+    } catch (Throwable failure) {
+      tell(event, null, failure);
+    }
   }
 
   private void add(List<Packed> round) {

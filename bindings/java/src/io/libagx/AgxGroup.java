@@ -273,8 +273,8 @@ public final class AgxGroup implements AutoCloseable {
    * acknowledged; one that failed is tried again after a pause, and after so many attempts becomes a
    * dead letter. It goes on when the connection is lost and the store is restarted.
    *
-   * <p>It ends when the thread is interrupted (the handler does not notice: what it holds is
-   * finished first), when {@link #interrupt()} is called, by the options' timeout or limit, by an
+   * <p>It ends when the thread is interrupted (a handler that waits at that moment notices; what
+   * else it holds is finished first), when {@link #interrupt()} is called, by the options' timeout or limit, by an
    * {@link Error} of the handler, or by what the options' {@code onFailure} throws.
    *
    * @param options how
@@ -359,16 +359,20 @@ public final class AgxGroup implements AutoCloseable {
     }
 
     private int called(long group, Records record, long attempt) {
-      interrupter.pause();
-      // The handler is to finish what it has; the process ends behind that.
-      interrupted |= Thread.interrupted();
+      settle();
       try {
         return handle(group, record, attempt);
       } finally {
-        interrupted |= Thread.interrupted();
+        settle();
         if (interrupted) agxnative.agx_group_interrupt(group);
-        interrupter.resume();
       }
+    }
+
+    /** The handler is to finish what it has, without a flag from before; the process ends then. */
+    private void settle() {
+      interrupter.pause();
+      interrupted |= Thread.interrupted() | interrupter.interrupted();
+      interrupter.resume();
     }
 
     private int handle(long group, Records record, long attempt) {

@@ -164,7 +164,10 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.Uncertain if the connection was lost on the way
    */
   public String add(String type, String origin, String body) {
-    AddQueue.Packed event = new AddQueue.Packed(type, origin, body);
+    return add(new AddQueue.Packed(type, origin, body));
+  }
+
+  String add(AddQueue.Packed event) {
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
     checked(session -> agxnative.agx_add(session, event.type, event.origin, event.body, out));
     return Text.id(out, 0);

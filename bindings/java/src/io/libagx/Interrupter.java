@@ -93,7 +93,7 @@ final class Interrupter {
     }
   }
 
-  /** Around a call back, for the program's own code may wait for other things meanwhile. */
+  /** Looks whether the thread was interrupted; a call back may have waited for something else. */
   void pause() {
     if (watch == null) return;
     if (watch.stop()) interrupted = true;
