@@ -1109,15 +1109,17 @@ abstract class Behaviour {
       reading.awaitCalling();
       reading.interrupt();
       assertEquals(InterruptedException.class, reading.failure().getClass());
-      CompletableFuture<List<AgxEvent>> later =
-          group.readAsync(AgxGroup.Source.NEW, PATIENCE.multipliedBy(10), 1);
-      assertTrue(later.cancel(false));
       group.interrupt();
       assertThrows(
           AgxException.Interrupted.class, () -> group.read(AgxGroup.Source.NEW, PATIENCE, 1));
+      CompletableFuture<List<AgxEvent>> later =
+          group.readAsync(AgxGroup.Source.NEW, PATIENCE.multipliedBy(10), 1);
+      assertTrue(later.cancel(false));
       // It goes on as if nothing had been.
       addNumbers(4);
-      assertEquals(List.of("1"), texts(group.read(AgxGroup.Source.NEW, PATIENCE, 1)));
+      List<AgxEvent> first = group.read(AgxGroup.Source.NEW, PATIENCE, 1);
+      assertEquals(List.of("1"), texts(first));
+      assertTrue(group.ack(first.get(0)));
 
       // What it holds is handled, though a handler that waits may notice.
       java.util.concurrent.CountDownLatch begun = new java.util.concurrent.CountDownLatch(1);
@@ -1140,7 +1142,7 @@ abstract class Behaviour {
       interrupted.countDown();
       assertEquals(InterruptedException.class, processing.failure().getClass());
       assertEquals(
-          List.of("1", "2", "3", "4"), handled.stream().sorted().collect(Collectors.toList()));
+          List.of("2", "3", "4"), handled.stream().sorted().collect(Collectors.toList()));
       assertEquals(0, group.pending().count());
 
       // One that waits ends at once.
