@@ -11,6 +11,7 @@ import io.libagx.examples.Agent;
 import io.libagx.examples.QuickStart;
 import io.libagx.examples.RobustConsumer;
 import io.libagx.examples.SseServer;
+import io.libagx.examples.Worker;
 import java.io.ByteArrayOutputStream;
 import java.io.InputStream;
 import java.io.PrintStream;
@@ -74,6 +75,11 @@ class ExamplesTest {
   @Test
   void robust_consumer() throws Exception {
     onBothStores("RobustConsumer.java", RobustConsumer::main);
+  }
+
+  @Test
+  void worker() throws Exception {
+    onBothStores("Worker.java", Worker::main);
   }
 
   @Test
