@@ -142,6 +142,17 @@ class Streams(unittest.TestCase):
         self.agx("bridge", "openai-agents:t@redis://nobody:pw@127.0.0.1:1/x", "agx:1/2/s", status=2)
         self.assertNotIn("pw", self.said)
 
+    def test_a_session_is_not_copied_onto_itself(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "info")
+        self.agx("cancel", "1/2/s")
+        before = self.server.entries("agx:1:2:s")
+        for to in ("agx:1/2/s", "agx:1/02/s", "agx:1/2/s@" + self.server.url):
+            self.agx("bridge", "agx:1/2/s", to, status=2)
+            self.assertIn("the same session", self.said)
+        self.assertEqual(self.server.entries("agx:1:2:s"), before)
+        self.agx("bridge", "ag2:s", "ag2:s", status=2)
+
     def test_a_bridge_copies_live_and_ends_with_its_source(self):
         self.server("XADD", "agent-stream:c", "*", "text", "Hel", "sequence", "0")
         process = self.bridge("agent-framework:c", "agx:1/2/copy")

@@ -2,6 +2,7 @@
 // kept with what it writes, in one step, so that it can be killed at any time and begun again.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -48,10 +49,29 @@ Result<End> ParseEnd(const std::string& word) {
   return end;
 }
 
-int Open(const Arguments& arguments, End* end) {
+// nullptr: the library's choice.
+const char* UrlOf(const Arguments& arguments, const End& end) {
   const std::string* url = arguments.Get("url");
-  const char* chosen = !end->url.empty() ? end->url.c_str() : url ? url->c_str() : nullptr;
-  const int exit = OpenClientAt(arguments, 0, chosen, &end->client);
+  return !end.url.empty() ? end.url.c_str() : url ? url->c_str() : nullptr;
+}
+
+// A copy begins afresh, which would do away with what is to be copied.
+bool AreTheSame(const Arguments& arguments, const End& from, const End& to) {
+  const auto store = [&arguments](const End& end) -> std::string {
+    const char* url = UrlOf(arguments, end);
+    if (!url) url = std::getenv("AGX_URL");
+    return url ? url : "redis://127.0.0.1:6379";
+  };
+  if (from.format != to.format || store(from) != store(to)) return false;
+  if (from.format != "agx") return from.name == to.name;
+  const Result<SessionName> one = ParseSessionName(from.name);
+  const Result<SessionName> other = ParseSessionName(to.name);
+  return one.ok() && other.ok() && one->scope == other->scope && one->user == other->user &&
+         one->id == other->id;
+}
+
+int Open(const Arguments& arguments, End* end) {
+  const int exit = OpenClientAt(arguments, 0, UrlOf(arguments, *end), &end->client);
   if (exit != kDone) return exit;
   if (end->format != "agx") {
     return OpenStream(end->client.get(), end->format, end->name, nullptr, &end->session);
@@ -212,6 +232,10 @@ int RunBridge(const Arguments& arguments) {
   }
   End from = std::move(from_end.Take());
   End to = std::move(to_end.Take());
+  if (AreTheSame(arguments, from, to)) {
+    Complain("bridge: FROM and TO are the same session, " + from.text);
+    return kUsage;
+  }
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
