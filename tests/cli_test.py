@@ -312,6 +312,7 @@ class Usage(Case):
                 (["start", "1/2/a", "--nonsense"], "no option --nonsense for agx start"),
                 (["start", "1/2/a", "-x"], "no option -x"),
                 (["--nonsense", "start"], "no option --nonsense"),
+                (["--version"], "no option --version; agx version is a command"),
                 (["--pretty", "listen", "1/2/a"], "--pretty has to come after the command"),
                 (["start", "1/2/a", "--origin"], "--origin needs a value"),
                 (["start", "1/2/a", "--take-over=1"], "--take-over takes no value"),
@@ -333,6 +334,10 @@ class Usage(Case):
                 (["run", "1/2/a", "--grace", "-1"], "not negative"),
                 (["messages", "1/2/a", "--nodes", "--title"], "do not go together"),
                 (["add", "1/2/a"], "--type TYPE is needed"),
+                (["add", "1/2/a", "--type", "t", "--body", ""], "leave --body out for none\n"),
+                (["ls", "--format", "ag2"], "only sessions of the format agx"),
+                (["group", "read", "1/2/a", "--from", "x"], "agx: --from is neither"),
+                (["bridge", "morse:x", "agx:1/2/a"], "agx: the format is to be one of"),
                 (["add", "1/2/a", "--type", "t", "--lines", "--body", "{}"],
                  "do not go together")):
             with self.subTest(words=words):
@@ -1457,6 +1462,7 @@ class Groups(Case):
         self.fails(2, *self.group("process", "no-such-command-here"), says="no command")
         self.fails(2, *self.group("dlq", "1-1"), says="--replay")
         self.fails(2, *self.group("dlq", "--replay"), says="--replay")
+        self.fails(2, *self.group("dlq", "1-1", "--replay", "--delete"), says="do not go together")
         self.fails(2, "group", "read", says="usage: agx group")
         self.redis("SET", "agx:1:42:text", "x")
         self.fails(4, "group", "read", "1/42/text")

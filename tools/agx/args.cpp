@@ -150,6 +150,9 @@ class ArgumentParser {
       return message + " for agx " + command + "; see agx " + command + " --help";
     }
     for (const Command& command : commands_) {
+      if (name == "--" + std::string(command.name)) {
+        return message + "; agx " + std::string(command.name) + " is a command";
+      }
       if (name.starts_with("--") && FindOption(command.options, name.substr(2))) {
         return std::string(name) + " has to come after the command";
       }

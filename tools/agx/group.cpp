@@ -350,6 +350,10 @@ int GroupCommand::Process() {
 }
 
 int GroupCommand::DeadLetters() {
+  if (replay && remove) {
+    Complain("group dlq: --replay and --delete do not go together");
+    return kUsage;
+  }
   if (!plan_.rest.empty() && replay) return Change(agx_group_replay);
   if (!plan_.rest.empty() && remove) return Change(agx_group_delete_dead_letters);
   if (!plan_.rest.empty() || replay || remove) {

@@ -46,6 +46,11 @@ int List(agx_query* query, bool json) {
 }  // namespace
 
 int RunLs(const Arguments& arguments) {
+  const std::string* format = arguments.Get("format");
+  if (format && *format != "agx") {
+    Complain("ls: only sessions of the format agx can be listed, not those of \"" + *format + "\"");
+    return kUsage;
+  }
   SessionFilter filter;
   if (!arguments.operands().empty()) {
     const Result<SessionFilter> parsed = ParseFilter(arguments.operands()[0]);

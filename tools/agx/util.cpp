@@ -94,11 +94,14 @@ std::string LastError() {
       Words{"agx_listen_options.after", "--after"},
       Words{"agx_history_options.after", "--after"},
       Words{"agx_history_options.before", "--before"},
+      Words{"agx_group_options.start", "--from"},
+      Words{"agx_stream_options.format", "the format"},
   };
   constexpr std::array kEnds = {
       Words{"agx_options in agx.h names those that there are",
             "man agx names those that there are"},
       Words{", or set agx_options.password", ""},
+      Words{"pass NULL for none", "leave --body out for none"},
   };
   std::string reason = agx_last_error();
   for (const auto& [library, ours] : kBeginnings) {
