@@ -17,5 +17,5 @@ step "building (about a minute, the first time)"
   fail "the build failed; all it said is in build/demo.log"
 }
 
-step "agx demo $*"
+step "agx demo${*:+ $*}"
 exec build/demo/tools/agx demo "$@"
