@@ -1325,7 +1325,7 @@ TEST_P(StoreContract, OneBadKeyDoesNotSpoilTheReadOfOthers) {
 std::optional<ReadRequest> Await(Tail* tail) {
   ReadRequest answer;
   Tail::Outcome outcome{};
-  Status status = tail->Await(Clock::now() + kPatience, &answer, &outcome);
+  Status status = tail->Await(Clock::now() + kPatience, -1, &answer, &outcome);
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(outcome, Tail::Outcome::kDone);
   if (!status.ok() || outcome != Tail::Outcome::kDone) return std::nullopt;
@@ -1396,13 +1396,13 @@ TEST_P(StoreContract, ATailIsWokenAndTimesOutAndKeepsItsRequest) {
   ASSERT_TRUE(tail->Request("s", {}, 10, true).ok());
   ReadRequest answer;
   Tail::Outcome outcome{};
-  ASSERT_TRUE(tail->Await(Clock::now() + Millis(20), &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + Millis(20), -1, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kTimeout);
   tail->Wake();
-  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kWoken);
   std::thread waker([&] { tail->Wake(); });
-  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kWoken);
   waker.join();
   EXPECT_TRUE(tail->pending());
@@ -2229,7 +2229,7 @@ TEST_P(StoreContract, CloseEndsATailsWait) {
   tail->Wake();
   ReadRequest answer;
   Tail::Outcome outcome{};
-  Status status = tail->Await(Clock::now() + kPatience, &answer, &outcome);
+  Status status = tail->Await(Clock::now() + kPatience, -1, &answer, &outcome);
   EXPECT_TRUE(!status.ok() || outcome == Tail::Outcome::kWoken);
 }
 

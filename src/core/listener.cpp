@@ -101,7 +101,7 @@ void Listener::Wake() noexcept {
 void Listener::Changed() noexcept {
   changed_ = true;
   if (Pump* pump = poked_pump_.load()) {
-    pump->Poke(this);
+    if (!pump->Poke(this)) changed_ = false;  // a blocking read brings it
   } else {
     bell_.Ring();
   }
@@ -249,7 +249,7 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
   lock.unlock();
-  Status status = tail_->Await(until, &answer, &outcome);
+  Status status = tail_->Await(until, -1, &answer, &outcome);
   lock.lock();
   if (!status.ok()) return status;
   now = Clock::now();
@@ -413,6 +413,14 @@ void Listener::Prepare(ReadRequest* request) {
   if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
   cursor_.Prepare(request);
   changed_ = false;
+}
+
+bool Listener::PrepareFollow(ReadRequest* request) {
+  Lock lock(mutex_);
+  if (cursor_.more() || cursor_.Has(Clock::now())) return false;
+  request->key = key();
+  cursor_.Prepare(request);
+  return true;
 }
 
 bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {

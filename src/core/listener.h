@@ -138,6 +138,12 @@ class Listener final : public Watcher,
 
   // For the pump that drives it.
   void Prepare(ReadRequest* request);
+  // Of a read that waits for entries. False if that is not what it needs now.
+  bool PrepareFollow(ReadRequest* request);
+  // It was followed until now.
+  void MissedChanges() noexcept { changed_ = true; }
+  // Such a read can be made.
+  bool can_follow() const { return !list_; }
   // Says whether there is something to take, and when to read next.
   bool Absorb(ReadRequest* answer, Status status, TimePoint* due);
   // *more: there is more at hand; otherwise *due says when to read again.

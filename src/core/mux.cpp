@@ -11,7 +11,8 @@ Result<std::shared_ptr<Mux>> Mux::Open(std::shared_ptr<Client> client) {
 
 Mux::Mux(std::shared_ptr<Client> client)
     : client_(std::move(client)),
-      pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true, false)) {
+      pump_(std::make_shared<Pump>(client_.get(), &own_bell_, true, false)),
+      follower_(client_.get(), pump_.get(), &own_bell_) {
   client_->AddSleeper(this);
 }
 
@@ -68,13 +69,14 @@ Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Ent
     if (!status.ok()) return status;
     if (TakeReady(listener, entry, &status)) return status;
     if (pump_->exhausted()) return {AGX_ENDED, "no listener in the mux can bring anything more"};
+    follower_.Look();
     TimePoint next = pump_->Work();
     // What came is handed on before the deadline is looked at, so that a call that does not wait
     // gets it.
     if (TakeReady(listener, entry, &status)) return status;
     TimePoint now = Clock::now();
     if (now >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};
-    if (next > now) client_->store().WaitFor(&own_bell_, ticket, std::min(next, deadline));
+    if (next > now) follower_.Wait(ticket, std::min(next, deadline));
   }
 }
 
@@ -100,6 +102,7 @@ bool Mux::TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* 
 Status Mux::OpenDescriptor(int* fd) {
   std::lock_guard lock(descriptor_mutex_);
   if (!kept_) {
+    pump_->StopFollowing();  // the keeper waits for bells only
     pump_->SetSecondBell(client_->keeper().bell());
     if (Status status = client_->keeper().AddPump(pump_); !status.ok()) return status;
     kept_ = true;

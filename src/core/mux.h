@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "core/client.h"
+#include "core/follower.h"
 #include "core/listener.h"
 #include "core/pump.h"
 
@@ -38,6 +39,7 @@ class Mux final : public Client::Sleeper {
   const std::shared_ptr<Client> client_;
   Bell own_bell_;
   const std::shared_ptr<Pump> pump_;
+  Follower follower_;
   std::atomic<bool> closed_{false};
   std::mutex descriptor_mutex_;
   std::atomic<bool> kept_{false};  // the keeper drives the pump

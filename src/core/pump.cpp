@@ -44,6 +44,12 @@ void Pump::Detach(Listener* listener) noexcept {
   if (link.poked) unlink(&poked_, &poked_last_, &Link::next_poked);
   if (link.ready) unlink(&ready_, &ready_last_, &Link::next_ready);
   link.poked = link.ready = false;
+  if (alone_ == listener) alone_ = nullptr;
+  if (followed_ == listener) {
+    followed_ = nullptr;
+    link.followed = false;
+    RingBells();  // whoever follows it waits in vain
+  }
   UpdateDescriptor();
   if (finished_ == timers_.size()) RingBells();  // nobody is left to be waited for
 }
@@ -53,17 +59,23 @@ std::shared_ptr<Listener> Pump::Any() const {
   return timers_.empty() ? nullptr : timers_.begin()->second;
 }
 
-void Pump::Poke(Listener* listener) noexcept {
+bool Pump::Poke(Listener* listener) noexcept {
   {
     std::lock_guard lock(mutex_);
     Link& link = listener->link;
-    if (!link.attached || link.poked || link.parked) return;
-    link.poked = true;
-    link.next_poked = nullptr;
-    (poked_last_ != nullptr ? poked_last_->link.next_poked : poked_) = listener;
-    poked_last_ = listener;
+    if (link.followed) return false;
+    if (!link.attached || link.poked || link.parked) return true;
+    PushPoked(listener);
   }
   RingBells();
+  return true;
+}
+
+void Pump::PushPoked(Listener* listener) noexcept {
+  listener->link.poked = true;
+  listener->link.next_poked = nullptr;
+  (poked_last_ != nullptr ? poked_last_->link.next_poked : poked_) = listener;
+  poked_last_ = listener;
 }
 
 TimePoint Pump::Work() {
@@ -94,6 +106,7 @@ void Pump::TakeDue(Round* round) {
     if (poked_ == nullptr) poked_last_ = nullptr;
     listener->link.poked = false;
     round->push_back(listener->link.timer->second);
+    if (listener->link.timer->first <= now) SetDue(listener, kNever);  // it is read once
   }
   for (auto it = timers_.begin();
        it != timers_.end() && it->first <= now && round->size() < kRound;) {
@@ -113,6 +126,8 @@ Status Pump::Read(const Round& round) {
   } catch (const std::bad_alloc&) {
     status = {AGX_ENOMEM, {}};
   }
+  size_t brought = 0;
+  Listener* last = nullptr;
   for (size_t i = 0; i < round.size(); ++i) {
     TimePoint due = Clock::now() + kRetry;
     bool ready = false;
@@ -127,6 +142,13 @@ Status Pump::Read(const Round& round) {
       // Read again when it is due.
     }
     Settle(round[i], due, ready);
+    if (!ready) continue;
+    ++brought;
+    last = round[i].get();
+  }
+  if (brought > 0) {
+    std::lock_guard lock(mutex_);
+    NoteBrought(brought == 1 ? last : nullptr);
   }
   return tells_each_ ? Status() : status;
 }
@@ -137,6 +159,63 @@ void Pump::Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool
   if (!link.attached) return;
   SetDue(listener.get(), due);
   if (ready && collects_) PushReady(listener.get());
+}
+
+void Pump::NoteBrought(Listener* only) noexcept {
+  if (only == nullptr || !only->link.attached || !only->can_follow()) {
+    alone_ = nullptr;
+  } else if (alone_ == only) {
+    ++alone_rounds_;
+  } else {
+    alone_ = only;
+    alone_rounds_ = 1;
+  }
+}
+
+std::shared_ptr<Listener> Pump::Followed() {
+  std::lock_guard lock(mutex_);
+  if (followed_ != nullptr && followed_->link.finished) LetGo();
+  if (follows_ && alone_ != nullptr && alone_ != followed_ && !alone_->link.finished) {
+    bool only = timers_.size() - finished_ == 1;
+    int needed = followed_ != nullptr ? kAloneToReplace : only ? 1 : kAloneToFollow;
+    if (alone_rounds_ >= needed) {
+      LetGo();
+      followed_ = alone_;
+      followed_->link.followed = true;
+    }
+  }
+  return followed_ != nullptr ? followed_->link.timer->second : nullptr;
+}
+
+void Pump::TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer) {
+  TimePoint due = kNever;
+  bool ready = listener->Absorb(answer, {}, &due);
+  Settle(listener, due, ready);
+  if (!ready) return;
+  std::lock_guard lock(mutex_);
+  NoteBrought(listener.get());
+}
+
+void Pump::Unfollow() noexcept {
+  std::lock_guard lock(mutex_);
+  alone_ = nullptr;
+  LetGo();
+}
+
+void Pump::StopFollowing() noexcept {
+  std::lock_guard lock(mutex_);
+  follows_ = false;
+  LetGo();
+}
+
+// What comes from here on is heard of by the bell once it has been read.
+void Pump::LetGo() noexcept {
+  Listener* listener = std::exchange(followed_, nullptr);
+  if (listener == nullptr) return;
+  listener->link.followed = false;
+  listener->MissedChanges();
+  if (!listener->link.poked && !listener->link.parked) PushPoked(listener);
+  RingBells();
 }
 
 void Pump::SetDue(Listener* listener, TimePoint due) noexcept {

@@ -20,6 +20,7 @@ namespace agx {
 
 class Client;
 class Listener;
+struct ReadRequest;
 
 class Pump {
  public:
@@ -33,6 +34,7 @@ class Pump {
     bool ready = false;
     bool finished = false;
     bool parked = false;
+    bool followed = false;
     Listener* next_poked = nullptr;
     Listener* next_ready = nullptr;
     Timers::iterator timer;
@@ -52,8 +54,8 @@ class Pump {
   // One of the attached, or null.
   std::shared_ptr<Listener> Any() const;
 
-  // The listener is to be read. Does not block.
-  void Poke(Listener* listener) noexcept;
+  // The listener is to be read. Does not block. False if it is followed, and so being read already.
+  bool Poke(Listener* listener) noexcept;
 
   // Does what is due, as far as one round trip goes; says when to be called again. A failure of the
   // store is kept for TakeFailure, and what was to be read is tried again.
@@ -75,6 +77,16 @@ class Pump {
   // No listener in it can bring anything any more.
   bool exhausted() const;
 
+  // The one listener, if there is one, whose events come alone, so that whoever drives is to follow it
+  // with a blocking read. It is not read because of a change then.
+  std::shared_ptr<Listener> Followed();
+  // What that read has brought.
+  void TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer);
+  // It is read as all others from here on, and the next is chosen when its turn comes.
+  void Unfollow() noexcept;
+  // The same, and none will be chosen.
+  void StopFollowing() noexcept;
+
   // Readable while NextReady, TakeFailure or TakeInterrupt have something, nothing further can
   // come, or the end was announced.
   Status OpenDescriptor(int* fd);
@@ -90,12 +102,20 @@ class Pump {
   static constexpr size_t kRound = 256;
   using Round = std::vector<std::shared_ptr<Listener>>;
 
+  // So many rounds in a row have brought events of one listener only before it is followed, and
+  // before it is in another's stead, which costs a connection.
+  static constexpr int kAloneToFollow = 2;
+  static constexpr int kAloneToReplace = 16;
+
   void TakeDue(Round* round);
   Status Read(const Round& round);
   void RingBells() noexcept;
   void SetDue(Listener* listener, TimePoint due) noexcept;
   void Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept;
   void PushReady(Listener* listener) noexcept;
+  void PushPoked(Listener* listener) noexcept;
+  void NoteBrought(Listener* only) noexcept;
+  void LetGo() noexcept;
   void UpdateDescriptor() noexcept;
 
   Client* const client_;
@@ -112,6 +132,10 @@ class Pump {
   Listener* ready_ = nullptr;
   Listener* ready_last_ = nullptr;
   size_t finished_ = 0;
+  Listener* followed_ = nullptr;
+  bool follows_ = true;
+  Listener* alone_ = nullptr;  // whose events came alone, in the last so many rounds
+  int alone_rounds_ = 0;
   Status failure_;
   bool interrupted_ = false;
   bool ending_ = false;

@@ -131,7 +131,9 @@ Entry* Subscription::Clear() noexcept {
 // --- Subscribing and unsubscribing
 
 Dispatcher::Dispatcher(Client* client)
-    : client_(client), pump_(std::make_shared<Pump>(client, &bell_, true, true)) {}
+    : client_(client),
+      pump_(std::make_shared<Pump>(client, &bell_, true, true)),
+      follower_(client, pump_.get(), &bell_) {}
 
 Dispatcher::~Dispatcher() { Stop(); }
 
@@ -283,6 +285,7 @@ void Dispatcher::Read(Worker* self) noexcept {
     {
       Lock lock(mutex_);
       if (!wanted()) {
+        follower_.Rest();
         reader_ = nullptr;
         return Leave(self);
       }
@@ -294,11 +297,21 @@ void Dispatcher::Read(Worker* self) noexcept {
       next = Clock::now() + kRetry;
     }
     next = std::min(next, LookAfterCalls());
-    if (next > Clock::now()) client_->store().WaitFor(&bell_, ticket, next);
+    Wait(ticket, next);
+  }
+}
+
+void Dispatcher::Wait(uint32_t ticket, TimePoint until) noexcept {
+  if (until <= Clock::now()) return;
+  try {
+    follower_.Wait(ticket, until);
+  } catch (const std::bad_alloc&) {
+    bell_.Wait(ticket, std::min(until, Clock::now() + kRetry));
   }
 }
 
 TimePoint Dispatcher::ReadRound() {
+  follower_.Look();
   TimePoint next = pump_->Work();
   for (int i = 0; i < kFills; ++i) {
     std::shared_ptr<Listener> listener = pump_->NextReady();

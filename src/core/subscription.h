@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/futex.h"
 #include "base/status.h"
+#include "core/follower.h"
 #include "store/entry.h"
 
 namespace agx {
@@ -57,6 +58,7 @@ class Dispatcher {
   // The thread that reads.
   void Read(Worker* self) noexcept;
   TimePoint ReadRound();
+  void Wait(uint32_t ticket, TimePoint until) noexcept;
   void Fill(const std::shared_ptr<Listener>& listener);
   TimePoint LookAfterCalls() noexcept;
 
@@ -76,6 +78,7 @@ class Dispatcher {
   Client* const client_;
   Bell bell_;  // the reader's
   const std::shared_ptr<Pump> pump_;
+  Follower follower_;
   Bell left_;  // rings when a call or a thread has ended
 
   std::mutex mutex_;

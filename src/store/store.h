@@ -186,8 +186,10 @@ class Tail {
   // A request's answer has not been taken yet.
   virtual bool pending() const = 0;
   // Waits for the answer. kDone: `request`'s batch, gap and exists are set (an unanswered follow
-  // gives an empty batch now and then). A status other than OK: the tail is broken, drop it.
-  virtual Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) = 0;
+  // gives an empty batch now and then). A status other than OK: the tail is broken, drop it. alert:
+  // an eventfd; kWoken while it is readable, and the request stays pending. -1: none, which saves a
+  // system call.
+  virtual Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) = 0;
   // Makes the current or next Await return kWoken; from any thread.
   virtual void Wake() noexcept = 0;
 };

@@ -131,7 +131,7 @@ Status RedisTail::Send() {
   return connection_->Send(commands.bytes(), &sent);
 }
 
-Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) {
+Status RedisTail::Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) {
   for (;;) {
     Status status;
     if (closed_) return {AGX_ECLOSED, "the client is closed"};
@@ -143,7 +143,7 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
         status = Send();
       }
     }
-    if (status.ok()) status = AwaitReplies(deadline, outcome);
+    if (status.ok()) status = AwaitReplies(deadline, alert, outcome);
     if (TakeWake()) {
       if (closed_) continue;
       *outcome = Outcome::kWoken;
@@ -159,13 +159,13 @@ Status RedisTail::Await(TimePoint deadline, ReadRequest* answer, Outcome* outcom
       if (!status.ok() || !pending_) return status;
       continue;
     }
-    status = Recover(status, deadline, outcome);
+    status = Recover(status, deadline, alert, outcome);
     if (!status.ok() || *outcome != Outcome::kDone) return status;
   }
 }
 
 // After a failure: OK and kDone if it is to be tried again now.
-Status RedisTail::Recover(const Status& why, TimePoint deadline, Outcome* outcome) {
+Status RedisTail::Recover(const Status& why, TimePoint deadline, int alert, Outcome* outcome) {
   SetConnection(nullptr);
   bool passing =
       why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT || why.code() == AGX_ELOADING;
@@ -176,16 +176,16 @@ Status RedisTail::Recover(const Status& why, TimePoint deadline, Outcome* outcom
     return why;
   }
   log_(AGX_LOG_WARNING, why.message());
-  pollfd wake = {wake_fd_, POLLIN, 0};
+  pollfd wakes[] = {{wake_fd_, POLLIN, 0}, {alert, POLLIN, 0}};
   TimePoint stop = std::min(until, deadline);
-  poll(&wake, 1, static_cast<int>(MillisUntil(stop)));
+  poll(wakes, 2, static_cast<int>(MillisUntil(stop)));
   *outcome = deadline <= until ? Outcome::kTimeout : Outcome::kDone;
-  if (TakeWake()) *outcome = Outcome::kWoken;
+  if (TakeWake() || wakes[1].revents != 0) *outcome = Outcome::kWoken;
   return {};
 }
 
 // Until all replies are here, or the first of two says that the cursor's entry is not.
-Status RedisTail::AwaitReplies(TimePoint deadline, Outcome* outcome) {
+Status RedisTail::AwaitReplies(TimePoint deadline, int alert, Outcome* outcome) {
   size_t expected = follow_ ? 2 : 1;
   *outcome = Outcome::kDone;
   while (sink_->replies() < expected) {
@@ -201,12 +201,14 @@ Status RedisTail::AwaitReplies(TimePoint deadline, Outcome* outcome) {
     }
     waited_ = sink_->replies() == 1;
     Status status;
-    switch (connection_->Receive(std::min(deadline, answer_by_), -1, &status)) {
+    switch (connection_->Receive(std::min(deadline, answer_by_), alert, &status)) {
       case Connection::Received::kData:
         break;
       case Connection::Received::kBroken:
-      case Connection::Received::kWoken:
         return status;
+      case Connection::Received::kWoken:
+        *outcome = Outcome::kWoken;
+        return {};
       case Connection::Received::kTimeout:
         if (Clock::now() >= answer_by_) {
           return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};

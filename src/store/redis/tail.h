@@ -28,7 +28,7 @@ class RedisTail final : public Tail {
 
   Status Request(std::string_view key, EntryId after, size_t count, bool follow) override;
   bool pending() const override { return pending_; }
-  Status Await(TimePoint deadline, ReadRequest* answer, Outcome* outcome) override;
+  Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) override;
   void Wake() noexcept override;
   // Makes Await return AGX_ECLOSED, now and later.
   void Close() noexcept;
@@ -39,8 +39,8 @@ class RedisTail final : public Tail {
   bool TakeWake();
   void SetConnection(std::unique_ptr<Connection> connection);
   Status Send();
-  Status Recover(const Status& why, TimePoint deadline, Outcome* outcome);
-  Status AwaitReplies(TimePoint deadline, Outcome* outcome);
+  Status Recover(const Status& why, TimePoint deadline, int alert, Outcome* outcome);
+  Status AwaitReplies(TimePoint deadline, int alert, Outcome* outcome);
   Status Answer(ReadRequest* answer);
 
   Dialer& dialer_;

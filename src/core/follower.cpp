@@ -1,0 +1,120 @@
+#include "core/follower.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "core/client.h"
+#include "core/listener.h"
+
+namespace agx {
+namespace {
+
+// A listener that is silent for so many blocking reads has no need of them.
+constexpr int kMostSilences = 2;
+
+}  // namespace
+
+Follower::~Follower() {
+  if (alert_ >= 0) close(alert_);
+}
+
+void Follower::Look() {
+  std::unique_lock one(mutex_, std::try_to_lock);
+  if (one.owns_lock() && Ask()) Await(Clock::now(), -1);
+}
+
+void Follower::Wait(uint32_t ticket, TimePoint deadline) {
+  ++others_;
+  std::unique_lock one(mutex_, std::try_to_lock);
+  if (!one.owns_lock()) {
+    bell_->Wait(ticket, deadline);
+    --others_;
+    return;
+  }
+  --others_;
+  struct Handover {
+    Follower* follower;
+    std::unique_lock<std::mutex>* one;
+    ~Handover() {
+      one->unlock();
+      if (follower->others_ > 0) follower->bell_->Ring();  // it is another's turn
+    }
+  } handover{this, &one};
+  WaitAtStore(ticket, deadline);
+}
+
+void Follower::Rest() noexcept {
+  std::lock_guard lock(mutex_);
+  pump_->Unfollow();
+  tail_.reset();
+  asked_.reset();
+}
+
+void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
+  if (!Ask()) {
+    client_->store().WaitFor(bell_, ticket, deadline);
+    return;
+  }
+  struct Alert {
+    Bell* bell;
+    ~Alert() { bell->SetAlert(-1); }
+  } alert{bell_};
+  bell_->SetAlert(alert_);
+  if (bell_->ticket() == ticket) Await(deadline, alert_);
+}
+
+// False if there is nothing to be followed now.
+bool Follower::Ask() {
+  std::shared_ptr<Listener> followed = pump_->Followed();
+  if (followed == nullptr || followed != asked_.lock()) Drop();
+  if (followed == nullptr) return false;
+  if (tail_ != nullptr && tail_->pending()) return true;
+  ReadRequest request;
+  if (!followed->PrepareFollow(&request)) return false;
+  if (!Open()) {
+    pump_->StopFollowing();
+    return false;
+  }
+  if (!tail_->Request(request.key, request.after, request.count, true).ok()) return false;
+  if (asked_.lock() != followed) silences_ = 0;
+  asked_ = followed;
+  after_ = request.after;
+  count_ = request.count;
+  return true;
+}
+
+bool Follower::Open() {
+  if (alert_ < 0) alert_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (alert_ >= 0 && tail_ == nullptr) tail_ = client_->store().OpenTail();
+  return tail_ != nullptr;
+}
+
+void Follower::Await(TimePoint deadline, int alert) {
+  ReadRequest answer;
+  answer.after = after_;
+  answer.count = count_;
+  Tail::Outcome outcome = Tail::Outcome::kTimeout;
+  Status status = tail_->Await(deadline, alert, &answer, &outcome);
+  if (!status.ok()) {
+    tail_.reset();
+    pump_->Unfollow();  // it is read as others are, and what is wrong told as of others
+    return;
+  }
+  if (outcome == Tail::Outcome::kWoken) {
+    eventfd_t count = 0;
+    eventfd_read(alert_, &count);
+  }
+  if (outcome != Tail::Outcome::kDone) return;
+  bool silent = answer.batch == nullptr || answer.batch->empty();
+  silences_ = silent ? silences_ + 1 : 0;
+  if (std::shared_ptr<Listener> listener = asked_.lock()) pump_->TakeIn(listener, &answer);
+  if (silences_ >= kMostSilences) pump_->Unfollow();
+}
+
+// A read that is under way cannot be taken back but with its connection.
+void Follower::Drop() noexcept {
+  if (tail_ != nullptr && tail_->pending()) tail_.reset();
+  asked_.reset();
+}
+
+}  // namespace agx

@@ -1,0 +1,54 @@
+// Follows one listener of a pump with a blocking read, which brings an event with one round trip less
+// than a bell does, while the bell is waited for as well.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+
+#include "base/clock.h"
+#include "base/futex.h"
+#include "core/pump.h"
+#include "store/store.h"
+
+namespace agx {
+
+class Client;
+
+class Follower {
+ public:
+  // For the threads that drive the pump, which rings the bell.
+  Follower(Client* client, Pump* pump, Bell* bell) : client_(client), pump_(pump), bell_(bell) {}
+  ~Follower();
+  Follower(const Follower&) = delete;
+  Follower& operator=(const Follower&) = delete;
+
+  // Takes in what the read has brought. Does not wait. Throws bad_alloc.
+  void Look();
+  // Until the bell has rung since the ticket, the read has brought something, or the deadline; may
+  // return for no reason. Throws bad_alloc.
+  void Wait(uint32_t ticket, TimePoint deadline);
+  // Nobody drives the pump any more, for the time being.
+  void Rest() noexcept;
+
+ private:
+  void WaitAtStore(uint32_t ticket, TimePoint deadline);
+  bool Ask();
+  bool Open();
+  void Await(TimePoint deadline, int alert);
+  void Drop() noexcept;
+
+  Client* const client_;
+  Pump* const pump_;
+  Bell* const bell_;
+  std::mutex mutex_;            // one thread waits at the store, others for the bell alone
+  std::atomic<int> others_{0};  // of those
+  std::unique_ptr<Tail> tail_;
+  std::weak_ptr<Listener> asked_;  // whose entries the tail is asked for
+  EntryId after_;
+  size_t count_ = 0;
+  int silences_ = 0;  // answers without an entry, in a row
+  int alert_ = -1;    // an eventfd
+};
+
+}  // namespace agx
