@@ -11,6 +11,8 @@ namespace {
 
 // A listener that is silent for so many blocking reads has no need of them.
 constexpr int kMostSilences = 2;
+// The store has no tail to give, or all are in use.
+constexpr Millis kRetry{1000};
 
 }  // namespace
 
@@ -44,7 +46,6 @@ void Follower::Wait(uint32_t ticket, TimePoint deadline) {
 }
 
 void Follower::Rest() noexcept {
-  std::lock_guard lock(mutex_);
   pump_->Unfollow();
   tail_.reset();
   asked_.reset();
@@ -65,6 +66,7 @@ void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
 
 // False if there is nothing to be followed now.
 bool Follower::Ask() {
+  if (tail_ == nullptr && Clock::now() < none_before_) return false;
   std::shared_ptr<Listener> followed = pump_->Followed();
   if (followed == nullptr || followed != asked_.lock()) Drop();
   if (followed == nullptr) return false;
@@ -72,7 +74,8 @@ bool Follower::Ask() {
   ReadRequest request;
   if (!followed->PrepareFollow(&request)) return false;
   if (!Open()) {
-    pump_->StopFollowing();
+    pump_->Unfollow();
+    none_before_ = Clock::now() + kRetry;
     return false;
   }
   if (!tail_->Request(request.key, request.after, request.count, true).ok()) return false;

@@ -28,7 +28,7 @@ class Follower {
   // Until the bell has rung since the ticket, the read has brought something, or the deadline; may
   // return for no reason. Throws bad_alloc.
   void Wait(uint32_t ticket, TimePoint deadline);
-  // Nobody drives the pump any more, for the time being.
+  // For the only thread that drives the pump, when it leaves: gives the connection back.
   void Rest() noexcept;
 
  private:
@@ -48,7 +48,8 @@ class Follower {
   EntryId after_;
   size_t count_ = 0;
   int silences_ = 0;  // answers without an entry, in a row
-  int alert_ = -1;    // an eventfd
+  TimePoint none_before_ = TimePoint::min();
+  int alert_ = -1;  // an eventfd
 };
 
 }  // namespace agx
