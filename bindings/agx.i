@@ -56,6 +56,7 @@ AGX_HANDLE(agxb_log)
 %ignore agx_history_replace;
 %ignore agx_history_info;
 %ignore agx_mux_next;
+%ignore agx_mux_next_many;
 %ignore agx_run_begin;
 %ignore agx_listener_data;
 %ignore agx_listener_set_data;

@@ -812,6 +812,13 @@ AGX_API agx_status agx_mux_remove(agx_mux* mux, agx_listener* listener);
 AGX_API agx_status agx_mux_next(agx_mux* mux, int64_t timeout_ms, agx_listener** listener,
                                 agx_event** event);
 
+/** As agx_mux_next, but takes up to capacity events that are at hand, into events[0 .. *count-1];
+ * waits only for the first, and asks the store for none of the others. listeners[i] says whose
+ * events[i] is; listeners may be NULL. Each event is the caller's. Outcomes other than events come one
+ * by one: *count is 0 then, and listeners[0] says whose it is, as *listener of agx_mux_next. */
+AGX_API agx_status agx_mux_next_many(agx_mux* mux, int64_t timeout_ms, agx_listener** listeners,
+                                     agx_event** events, size_t capacity, size_t* count);
+
 /** As agx_listener_interrupt. */
 AGX_API agx_status agx_mux_interrupt(agx_mux* mux);
 

@@ -488,6 +488,103 @@ TEST_P(CapiMux, ThreadsShareAMux) {
   EXPECT_EQ(ends, kSessions);
 }
 
+// --- Many at once
+
+struct ManyTold {
+  agx_status status;
+  std::vector<agx_listener*> listeners;
+  std::vector<std::string> types;
+};
+
+ManyTold NextMany(const MuxPtr& mux, size_t capacity, int64_t timeout_ms = kPatienceMs) {
+  std::vector<agx_listener*> listeners(capacity);
+  std::vector<agx_event*> events(capacity);
+  size_t count = capacity + 1;
+  ManyTold told{};
+  told.status =
+      agx_mux_next_many(mux.get(), timeout_ms, listeners.data(), events.data(), capacity, &count);
+  EXPECT_EQ(count > 0, told.status == AGX_OK);
+  for (size_t i = 0; i < count; ++i) {
+    EventPtr event(events[i]);
+    told.types.emplace_back(agx_event_type(event.get(), nullptr));
+    told.listeners.push_back(listeners[i]);
+  }
+  if (count == 0) told.listeners.push_back(listeners[0]);
+  return told;
+}
+
+TEST_P(CapiMux, ManyAtOnceKeepTheOrderAndSayWhose) {
+  constexpr size_t kEach = 30;
+  SessionPtr a = Started(client_, "a");
+  SessionPtr b = Started(client_, "b");
+  for (size_t i = 0; i < kEach; ++i) {
+    Add(a, "a" + std::to_string(i));
+    Add(b, "b" + std::to_string(i));
+  }
+  EXPECT_EQ(agx_stop(a.get(), 60000), AGX_OK);
+  EXPECT_EQ(agx_stop(b.get(), 60000), AGX_OK);
+  ListenerPtr to_a = Listen(a);
+  ListenerPtr to_b = Listen(b);
+  MuxPtr mux = OpenMux(client_);
+  ASSERT_EQ(AddTo(mux, to_a), AGX_OK);
+  ASSERT_EQ(AddTo(mux, to_b), AGX_OK);
+  std::map<agx_listener*, std::vector<std::string>> seen;
+  size_t most = 0;
+  for (;;) {
+    ManyTold told = NextMany(mux, 16);
+    if (told.status != AGX_OK) {
+      ASSERT_EQ(told.status, AGX_ENDED);
+      if (told.listeners[0] == nullptr) break;
+      seen[told.listeners[0]].emplace_back("end");
+      continue;
+    }
+    most = std::max(most, told.types.size());
+    for (size_t i = 0; i < told.types.size(); ++i) {
+      seen[told.listeners[i]].push_back(told.types[i]);
+    }
+  }
+  EXPECT_EQ(most, 16U);
+  for (const auto& [listener, name] : {std::pair(to_a.get(), "a"), std::pair(to_b.get(), "b")}) {
+    std::vector<std::string> expected = {"begin"};
+    for (size_t i = 0; i < kEach; ++i) expected.push_back(name + std::to_string(i));
+    expected.emplace_back("end");
+    EXPECT_EQ(seen[listener], expected);
+  }
+}
+
+TEST_P(CapiMux, ManyAtOnceWaitForTheFirstOnly) {
+  SessionPtr session = Started(client_);
+  ListenerPtr listener = ListenAfter(session, "new");
+  MuxPtr mux = OpenMux(client_);
+  ASSERT_EQ(AddTo(mux, listener), AGX_OK);
+  EXPECT_EQ(NextMany(mux, 4, 0).status, AGX_TIMEOUT);
+  Background<ManyTold> next([&] { return NextMany(mux, 4, -1); });
+  next.AwaitBlocked();
+  Add(session, "one");
+  ManyTold told = next.Get();
+  EXPECT_THAT(told.types, ElementsAre("one"));
+  EXPECT_THAT(told.listeners, ElementsAre(listener.get()));
+  // Whose they are need not be asked for.
+  Add(session, "two");
+  agx_event* event = nullptr;
+  size_t count = 0;
+  EXPECT_EQ(agx_mux_next_many(mux.get(), kPatienceMs, nullptr, &event, 1, &count), AGX_OK);
+  EXPECT_EQ(count, 1U);
+  EventPtr owned(event);
+  EXPECT_STREQ(agx_event_type(event, nullptr), "two");
+}
+
+TEST_P(CapiMux, ManyAtOnceNeedRoom) {
+  MuxPtr mux = OpenMux(client_);
+  agx_event* event = nullptr;
+  size_t count = 7;
+  EXPECT_EQ(agx_mux_next_many(mux.get(), 0, nullptr, &event, 0, &count), AGX_EINVAL);
+  EXPECT_EQ(count, 0U);
+  EXPECT_EQ(agx_mux_next_many(mux.get(), 0, nullptr, nullptr, 1, &count), AGX_EINVAL);
+  EXPECT_EQ(agx_mux_next_many(mux.get(), 0, nullptr, &event, 1, nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_mux_next_many(nullptr, 0, nullptr, &event, 1, &count), AGX_EINVAL);
+}
+
 // --- Interrupting and closing
 
 TEST_P(CapiMux, AnInterruptWakesTheCallOrTheNext) {

@@ -8,6 +8,8 @@ agxb_batch* agxb_batch_new(void) { return calloc(1, sizeof(agxb_batch)); }
 static void drop_held(agxb_batch* batch, size_t count) {
   batch->held_count -= count;
   memmove(batch->held, batch->held + count, batch->held_count * sizeof(batch->held[0]));
+  memmove(batch->held_tokens, batch->held_tokens + count,
+          batch->held_count * sizeof(batch->held_tokens[0]));
 }
 
 void agxb_batch_clear(agxb_batch* batch) {
@@ -155,7 +157,7 @@ int agxb_append_outcome(agxb_batch* batch, int32_t kind, agx_status status, int6
 int agxb_pack_held(agxb_batch* batch) {
   size_t packed = 0;
   while (packed < batch->held_count &&
-         agxb_append_event(batch, batch->held[packed], batch->held_token)) {
+         agxb_append_event(batch, batch->held[packed], batch->held_tokens[packed])) {
     agx_event_free(batch->held[packed++]);
   }
   drop_held(batch, packed);

@@ -15,7 +15,7 @@ struct agxb_batch {
   size_t count;
   /* Taken from a listener or mux, and not in the buffer for lack of memory. */
   agx_event* held[AGXB_HELD];
-  int64_t held_token;
+  int64_t held_tokens[AGXB_HELD];
   size_t held_count;
 };
 

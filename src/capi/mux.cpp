@@ -45,6 +45,31 @@ agx_status agx_mux_next(agx_mux* mux, int64_t timeout_ms, agx_listener** listene
   });
 }
 
+agx_status agx_mux_next_many(agx_mux* mux, int64_t timeout_ms, agx_listener** listeners,
+                             agx_event** events, size_t capacity, size_t* count) {
+  if (count == nullptr) return MissingOut("agx_mux_next_many: count is NULL");
+  *count = 0;
+  if (events == nullptr || capacity == 0) {
+    return MissingOut("agx_mux_next_many: there is no room for events");
+  }
+  if (listeners != nullptr) listeners[0] = nullptr;
+  return Call(mux, [&](Mux& object) {
+    std::shared_ptr<Listener> whose;
+    auto** entries = reinterpret_cast<Entry**>(events);
+    auto note = [&](size_t at) {
+      if (listeners != nullptr) {
+        listeners[at] = whose == nullptr ? nullptr : static_cast<agx_listener*>(whose->handle());
+      }
+    };
+    Status status = object.Next(DeadlineAfter(timeout_ms), &whose, &entries[0]);
+    note(0);
+    if (!status.ok()) return status;
+    *count = 1;
+    while (*count < capacity && object.NextAtHand(&whose, &entries[*count])) note((*count)++);
+    return status;
+  });
+}
+
 agx_status agx_mux_interrupt(agx_mux* mux) {
   return Call(mux, [](Mux& object) {
     object.Interrupt();

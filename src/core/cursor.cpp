@@ -24,6 +24,10 @@ size_t CountAfter(const Batch& batch) {
 }
 bool Ends(const Entry& entry) { return entry.ending != Ending::kNone; }
 
+bool IsPlain(const Entry& entry) {
+  return !entry.hidden && !Ends(entry) && entry.refusal == nullptr;
+}
+
 TimePoint After(TimePoint then, int64_t ms) {
   return ms < 0 || then == kNever ? kNever : DeadlineAfter(ms, then);
 }
@@ -91,14 +95,14 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   return true;
 }
 
+bool Cursor::HoldsEntry() const {
+  return Holds() && !ended_ && !unselected_ && IsPlain(*batch_->first());
+}
+
 bool Cursor::HoldsMore() const {
-  if (!Holds() || ended_ || unselected_) return false;
-  const Entry* first = batch_->first();
-  const Entry* second = first->next;
-  auto plain = [](const Entry& entry) {
-    return !entry.hidden && !Ends(entry) && entry.refusal == nullptr;
-  };
-  return second != nullptr && plain(*first) && plain(*second);
+  if (!HoldsEntry()) return false;
+  const Entry* second = batch_->first()->next;
+  return second != nullptr && IsPlain(*second);
 }
 
 // Passes over an entry that cannot be read, and says so.

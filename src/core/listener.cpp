@@ -449,6 +449,18 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   return has;
 }
 
+Entry* Listener::TakeEvent(bool* more, TimePoint* due) {
+  Lock lock(mutex_);
+  if (!failure_.ok() || !cursor_.HoldsEntry()) return nullptr;
+  Status status;
+  Entry* entry = nullptr;
+  *more = cursor_.HoldsMore();
+  (void)cursor_.Take(*more ? TimePoint::min() : Clock::now(), &status, &entry);
+  if (!*more) *more = cursor_.Has(Clock::now());
+  *due = changed_ ? TimePoint::min() : cursor_.Due();
+  return entry;
+}
+
 bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {
   Lock lock(mutex_);
   *entry = nullptr;

@@ -44,7 +44,9 @@ class Cursor {
   bool Take(TimePoint now, Status* status, Entry** entry);
   // Take would give an entry that is at hand.
   bool Holds() const { return batch_ != nullptr && !batch_->empty() && !gap_ && !limited(); }
-  // Take would give an entry, and would again after it, whatever the time is.
+  // Take would give an entry, whatever the time is.
+  bool HoldsEntry() const;
+  // It would, and would again after it.
   bool HoldsMore() const;
   // Take would give something.
   bool Has(TimePoint now) const;
@@ -148,6 +150,8 @@ class Listener final : public Watcher,
   bool Absorb(ReadRequest* answer, Status status, TimePoint* due);
   // *more: there is more at hand; otherwise *due says when to read again.
   bool Take(Status* status, Entry** entry, bool* more, TimePoint* due);
+  // The same, but null if that would not be an event that is at hand.
+  Entry* TakeEvent(bool* more, TimePoint* due);
   Pump::Link link;
 
  private:

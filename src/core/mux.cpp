@@ -99,6 +99,20 @@ bool Mux::TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* 
   return false;
 }
 
+bool Mux::NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry) {
+  *listener = pump_->NextReady();
+  if (*listener == nullptr) return false;
+  bool more = false;
+  TimePoint due = kNever;
+  *entry = (*listener)->TakeEvent(&more, &due);
+  if (*entry == nullptr || more) {
+    pump_->StillReady(listener->get());
+  } else {
+    pump_->ReadAgain(listener->get(), due);
+  }
+  return *entry != nullptr;
+}
+
 Status Mux::OpenDescriptor(int* fd) {
   std::lock_guard lock(descriptor_mutex_);
   if (!kept_) {

@@ -23,6 +23,8 @@ class Mux final : public Client::Sleeper {
   Status Remove(Listener* listener);
   // *listener: whose event or outcome it is; null if it is the mux's own.
   Status Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry);
+  // An event that is at hand; false if there is none, or an outcome is to be told first.
+  bool NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry);
   void Interrupt() noexcept;
   Status OpenDescriptor(int* fd);
   void Close() noexcept;

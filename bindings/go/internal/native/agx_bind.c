@@ -6,11 +6,16 @@
 
 #include "agx_bind_batch.h"
 
+static int64_t token_of(const agx_listener* listener) {
+  return listener == NULL ? 0 : (int64_t)(intptr_t)agx_listener_data(listener);
+}
+
 agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t max_events,
                              size_t max_bytes, agxb_batch* batch) {
   agxb_reset(batch);
   if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
-  batch->held_token = (int64_t)(intptr_t)agx_listener_data(listener);
+  int64_t token = token_of(listener);
+  for (size_t i = 0; i < AGXB_HELD; ++i) batch->held_tokens[i] = token;
   while (batch->count < max_events && batch->size < max_bytes) {
     size_t room = max_events - batch->count;
     size_t count = 0;
@@ -21,8 +26,7 @@ agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t 
     if (status != AGX_OK) {
       if (batch->count == 0) return status;
       if (status == AGX_TIMEOUT) break;
-      return agxb_settle(batch,
-                         agxb_append_outcome(batch, AGXB_OUTCOME, status, batch->held_token));
+      return agxb_settle(batch, agxb_append_outcome(batch, AGXB_OUTCOME, status, token));
     }
     if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   }
@@ -34,22 +38,25 @@ agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, s
   agxb_reset(batch);
   if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   while (batch->count < max_events && batch->size < max_bytes) {
-    agx_listener* listener = NULL;
-    agx_event* event = NULL;
-    agx_status status = agx_mux_next(mux, batch->count == 0 ? timeout_ms : 0, &listener, &event);
-    int64_t token = listener == NULL ? 0 : (int64_t)(intptr_t)agx_listener_data(listener);
+    size_t room = max_events - batch->count;
+    if (room > AGXB_HELD) room = AGXB_HELD;
+    agx_listener* listeners[AGXB_HELD];
+    size_t count = 0;
+    agx_status status = agx_mux_next_many(mux, batch->count == 0 ? timeout_ms : 0, listeners,
+                                          batch->held, room, &count);
     if (status == AGX_OK) {
-      batch->held[0] = event;
-      batch->held_token = token;
-      batch->held_count = 1;
+      for (size_t i = 0; i < count; ++i) batch->held_tokens[i] = token_of(listeners[i]);
+      batch->held_count = count;
       if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
+      if (count < room) break; /* what is at hand is not kept waiting for what the store has */
       continue;
     }
-    if (listener == NULL) {
+    if (listeners[0] == NULL) {
       if (batch->count == 0) return status;
       if (status == AGX_TIMEOUT) break;
       return agxb_settle(batch, agxb_append_outcome(batch, AGXB_MUX_OUTCOME, status, 0));
     }
+    int64_t token = token_of(listeners[0]);
     if (!agxb_append_outcome(batch, AGXB_OUTCOME, status, token)) return agxb_settle(batch, 0);
   }
   return AGX_OK;
@@ -84,7 +91,7 @@ agx_status agxb_wait_for_batch(agx_session* session, const char* where, int64_t 
   agxb_reset(batch);
   if (!agxb_pack_held(batch)) return AGX_ENOMEM;
   if (batch->count > 0) return AGX_OK;
-  batch->held_token = 0;
+  batch->held_tokens[0] = 0;
   agx_status status = agx_wait_for(session, where, timeout_ms, &batch->held[0]);
   if (status != AGX_OK) return status;
   batch->held_count = 1;
