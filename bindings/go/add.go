@@ -1,11 +1,13 @@
 package agx
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -13,13 +15,16 @@ import (
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// So many goroutines add by themselves, each in a thread; the others' events are gathered.
+// So many goroutines add by themselves, each in a thread and to a session of its own; the others'
+// events are gathered.
 const (
 	maxDirect   = 4
 	maxWorkers  = 4
 	maxQueued   = 8192
 	gatherMost  = 512
 	gatherBytes = 1 << 20
+	keptBytes   = 1 << 20 // of a room that is used again
+	idsTogether = 32      // that share memory
 )
 
 // NewEvent is an event to be added.
@@ -74,7 +79,7 @@ func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMes
 	}
 	a := &s.client.c.adds
 	if ctx.Done() == nil && a.enter(s) {
-		defer a.leave()
+		defer a.leave(s)
 		return s.addNow(kind, origin, body)
 	}
 	p, err := s.AddAsync(ctx, kind, origin, body)
@@ -181,12 +186,25 @@ func (s *Session) Checkpoint(ctx context.Context, name string) (string, error) {
 }
 
 func packChecked(events []NewEvent) ([]byte, error) {
-	for _, event := range events {
-		if err := checkEvent(event); err != nil {
-			return nil, err
+	if err := checkAll(events); err != nil {
+		return nil, err
+	}
+	return pack(nil, events), nil
+}
+
+// checkAll looks once at a type or origin that one event after the other has.
+func checkAll(events []NewEvent) error {
+	for i := range events {
+		e := &events[i]
+		if i == 0 || e.Type != events[i-1].Type || e.Origin != events[i-1].Origin {
+			if err := checkEvent(*e); err != nil {
+				return err
+			}
+		} else if err := check("body", textIn(e.Body)); err != nil {
+			return err
 		}
 	}
-	return pack(events), nil
+	return nil
 }
 
 // AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
@@ -198,56 +216,110 @@ func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, err
 	if len(events) == 0 {
 		return nil, ctx.Err()
 	}
-	packed, err := packChecked(events)
-	if err != nil {
+	if err := checkAll(events); err != nil {
 		return nil, err
 	}
-	ids := make([]byte, len(events)*idSize)
-	added := new(uint64)
-	err = s.write(ctx, func() native.Enum_SS_agx_status {
-		return addMany(s, packed, len(events), ids, added)
-	})
+	room := newAddRoom()
+	room.packed = pack(room.packed, events)
+	err := s.write(ctx, func() native.Enum_SS_agx_status { return room.add(s, len(events)) })
 	if err != nil && ctx.Err() != nil {
-		return nil, err // it may still go on
+		return nil, err // it may still go on, and the room is its
 	}
-	return idList(ids, int(*added)), err
+	defer room.free()
+	return room.idList(), err
 }
 
-func addMany(s *Session, packed []byte, count int, ids []byte, added *uint64) native.Enum_SS_agx_status {
-	return native.Agxb_add_many(s.handle, unsafe.Pointer(bytesOf(packed)), int64(len(packed)),
-		int64(count), &ids[0], added)
+// An addRoom is what one call of C's reads events from and writes ids to. It is used again for the
+// next, since what is large is dear to allocate.
+type addRoom struct {
+	packed []byte
+	ids    []byte
+	added  *uint64 // not in here: C must not be shown what has Go's pointers beside it
 }
 
+var addRooms = sync.Pool{New: func() any { return &addRoom{added: new(uint64)} }}
+
+func newAddRoom() *addRoom { return addRooms.Get().(*addRoom) }
+
+// free is not called while C may be using it.
+func (r *addRoom) free() {
+	if cap(r.packed) > keptBytes || cap(r.ids) > keptBytes {
+		return
+	}
+	r.packed = r.packed[:0]
+	addRooms.Put(r)
+}
+
+func (r *addRoom) add(s *Session, count int) native.Enum_SS_agx_status {
+	if need := count * idSize; cap(r.ids) < need {
+		r.ids = make([]byte, need)
+	}
+	r.ids = r.ids[:count*idSize]
+	*r.added = 0
+	return native.Agxb_add_many(s.handle, unsafe.Pointer(bytesOf(r.packed)), int64(len(r.packed)),
+		int64(count), &r.ids[0], r.added)
+}
+
+func (r *addRoom) idList() []string { return idList(r.ids, int(*r.added)) }
+
+// idList copies ids, some of them together.
 func idList(ids []byte, count int) []string {
 	list := make([]string, count)
+	var text strings.Builder
 	for i := range list {
-		list[i] = upToNul(ids[i*idSize : (i+1)*idSize])
+		id := ids[i*idSize : (i+1)*idSize]
+		id = id[:bytes.IndexByte(id, 0)]
+		if i%idsTogether == 0 {
+			left := count - i
+			if left > idsTogether {
+				left = idsTogether
+			}
+			text = strings.Builder{}
+			text.Grow(left * len(id))
+		}
+		from := text.Len()
+		text.Write(id)
+		list[i] = text.String()[from:]
 	}
 	return list
 }
 
-// pack writes events as agx_bind.h wants them.
-func pack(events []NewEvent) []byte {
+// pack writes events as agx_bind.h wants them, behind what is in out.
+func pack(out []byte, events []NewEvent) []byte {
 	size := 0
-	for _, e := range events {
-		size += 15 + len(e.Type) + len(e.Origin) + len(e.Body)
+	for i := range events {
+		size += packedSize(&events[i])
 	}
-	out := make([]byte, 0, size)
-	for _, e := range events {
-		body := uint32(len(e.Body))
-		if e.Body == nil {
-			body = math.MaxUint32
-		}
-		var lengths [12]byte
-		nativeOrder.PutUint32(lengths[0:], uint32(len(e.Type)))
-		nativeOrder.PutUint32(lengths[4:], uint32(len(e.Origin)))
-		nativeOrder.PutUint32(lengths[8:], body)
-		out = append(out, lengths[:]...)
-		out = append(append(out, e.Type...), 0)
-		out = append(append(out, e.Origin...), 0)
-		out = append(append(out, e.Body...), 0)
+	out = withRoom(out, size)
+	for i := range events {
+		out = packOne(out, &events[i])
 	}
 	return out
+}
+
+func packedSize(e *NewEvent) int { return 15 + len(e.Type) + len(e.Origin) + len(e.Body) }
+
+// withRoom gives it room for size bytes more.
+func withRoom(out []byte, size int) []byte {
+	if cap(out)-len(out) >= size {
+		return out
+	}
+	return append(make([]byte, 0, len(out)+size), out...)
+}
+
+func packOne(out []byte, e *NewEvent) []byte {
+	body := uint32(len(e.Body))
+	if e.Body == nil {
+		body = math.MaxUint32
+	}
+	var lengths [12]byte
+	nativeOrder.PutUint32(lengths[0:], uint32(len(e.Type)))
+	nativeOrder.PutUint32(lengths[4:], uint32(len(e.Origin)))
+	nativeOrder.PutUint32(lengths[8:], body)
+	out = append(out, lengths[:]...)
+	out = append(append(out, e.Type...), 0)
+	out = append(append(out, e.Origin...), 0)
+	return append(append(out, e.Body...), 0)
 }
 
 var nativeOrder = func() binary.ByteOrder {
@@ -272,24 +344,29 @@ type adder struct {
 type sessionQueue struct {
 	events []*Pending
 	busy   bool // in ready, or with a worker: one at a time, for the order
+	direct int  // who adds to it by themselves
 }
 
 func (a *adder) init() { a.room = make(chan struct{}, maxQueued) }
 
-// enter lets a goroutine add by itself, if nothing that came before it is in the queue.
+// enter lets a goroutine add by itself, if nothing that came before it is in the queue. To one
+// session one does: two threads that wait for the store cost more than one that takes the events of
+// both, which it does not do if there are interceptors.
 func (a *adder) enter(s *Session) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.direct >= maxDirect || s.queue.busy {
+	if a.direct >= maxDirect || s.queue.busy || s.queue.direct > 0 && !s.intercepts.any() {
 		return false
 	}
 	a.direct++
+	s.queue.direct++
 	return true
 }
 
-func (a *adder) leave() {
+func (a *adder) leave(s *Session) {
 	a.mu.Lock()
 	a.direct--
+	s.queue.direct--
 	a.mu.Unlock()
 }
 
@@ -374,18 +451,15 @@ func (s *Session) send(list []*Pending) {
 
 // sendSome sends events, and tells how many are settled, one at least.
 func (s *Session) sendSome(list []*Pending) int {
-	events := make([]NewEvent, len(list))
-	for i, p := range list {
-		events[i] = p.event
+	room := newAddRoom()
+	for _, p := range list {
+		room.packed = packOne(room.packed, &p.event)
 	}
-	ids := make([]byte, len(list)*idSize)
-	added := new(uint64)
-	packed := pack(events)
-	err := call(func() native.Enum_SS_agx_status {
-		return addMany(s, packed, len(list), ids, added)
-	})
-	stored := int(*added)
-	for i, id := range idList(ids, stored) {
+	err := call(func() native.Enum_SS_agx_status { return room.add(s, len(list)) })
+	ids := room.idList()
+	room.free()
+	stored := len(ids)
+	for i, id := range ids {
 		if id == "" {
 			list[i].settle("", &Error{Code: ErrSwallowed, Message: "an interceptor swallowed the event"})
 		} else {

@@ -1,11 +1,14 @@
 package agx_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,4 +121,119 @@ func TestAddsEndWithTheClient(t *testing.T) {
 			}
 		}
 	})
+}
+
+// waiting counts the goroutines that wait for an add which another sends.
+func waiting() int {
+	room := make([]byte, 1<<20)
+	return bytes.Count(room[:runtime.Stack(room, true)], []byte("(*Pending).Wait("))
+}
+
+func TestAddsToOneSessionGoTogether(t *testing.T) {
+	const others = 31
+	r := ownRedis(t)
+	s := session(t, open(t, withParameter(r.url(), "command_timeout=60000")))
+	must(t, s.Start(background))
+	calls := runtime.NumCgoCall()
+	must(t, r.command.Process.Signal(syscall.SIGSTOP))
+	ids := make(chan string, others+1)
+	for i := 0; i <= others; i++ {
+		go func() {
+			id, err := s.Add(background, "event", "test", json.RawMessage("1"))
+			if err != nil {
+				t.Error(err)
+			}
+			ids <- id
+		}()
+	}
+	// One is in C by itself, whose events are its own; a worker sends those of the others.
+	until(t, "all adds but one are gathered", func() bool { return waiting() == others })
+	must(t, r.command.Process.Signal(syscall.SIGCONT))
+	seen := map[string]bool{}
+	for i := 0; i <= others; i++ {
+		seen[<-ids] = true
+	}
+	want(t, len(seen), others+1)
+	// Among them one for the first that the worker found alone.
+	if calls = runtime.NumCgoCall() - calls; calls > others/2 {
+		t.Errorf("%d calls into C", calls)
+	}
+}
+
+func TestAnAddThatIsAloneIsOneCall(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		calls := runtime.NumCgoCall()
+		for n := 0; n < 1000; n++ {
+			_, err := s.Add(background, "event", "test", nil)
+			must(t, err)
+		}
+		if calls = runtime.NumCgoCall() - calls; calls > 1500 {
+			t.Errorf("%d calls into C for 1000 events", calls)
+		}
+	})
+}
+
+// What is used again by the next call must not be what a call still reads or writes.
+func TestAddManyIsCutOffWhileOthersAdd(t *testing.T) {
+	r := ownRedis(t)
+	c := open(t, withParameter(r.url(), "command_timeout=60000"))
+	s, other := session(t, c), session(t, c)
+	must(t, s.Start(background))
+	must(t, other.Start(background))
+	many := func(text string, count int) []agx.NewEvent {
+		events := make([]agx.NewEvent, count)
+		for i := range events {
+			events[i] = agx.NewEvent{Type: text, Origin: text, Body: json.RawMessage(`"` + text + `"`)}
+		}
+		return events
+	}
+	must(t, r.command.Process.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithCancel(background)
+	cut := make(chan error)
+	go func() {
+		_, err := s.AddMany(ctx, many("first", 700))
+		cut <- err
+	}()
+	until(t, "the call waits", func() bool {
+		room := make([]byte, 1<<20)
+		return bytes.Contains(room[:runtime.Stack(room, true)], []byte("Agxb_add_many("))
+	})
+	cancel()
+	err := <-cut
+	wantIs(t, err, agx.ErrUncertain)
+	wantIs(t, err, context.Canceled)
+	added := make(chan []string)
+	for i := 0; i < 4; i++ {
+		go func() {
+			ids, err := other.AddMany(background, many("other", 700))
+			if err != nil {
+				t.Error(err)
+			}
+			added <- ids
+		}()
+	}
+	must(t, r.command.Process.Signal(syscall.SIGCONT))
+	ids := map[string]bool{}
+	for i := 0; i < 4; i++ {
+		for _, id := range <-added {
+			ids[id] = true
+		}
+	}
+	want(t, len(ids), 2800)
+	until(t, "what was cut off is stored", func() bool {
+		info, err := s.HistoryInfo(background)
+		must(t, err)
+		return info.Length == 701
+	})
+	must(t, s.Stop(background, grace))
+	must(t, other.Stop(background, grace))
+	for _, e := range rest(t, listen(t, s))[1:701] {
+		want(t, e.Type+e.Origin+string(e.Body), `firstfirst"first"`)
+	}
+	for _, e := range rest(t, listen(t, other))[1:2801] {
+		want(t, e.Type+e.Origin+string(e.Body), `otherother"other"`)
+		want(t, ids[e.ID], true)
+	}
 }

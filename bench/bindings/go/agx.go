@@ -60,8 +60,9 @@ func (l *agxLibrary) addMany(ctx context.Context, key string, count int) error {
 		return err
 	}
 	events := make([]agx.NewEvent, count)
+	text := []byte(body)
 	for i := range events {
-		events[i] = agx.NewEvent{Type: "event", Origin: "bench", Body: []byte(body)}
+		events[i] = agx.NewEvent{Type: "event", Origin: "bench", Body: text}
 	}
 	_, err = s.AddMany(ctx, events)
 	return err

@@ -211,12 +211,13 @@ Status Pipe::EnsureUsable(Lock& lock, Backoff* backoff) {
   }
 }
 
-Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff) {
+Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff,
+                    size_t own) {
   Lock lock(mutex_);
   if (Status status = EnsureUsable(lock, backoff); !status.ok()) return status;
   std::shared_ptr<Wire> wire = wire_;
   // Where several threads meet, the one that writes waits a moment for the others.
-  bool gather = !wire->writing && (wire->last_flush_calls > 1 || wire->under_way.load() > 0);
+  bool gather = !wire->writing && (wire->last_flush_calls > 1 || wire->under_way.load() > own);
   bool alone = !wire->writing && !gather;
   if (!alone) wire->out.append(commands.bytes());  // first: it may throw
 

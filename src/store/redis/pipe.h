@@ -69,8 +69,8 @@ class Pipe {
   };
 
   // Reconnects if need be; without a backoff it does not. On an error the call was not submitted and
-  // need not be waited for.
-  Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff);
+  // need not be waited for. own: how many the caller has submitted and not waited for.
+  Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff, size_t own = 0);
   // *may_have_run: on an error, whether the server may have run some of it all the same.
   Status Wait(Call* call, bool* may_have_run);
 

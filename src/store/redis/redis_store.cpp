@@ -300,7 +300,8 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
     Piece& piece = pieces[submitted % kPieces].emplace();
     piece.sink = IdsSink(ids, next, target);
     piece.size = size;
-    Status status = commands_.Submit(commands, &piece.sink, &piece.call, backoff);
+    Status status =
+        commands_.Submit(commands, &piece.sink, &piece.call, backoff, submitted - waited);
     if (!status.ok()) return status;
     next += size;
     ++submitted;
