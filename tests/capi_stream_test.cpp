@@ -629,6 +629,35 @@ TEST_F(CapiStreamWire, AgentEntriesExpireAsWanted) {
   EXPECT_LT(std::stoll(Raw({"XLEN", "agent-stream:conv"})), 300);
 }
 
+TEST_F(CapiStreamWire, AgentEntriesFromOutsideTakeNoNumber) {
+  auto write = [&](const char* sequence, const char* done = "false") {
+    Raw({"XADD", "agent-stream:conv", "*", "text", "x", "sequence", sequence, "done", done});
+  };
+  SessionPtr session = OpenStream(client_, "conv", "agent-framework");
+  ListenerPtr listener = Listen(session);
+  write("-1");
+  EXPECT_EQ(AddText(session, "none before"), AGX_OK);
+  write("6");
+  write("-1");
+  EXPECT_EQ(AddText(session, "behind it"), AGX_OK);
+  for (int i = 0; i < 15; ++i) write("-1");
+  EXPECT_EQ(AddText(session, "as far as is looked"), AGX_OK);
+  for (int i = 0; i < 16; ++i) write("-1");
+  EXPECT_EQ(AddText(session, "too far"), AGX_OK);
+  std::vector<std::string> numbers;
+  for (int i = 0; i < 38; ++i) {
+    std::string number = FieldOf(Next(listener), "sequence");
+    if (number != "-1") numbers.push_back(number);
+  }
+  EXPECT_THAT(numbers, ElementsAre("0", "6", "7", "8", "0"));
+  write("7");
+  write("-1", "true");
+  write("-1");
+  EXPECT_EQ(AddText(session, "another run"), AGX_OK);
+  EXPECT_THAT(Raw({"XREVRANGE", "agent-stream:conv", "+", "-", "COUNT", "1"}),
+              HasSubstr("another run, sequence, 0,"));
+}
+
 TEST_F(CapiStreamWire, AgentWritersAreFollowedToTheirEnd) {
   SessionPtr session = OpenStream(client_, "conv", "agent-framework");
   auto write = [&](const std::string& text, const std::string& sequence, bool done) {

@@ -295,6 +295,11 @@ TEST(Ag2, ReadsWhateverIsThere) {
       {"an escaped type", R"({"a": 1, "__type__": "m\u002eC"})", "m.C"},
       {"a type twice: the last counts, as in Python", R"({"__type__": "a.B", "__type__": "a.C"})",
        "a.C"},
+      {"as newer versions write it", R"({"__event__": "ag2.events.types.ModelMessage", "n": 1})",
+       "ag2.events.types.ModelMessage"},
+      {"both names: the old one counts", R"({"__event__": "a.B", "__type__": "a.C"})", "a.C"},
+      {"a new name that is no string", R"({"__event__": ["a.B"]})", ""},
+      {"the new name further in", R"({"content": {"__event__": "a.B"}})", ""},
       {"no type", R"({"name": "f"})", ""},
       {"a type that is no string", R"({"__type__": 1})", ""},
       {"a type that is none", R"({"__type__": null})", ""},
@@ -343,12 +348,33 @@ TEST(Ag2, WritesTheTypeIntoTheBody) {
   }
 }
 
+TEST(Ag2, NamesTheTypeAsTheVersionThatHasTheClassReadsIt) {
+  struct {
+    const char* type;
+    std::string_view body;
+    const char* element;
+  } cases[] = {
+      {"ag2.events.types.ModelMessage", R"({"content": "Hi"})",
+       R"({"__event__": "ag2.events.types.ModelMessage", "content": "Hi"})"},
+      {"ag2.A", {}, R"({"__event__": "ag2.A"})"},
+      {"ag2.A", R"({"__type__": "ag2.A"})", R"({"__type__": "ag2.A"})"},
+      {"ag2x.A", {}, R"({"__type__": "ag2x.A"})"},
+      {"autogen.beta.events.A", {}, R"({"__type__": "autogen.beta.events.A"})"},
+      {"my.Event", R"({"__event__": "my.Event", "n": 1})", R"({"__event__": "my.Event", "n": 1})"},
+      {"mon_app.événements.Réponse", "{}", R"({"__type__": "mon_app.événements.Réponse"})"},
+  };
+  for (const auto& c : cases) {
+    EXPECT_EQ(Written("ag2", {c.type, "o", c.body}), Element(c.element)) << c.type;
+    EXPECT_EQ(ReadOf("ag2", Element(c.element)), (Read{c.type, "ag2", c.element}));
+  }
+}
+
 TEST(Ag2, RefusesWhatAg2CouldNotRead) {
-  for (const char* type : {"event", "exception", ".a", "a.", "a..b", "a b.c", "é.f", "a.b\n"}) {
+  for (const char* type : {"event", "exception", ".a", "a.", "a..b", "a b.c", "a.b\n"}) {
     EXPECT_EQ(Written("ag2", {type, "o", "{}"})[0].first, "AGX_EUNSUPPORTED") << type;
   }
-  for (const char* body :
-       {"[]", "1", "null", R"({"__type__": "my.Other"})", R"({"__type__": 1})"}) {
+  for (const char* body : {"[]", "1", "null", R"({"__type__": "my.Other"})", R"({"__type__": 1})",
+                           R"({"__event__": "my.Other"})", R"({"__event__": null})"}) {
     EXPECT_EQ(Written("ag2", {"my.Event", "o", body})[0].first, "AGX_EUNSUPPORTED") << body;
   }
   EXPECT_THAT(Written("ag2", {"event", "o", {}})[0].second, HasSubstr("Python class's path"));

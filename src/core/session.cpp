@@ -16,6 +16,8 @@ constexpr std::string_view kDefaultOrigin = "opale";
 constexpr int64_t kDefaultGraceMs = 5000;
 // In the course of one write.
 constexpr int kMostLosses = 8;
+// Entries that are looked at for the last number: what comes from elsewhere has none.
+constexpr size_t kLookBack = 16;
 
 // The value of the live flag: says whose lease it is.
 std::string NewToken() { return "agx:" + RandomHex(); }
@@ -536,22 +538,37 @@ Result<Stamp> Session::NextStamp(std::unique_lock<std::mutex>* numbering) {
   if (!format_->traits().numbered) return stamp;
   *numbering = std::unique_lock(numbering_mutex_);
   if (!next_number_) {
-    RangeRequest last;
-    last.key = key_;
-    last.reverse = true;
-    last.count = 1;
-    BatchPtr batch;
-    Status status = client_->store().Range(last, &batch);
+    Status status = FindNumber();
     if (!status.ok()) return status;
-    uint64_t number = 0;
-    Entry* entry = batch != nullptr ? batch->first() : nullptr;
-    if (entry != nullptr) format_->Read(entry);
-    bool goes_on = entry != nullptr && entry->ending == Ending::kNone &&
-                   format_->ReadSequence(*entry, &number);
-    next_number_ = goes_on ? number + 1 : 0;
   }
   stamp.sequence = *next_number_;
   return stamp;
+}
+
+// Sets next_number_ by what is in the stream. The last entry mostly tells; only where it cannot, more
+// are read.
+Status Session::FindNumber() {
+  RangeRequest last;
+  last.key = key_;
+  last.reverse = true;
+  for (size_t count : {size_t{1}, kLookBack}) {
+    last.count = count;
+    BatchPtr batch;
+    Status status = client_->store().Range(last, &batch);
+    if (!status.ok()) return status;
+    Entry* entry = batch != nullptr ? batch->first() : nullptr;
+    if (entry == nullptr) break;
+    for (; entry != nullptr; entry = entry->next) {
+      format_->Read(entry);
+      bool ends = entry->ending != Ending::kNone;
+      uint64_t number = 0;
+      if (!ends && !format_->ReadSequence(*entry, &number)) continue;
+      next_number_ = ends ? 0 : number + 1;
+      return {};
+    }
+  }
+  next_number_ = 0;
+  return {};
 }
 
 // So many of what got a stamp were written.

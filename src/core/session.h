@@ -167,6 +167,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);
   Target target() const;
   Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
+  Status FindNumber();
   void Numbered(const Status& status, size_t count) noexcept;
   int64_t expire_ms() const;
   int64_t GraceFor(int64_t given) const;

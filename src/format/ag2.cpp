@@ -1,5 +1,5 @@
 // AG2's RedisStream: a list whose elements are JSON objects, with `__type__` the event's class, and a
-// channel on which each is published.
+// channel on which each is published. Since its package is called ag2 the name is `__event__`.
 #include <algorithm>
 
 #include "base/json.h"
@@ -12,12 +12,23 @@ namespace {
 constexpr std::string_view kName = "ag2";
 constexpr std::string_view kPrefix = "ag2:stream";
 constexpr std::string_view kType = "__type__";
+constexpr std::string_view kNewType = "__event__";
+// Classes that only those versions have which know the new name.
+constexpr std::string_view kNewPackage = "ag2.";
 // What a pickle of each protocol since 2 begins with, and JSON never does.
 constexpr char kPickle = '\x80';
 
-// A dotted path, as Python imports one; ag2 fails to read what has another `__type__`.
+// What says of which class an element is: the new name counts where the old one is missing.
+JsonValue TypeOf(JsonValue element) {
+  JsonValue type = element[kType];
+  return type ? type : element[kNewType];
+}
+
+// A dotted path, as Python imports one, whose names may have letters of any script; ag2 fails to read
+// what has another type.
 bool IsClassPath(std::string_view text) {
   auto allowed = [](char c) {
+    if (static_cast<unsigned char>(c) >= 0x80) return true;
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '.' || c == '<' || c == '>';
   };
@@ -62,7 +73,7 @@ class Ag2 final : public Format {
       return;
     }
     if (!ValidateJson(entry->body, AGX_DEPTH_MAX, nullptr)) return;
-    JsonValue type = JsonValue(entry->body)[kType];
+    JsonValue type = TypeOf(JsonValue(entry->body));
     if (type.is_string()) entry->type = entry->batch->Copy(type.String());
   }
 
@@ -70,13 +81,14 @@ class Ag2 final : public Format {
     if (!IsClassPath(event.type)) return Refuse(Cat("\"", event.type, "\" is none"));
     JsonValue body(event.body.data() != nullptr ? event.body : "{}");
     if (!body.is_object()) return Refuse("this body is no object");
-    JsonValue type = body[kType];
+    JsonValue type = TypeOf(body);
     if (type) {
-      if (!type.Is(event.type)) return Refuse("this body has another __type__");
+      if (!type.Is(event.type)) return Refuse("this body has another __type__ or __event__");
       fields->Add(kElement, event.body);
       return {};
     }
-    std::string element = "{\"__type__\": ";
+    std::string_view name = event.type.starts_with(kNewPackage) ? kNewType : kType;
+    std::string element = Cat("{\"", name, "\": ");
     AppendJsonString(event.type, &element);
     JsonMembers members(body);
     if (members.Next()) element += ", ";
