@@ -5,7 +5,8 @@ import java.util.List;
 interface Library extends AutoCloseable {
   /** A hundred bytes. */
   String BODY =
-      "{\"event\":\"part_delta\",\"event_idx\":7,\"part_delta_kind\":\"text\",\"content_delta\":\"some words more\"}";
+      "{\"event\":\"part_delta\",\"event_idx\":7,\"part_delta_kind\":\"text\","
+          + "\"content_delta\":\"some words more\"}";
 
   /** So many are added at a time. */
   int BATCH = 512;
