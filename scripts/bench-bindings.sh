@@ -3,7 +3,10 @@
 # Redis, and writes the table of docs/bindings-benchmark.md: ./scripts/bench-bindings.sh
 # With arguments (--quick, --rows LIST) they go to the programs, and the document stays as it is: the
 # table is then in build/bench/bindings.md.
-# Whom it finds beside libagx, bench/bindings/ says for each language. Installs what it needs.
+# Whom it finds beside libagx, bench/bindings/ says for each language; with all of them it is
+#   AGX_BENCH_GO_REDIS=v9.7.3 AGX_BENCH_RUEIDIS=v1.0.53 AGX_BENCH_STACKEXCHANGE=3.4.35 \
+#     AGX_BENCH_CLASSPATH=JARS ./scripts/bench-bindings.sh
+# Installs what it needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
