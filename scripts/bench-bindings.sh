@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # Measures each language's binding beside C and beside what its users would otherwise use, all on one
 # Redis, and writes the table of docs/bindings-benchmark.md: ./scripts/bench-bindings.sh
-# With arguments (--quick, --rows LIST) they go to the programs, and the document stays as it is.
-# Whom it finds beside libagx, bench/bindings/ says for each language. Installs what it needs.
+# With arguments (--quick, --rows LIST) they go to the programs, and the document stays as it is: the
+# table is then in build/bench/bindings.md.
+# Whom it finds beside libagx, bench/bindings/ says for each language; with all of them it is
+#   AGX_BENCH_GO_REDIS=v9.7.3 AGX_BENCH_RUEIDIS=v1.0.53 AGX_BENCH_STACKEXCHANGE=3.4.35 \
+#     AGX_BENCH_CLASSPATH=JARS ./scripts/bench-bindings.sh
+# Installs what it needs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=scripts/lib.sh
@@ -50,18 +54,21 @@ one() {
   local language=$1
   shift
   step "$language"
-  "$@" --url "$url" "${options[@]}" | sed "s/^/$language\t/" | tee -a "$scratch/results"
+  # What else a toolchain prints is no result; whom a program did not find, it says to us.
+  { "$@" --url "$url" "${options[@]}" 2>&1 >&3 3>&- | tee "$scratch/said" >&2; } 3>&1 |
+    grep -P '^[^\t]+(\t[^\t]+){3}$' | sed "s/^/$language\t/" | tee -a "$scratch/results"
+  sed -n "s/^\([^ ]*\) .*left out.*/\1 ($language)/p" "$scratch/said" >>"$scratch/missing"
 }
 options=("$@")
 one C build/bench/bench/agx-bench-c
 one Go bench/bindings/go/run.sh
-if [[ -x bench/bindings/java/run.sh ]]; then one Java bench/bindings/java/run.sh; fi
+one Java bench/bindings/java/run.sh
 if command -v dotnet >/dev/null; then
   one 'C#' dotnet run -c Release --project bench/bindings/csharp --
 else
   echo "C# is left out: there is no dotnet"
+  echo 'dotnet (C#)' >>"$scratch/missing"
 fi
-[[ $# -eq 0 ]] || exit 0
 
 document=docs/bindings-benchmark.md
 {
@@ -70,7 +77,14 @@ document=docs/bindings-benchmark.md
     "$(redis-server --version | sed 's/.* v=\([^ ]*\).*/\1/')" \
     "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)" "$(nproc)" "$(date +%F)"
   awk -F'\t' '{ printf "| %s | %s | %s | %s | %s |\n", $2, $1, $3, $4, $5 }' "$scratch/results" |
-    sort -s -t'|' -k2,2
+    LC_ALL=C sort -s -t'|' -k2,2
+  if [[ -s $scratch/missing ]]; then
+    printf '\nNot installed, and so not measured: %s.\n' "$(paste -sd, "$scratch/missing" | sed 's/,/, /g')"
+  fi
 } >build/bench/bindings.md
+if [[ $# -gt 0 ]]; then
+  step "written: build/bench/bindings.md"
+  exit
+fi
 mv build/bench/bindings.md "$document"
 step "written: $document"

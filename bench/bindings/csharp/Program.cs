@@ -163,9 +163,9 @@ async Task Listeners(Library library)
     await listening.AddToEach();
     (long memoryThen, int threadsThen, int socketsThen) = Now();
     string of = $", {count} listeners";
-    Print("listeners", library.Name, socketsThen - sockets, "connections" + of);
-    Print("listeners", library.Name, (double)(memoryThen - memory) / count, "bytes each" + of);
-    Print("listeners", library.Name, threadsThen - threads, "threads" + of);
+    Print("listeners-connections", library.Name, socketsThen - sockets, "connections" + of);
+    Print("listeners-memory", library.Name, (double)(memoryThen - memory) / count, "bytes/listener" + of);
+    Print("listeners-threads", library.Name, threadsThen - threads, "threads" + of);
     var rates = new List<double>();
     for (int round = 0; round < 5; ++round)
     {
