@@ -14,7 +14,6 @@
 #include <iomanip>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <sstream>
 #include <string>
