@@ -153,6 +153,26 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.server.entries("agx:1:2:s"), before)
         self.agx("bridge", "ag2:s", "ag2:s", status=2)
 
+    def test_a_servers_other_names_do_not_hide_that_a_session_is_the_same(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "info")
+        self.agx("cancel", "1/2/s")
+        before = self.server.entries("agx:1:2:s")
+        path = self.server.url[len("unix://"):]
+        other = "unix://" + os.path.dirname(path) + "/./" + os.path.basename(path)
+        for to in ("agx:1/2/s@" + other, "agx:1/2/s@" + self.server.url + "?lease=5000",
+                   "openai-agents:agx:1:2:s"):
+            for _ in range(2):  # what is left of the first does not let the second pass
+                self.agx("bridge", "agx:1/2/s", to, status=2)
+                self.assertIn("the same session", self.said)
+        self.assertEqual(self.server.entries("agx:1:2:s"), before)
+        self.assertEqual(self.server("EXISTS", "agx:1:2:s:live"), "0")
+
+    def test_a_source_that_never_appears_leaves_nothing(self):
+        self.agx("bridge", "openai-agents:t", "agx:1/2/copy", "--wait", "0.05", status=1)
+        self.assertIn("has not appeared", self.said)
+        self.assertEqual(self.server("KEYS", "*"), [])
+
     def test_a_bridge_copies_live_and_ends_with_its_source(self):
         self.server("XADD", "agent-stream:c", "*", "text", "Hel", "sequence", "0")
         process = self.bridge("agent-framework:c", "agx:1/2/copy")

@@ -32,6 +32,7 @@ class Handles {
     MakeWrites();
     MakeReads();
     MakeWaits();
+    MakeGroups();
   }
   void Close() { client_.reset(); }
   const std::vector<Call>& calls() const { return calls_; }
@@ -125,6 +126,38 @@ class Handles {
     calls_.push_back({"wait_canceled", [started] { return agx_wait_canceled(started, -1); }});
   }
 
+  void MakeGroups() {
+    OfGroup("group_read", [](agx_group* group) {
+      agx_event* event = nullptr;
+      size_t count = 0;
+      return agx_group_read(group, AGX_GROUP_NEW, -1, &event, 1, &count);
+    });
+    OfGroup("group_autoclaim", [](agx_group* group) {
+      char cursor[AGX_ID_SIZE] = "";
+      agx_event* event = nullptr;
+      size_t count = 0;
+      return agx_group_autoclaim(group, 0, cursor, &event, 1, &count);
+    });
+    OfGroup("group_ack", [](agx_group* group) {
+      const char* id = "1-1";
+      return agx_group_ack(group, &id, 1, nullptr);
+    });
+    OfGroup("group_health", [](agx_group* group) {
+      agx_health health = AGX_HEALTH_INIT;
+      return agx_group_health(group, &health);
+    });
+    OfGroup("group_process", [](agx_group* group) {
+      const auto handle = [](const agx_event*, int64_t, void*) { return AGX_OK; };
+      return agx_group_process(group, nullptr, handle, nullptr);
+    });
+  }
+  void OfGroup(const std::string& name, agx_status (*run)(agx_group*)) {
+    agx_group* group = nullptr;
+    EXPECT_EQ(agx_group_open(Session(name), "g", nullptr, &group), AGX_OK) << agx_last_error();
+    groups_.emplace_back(group);
+    calls_.push_back({name, [run, group] { return run(group); }});
+  }
+
   MessagesPtr OpenMessages(const std::string& id) {
     agx_messages* messages = nullptr;
     EXPECT_EQ(agx_messages_open(Session(id), &messages), AGX_OK);
@@ -135,6 +168,7 @@ class Handles {
   std::vector<SessionPtr> sessions_;
   std::vector<MessagesPtr> messages_;
   std::vector<ListenerPtr> listeners_;
+  std::vector<GroupPtr> groups_;
   MuxPtr mux_;
   QueryPtr query_;
   std::vector<Call> calls_;

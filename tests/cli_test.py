@@ -601,6 +601,8 @@ class Listen(Case):
                                     "body": {"a": "é"}})
         self.assertEqual([line["body"] for line in lines],
                          [{"session_id": self.id}, {"a": "é"}, "not json", {}])
+        # What a script has that has seen no event yet.
+        self.assertEqual(self.ok("listen", self.name, "--after", ""), self.ok("listen", self.name))
         lines = self.ok("listen", self.name, "--end").splitlines()
         self.assertEqual(json.loads(lines[-1])["type"], "end")
 
@@ -1368,6 +1370,26 @@ class Groups(Case):
         self.assertEqual((info["length"], info["pending"], info["lag"], info["dead_letters"]),
                          (3, 1, 1, 0))
         self.assertIn("third", [consumer["name"] for consumer in info["consumers"]])
+
+    def test_an_option_of_another_action_is_refused(self):
+        # Whose each option is.
+        of = {"--consumer=c": "read claim pending process", "--from=new": "read process",
+              "--count=1": "read claim pending dlq", "--block=0": "read", "--pending": "read",
+              "--idle=1": "claim pending process", "--retries=1": "process",
+              "--limit=1": "process", "--timeout=0": "process",
+              "--dead-letters=k": "info process dlq", "--replay": "dlq", "--delete": "dlq"}
+        operands = {"ack": ["1-1"], "process": ["--timeout=0", "true"]}
+        for option, whose in of.items():
+            name = option.split("=")[0]
+            for action in ("read", "ack", "claim", "pending", "info", "process", "dlq"):
+                with self.subTest(option=option, action=action):
+                    words = self.group(action, option, *operands.get(action, []))
+                    refusal = "group %s has no %s; it goes with %s\n" % (
+                        action, name, ", ".join(whose.split()))
+                    if action in whose.split():
+                        self.assertNotIn(" has no --", agx(*words).stderr.decode())
+                    else:
+                        self.fails(2, *words, says=refusal)
 
     def test_a_group_begins_where_it_is_told(self):
         first = self.write_event("event")

@@ -9,15 +9,19 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <functional>
+#include <iomanip>
 #include <map>
 #include <memory>
-#include <mutex>
+#include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "support/background.h"
 #include "support/fault_tools.h"
 #include "support/redis_server.h"
 #include "support/wait.h"
@@ -35,6 +39,12 @@ agx_options Options() {
   options.command_timeout_ms = 3000;
   options.lease_ms = kLeaseMs;
   return options;
+}
+
+// Of a server that was killed just now: until every lease that it wrote down has run out. The server
+// goes by the system's clock.
+void OutliveLeases() {
+  std::this_thread::sleep_until(std::chrono::system_clock::now() + milliseconds(kLeaseMs + 1));
 }
 
 RedisServer::Options Durable() {
@@ -293,7 +303,7 @@ TEST(Restart, LosesRepeatsAndReordersNothing) {
       }
       server.Kill9();
       // In one of the rounds for longer than the lease.
-      if (round == 2) std::this_thread::sleep_for(milliseconds(kLeaseMs + 200));
+      if (round == 2) OutliveLeases();
       server.Restart();
     }
     for (auto& writer : writers) {
@@ -327,7 +337,7 @@ TEST(Restart, CancelsStillReachTheProducer) {
   std::thread waiter([&] { woken = agx_wait_canceled(waited.get(), 20000); });
   for (bool long_outage : {false, true}) {
     server.Kill9();
-    if (long_outage) std::this_thread::sleep_for(milliseconds(kLeaseMs + 200));
+    if (long_outage) OutliveLeases();
     server.Restart();
     for (const char* id : {"polled", "waited"}) {
       EXPECT_TRUE(WaitUntil([&] {
@@ -567,6 +577,25 @@ INSTANTIATE_TEST_SUITE_P(
 
 // --- A server that does not come back
 
+using Waiting = std::vector<std::pair<std::string, std::unique_ptr<Background<agx_status>>>>;
+
+// This process's ends of the connections to a port of 127.0.0.1, also of those that it has not
+// accepted yet.
+std::set<std::string> ConnectionsTo(uint16_t port) {
+  constexpr const char* kEstablished = "01";
+  std::ifstream table("/proc/self/net/tcp");
+  std::set<std::string> ends;
+  std::string number, local, remote, state, rest;
+  std::ostringstream wanted;
+  wanted << ":" << std::uppercase << std::hex << std::setw(4) << std::setfill('0') << port;
+  while (table >> number >> local >> remote >> state && std::getline(table, rest)) {
+    if (state == kEstablished && remote.substr(remote.find(':')) == wanted.str()) {
+      ends.insert(local);
+    }
+  }
+  return ends;
+}
+
 class Gone : public testing::Test {
  protected:
   void Open(int64_t reconnect_timeout_ms, int64_t attempts) {
@@ -677,54 +706,40 @@ TEST_F(Gone, WithoutReconnectItIsSaidAtOnce) {
 TEST_F(Gone, ClosingTheClientEndsReconnects) {
   Open(60000, 1000);
   server_.Kill9();
-  // What is sent on a connection that was in use until just now is uncertain.
-  std::this_thread::sleep_for(milliseconds(50));
-  std::vector<std::thread> threads;
-  std::mutex mutex;
-  std::map<std::string, agx_status> statuses;
+  Waiting waiting;
   for (auto& [name, call] : Calls()) {
     if (name == "query") continue;  // opened after the close, it says so by an exception
-    threads.emplace_back([&, name = name, call = call] {
-      agx_status status = call();
-      std::lock_guard lock(mutex);
-      statuses[name] = status;
-    });
+    waiting.emplace_back(name, std::make_unique<Background<agx_status>>(call));
+    // The first of them finds that the connection is lost: from then on nothing is uncertain.
+    if (waiting.size() == 1) waiting[0].second->AwaitBlocked();
   }
-  // Long enough for back-off to have grown; none may have ended.
-  std::this_thread::sleep_for(milliseconds(500));
-  {
-    std::lock_guard lock(mutex);
-    EXPECT_THAT(statuses, testing::IsEmpty());
-  }
+  for (auto& [name, call] : waiting) call->AwaitBlocked();
   auto began = SteadyClock::now();
   client_.reset();
   EXPECT_LT(SteadyClock::now() - began, milliseconds(1500));
-  for (std::thread& thread : threads) thread.join();
+  for (auto& [name, call] : waiting) EXPECT_EQ(call->Get(), AGX_ECLOSED) << name;
   EXPECT_LT(SteadyClock::now() - began, milliseconds(1500));
-  for (auto& [name, status] : statuses) {
-    EXPECT_EQ(status, AGX_ECLOSED) << name << ": " << agx_status_string(status);
-  }
 }
 
 // It takes connections, as a stopped process does, and never answers.
 TEST_F(Gone, ClosingTheClientEndsReconnectsToAServerThatStandsStill) {
   Open(60000, 1000);
   server_.Pause();
-  std::vector<std::thread> threads;
-  std::atomic<int> ended{0};
+  const std::set<std::string> before = ConnectionsTo(server_.port());
+  Waiting waiting;
   for (auto& [name, call] : Calls()) {
     if (name == "query") continue;
-    threads.emplace_back([&, call = call] {
-      call();
-      ++ended;
-    });
+    waiting.emplace_back(name, std::make_unique<Background<agx_status>>(call));
   }
-  // Past the command timeout: now each of them is in a reconnect.
-  std::this_thread::sleep_for(milliseconds(3300));
+  // Past the command timeout: now there are connections that are new.
+  EXPECT_TRUE(WaitUntil([&] {
+    const std::set<std::string> now = ConnectionsTo(server_.port());
+    return !std::includes(before.begin(), before.end(), now.begin(), now.end());
+  }));
   auto began = SteadyClock::now();
   client_.reset();
   EXPECT_LT(SteadyClock::now() - began, milliseconds(1500));
-  for (std::thread& thread : threads) thread.join();
+  for (auto& [name, call] : waiting) call->Get();
   EXPECT_LT(SteadyClock::now() - began, milliseconds(1500));
   server_.Continue();
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <random>
 #include <vector>
 
 #include "commands.h"
@@ -55,7 +56,7 @@ const char* UrlOf(const Arguments& arguments, const End& end) {
   return !end.url.empty() ? end.url.c_str() : url ? url->c_str() : nullptr;
 }
 
-// A copy begins afresh, which would do away with what is to be copied.
+// Which words alone tell, before anything is asked of a server.
 bool AreTheSame(const Arguments& arguments, const End& from, const End& to) {
   const auto store = [&arguments](const End& end) -> std::string {
     const char* url = UrlOf(arguments, end);
@@ -68,6 +69,15 @@ bool AreTheSame(const Arguments& arguments, const End& from, const End& to) {
   const Result<SessionName> other = ParseSessionName(to.name);
   return one.ok() && other.ok() && one->scope == other->scope && one->user == other->user &&
          one->id == other->id;
+}
+
+void SayTheSame(const End& from) {
+  Complain("bridge: FROM and TO are the same session, " + from.text);
+}
+
+std::string UniqueText() {
+  std::random_device random;
+  return std::to_string(random()) + "-" + std::to_string(random()) + "-" + std::to_string(random());
 }
 
 int Open(const Arguments& arguments, End* end) {
@@ -87,37 +97,29 @@ class Bridge {
   Bridge(const End& from, const End& to, bool skip, const Watcher& watcher)
       : from_(from), to_(to), skip_(skip), watcher_(watcher) {}
 
-  // Becomes the producer of the copy, and goes on where an earlier bridge was.
-  int Start() {
-    agx_status status = agx_checkpoint(to(), name(), position_);
+  // Where an earlier bridge was. Changes nothing.
+  int Find() {
+    const agx_status status = agx_checkpoint(to(), name(), position_);
     if (status != AGX_OK) return Fail(status);
-    agx_start_options options = AGX_START_OPTIONS_INIT;
-    options.take_over = 1;
-    options.keep = std::strcmp(position_, kBeginning) != 0 ? 1 : 0;
-    if (*position_ == '\0') {
-      int live = 0;
-      status = agx_is_live(to(), &live);
-      if (status == AGX_OK && live != 0) {
-        Complain(to_.text + " is live already: somebody else writes there");
-        return kBusy;
-      }
-      // From here on whoever begins again knows that the copy is its own.
-      if (status == AGX_OK) status = Move(nullptr, 0, kBeginning);
-      options.keep = 0;
-    }
-    if (status == AGX_OK) status = agx_start(to(), &options);
-    return status == AGX_OK ? kDone : Fail(status);
+    return *position_ == '\0' ? CheckFree() : kDone;
   }
 
   int Run(agx_listener* listener) {
+    // A copy that is there already is live even while its source is away.
+    if (*position_ != '\0' || IsLive(from_)) {
+      if (const int exit = Start(); exit != kDone) return exit;
+    }
     for (;;) {
-      PassCancelOn();
+      if (started_) PassCancelOn();
       std::array<agx_event*, kBatch> events = {};
       size_t count = 0;
       const agx_status status =
           agx_listen_next_many(listener, kLookMs, events.data(), events.size(), &count);
       const std::string reason = agx_last_error();
       std::vector<Event> owned(events.begin(), events.begin() + static_cast<ptrdiff_t>(count));
+      if (!started_ && (HasAppeared(status) || IsLive(from_))) {
+        if (const int exit = Start(); exit != kDone) return exit;
+      }
       if (const int exit = Copy(owned); exit != kDone) return exit;
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
@@ -129,10 +131,63 @@ class Bridge {
     }
   }
 
-  const char* position() const { return position_; }
+  const char* after() const { return AtBeginning() ? kBeginning : position_; }
 
  private:
+  // A checkpoint that begins with this has copied nothing.
   static constexpr const char* kBeginning = "0-0";
+
+  bool AtBeginning() const {
+    return *position_ == '\0' || std::strncmp(position_, kBeginning, std::strlen(kBeginning)) == 0;
+  }
+  static bool HasAppeared(agx_status status) {
+    return status == AGX_OK || status == AGX_ENDED || status == AGX_GAP ||
+           status == AGX_EUNSUPPORTED;
+  }
+  static bool IsLive(const End& end) {
+    int live = 0;
+    return agx_is_live(end.session.get(), &live) == AGX_OK && live != 0;
+  }
+
+  int CheckFree() {
+    int live = 0;
+    const agx_status status = agx_is_live(to(), &live);
+    if (status != AGX_OK) return Fail(status);
+    if (live == 0) return kDone;
+    Complain(to_.text + " is live already: somebody else writes there");
+    return kBusy;
+  }
+
+  // Becomes the producer of the copy, and goes on where an earlier bridge was.
+  int Start() {
+    agx_start_options options = AGX_START_OPTIONS_INIT;
+    options.take_over = 1;
+    options.keep = AtBeginning() ? 0 : 1;
+    if (*position_ == '\0') {
+      if (const int exit = CheckFree(); exit != kDone) return exit;
+    }
+    if (AtBeginning()) {
+      if (const int exit = Claim(); exit != kDone) return exit;
+    }
+    const agx_status status = agx_start(to(), &options);
+    if (status != AGX_OK) return Fail(status);
+    started_ = true;
+    return kDone;
+  }
+
+  // From here on whoever begins again knows that the copy is its own. A server has many names: if
+  // what only this bridge writes for TO is seen at FROM, they are one, and beginning TO afresh would
+  // do away with what is to be copied.
+  int Claim() {
+    const std::string mark = std::string(kBeginning) + " " + UniqueText();
+    agx_status status = Move(nullptr, 0, mark.c_str());
+    char seen[AGX_NAME_MAX + 1] = "";
+    if (status == AGX_OK) status = agx_checkpoint(from_.session.get(), name(), seen);
+    if (status != AGX_OK) return Fail(status);
+    if (mark != seen) return kDone;
+    SayTheSame(from_);
+    return kUsage;
+  }
 
   agx_session* to() const { return to_.session.get(); }
   const char* name() const { return from_.text.c_str(); }
@@ -213,6 +268,7 @@ class Bridge {
   const bool skip_;
   const Watcher& watcher_;
   char position_[AGX_NAME_MAX + 1] = "";
+  bool started_ = false;
   bool canceled_ = false;
   bool gap_ = false;
 };
@@ -233,16 +289,16 @@ int RunBridge(const Arguments& arguments) {
   End from = std::move(from_end.Take());
   End to = std::move(to_end.Take());
   if (AreTheSame(arguments, from, to)) {
-    Complain("bridge: FROM and TO are the same session, " + from.text);
+    SayTheSame(from);
     return kUsage;
   }
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
   Bridge bridge(from, to, arguments.Has("skip"), watcher);
-  if (const int exit = bridge.Start(); exit != kDone) return exit;
+  if (const int exit = bridge.Find(); exit != kDone) return exit;
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
-  options.after = bridge.position();
+  options.after = bridge.after();
   options.wait_ms = *wait;
   options.timeout_ms = *timeout;
   agx_listener* opened = nullptr;

@@ -390,6 +390,40 @@ int GroupCommand::DeadLetters() {
 constexpr std::array<std::string_view, 7> kActions = {"read", "ack",     "claim", "pending",
                                                       "info", "process", "dlq"};
 
+// Options that not all actions have, and whose they are.
+struct Belonging {
+  std::string_view option;
+  std::array<std::string_view, 4> actions;
+};
+constexpr std::array<Belonging, 12> kBelongings = {{
+    {"consumer", {"read", "claim", "pending", "process"}},
+    {"from", {"read", "process"}},
+    {"count", {"read", "claim", "pending", "dlq"}},
+    {"block", {"read"}},
+    {"pending", {"read"}},
+    {"idle", {"claim", "pending", "process"}},
+    {"retries", {"process"}},
+    {"limit", {"process"}},
+    {"timeout", {"process"}},
+    {"dead-letters", {"info", "process", "dlq"}},
+    {"replay", {"dlq"}},
+    {"delete", {"dlq"}},
+}};
+
+int CheckOptions(const Arguments& arguments, const std::string& action) {
+  for (const auto& [option, actions] : kBelongings) {
+    if (!arguments.Has(option)) continue;
+    if (std::find(actions.begin(), actions.end(), action) != actions.end()) continue;
+    std::string whose;
+    for (const std::string_view one : actions) {
+      if (!one.empty()) whose += (whose.empty() ? "" : ", ") + std::string(one);
+    }
+    Complain("group " + action + " has no --" + std::string(option) + "; it goes with " + whose);
+    return kUsage;
+  }
+  return kDone;
+}
+
 int Check(const Plan& plan) {
   if (std::find(kActions.begin(), kActions.end(), plan.action) == kActions.end()) {
     Complain("agx group does not know \"" + plan.action +
@@ -425,6 +459,7 @@ int RunGroup(const Arguments& arguments) {
     return kUsage;
   }
   if (const int exit = Check(*plan); exit != kDone) return exit;
+  if (const int exit = CheckOptions(arguments, plan->action); exit != kDone) return exit;
   Watcher watcher;
   // A handler that is under way is waited for.
   if (plan->action == "process") watcher.WaitForever();
