@@ -416,7 +416,9 @@ int CheckOptions(const Arguments& arguments, const std::string& action) {
     if (std::find(actions.begin(), actions.end(), action) != actions.end()) continue;
     std::string whose;
     for (const std::string_view one : actions) {
-      if (!one.empty()) whose += (whose.empty() ? "" : ", ") + std::string(one);
+      if (one.empty()) continue;
+      if (!whose.empty()) whose += ", ";
+      whose += one;
     }
     Complain("group " + action + " has no --" + std::string(option) + "; it goes with " + whose);
     return kUsage;
