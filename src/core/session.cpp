@@ -183,7 +183,7 @@ Status Session::StartLive(const RunPtr& run, StartMode mode) {
     return {AGX_EBUSY, Cat("the session ", key_,
                            " is live already; wait for its end, cancel it, or take it over")};
   }
-  wrote_ = outcome == StartOutcome::kTakenOver;
+  wrote_ = outcome == StartOutcome::kTakenOver ? 1 : 0;
   attended_ = !run->detached;
   std::lock_guard run_lock(run_mutex_);
   run_ = run;
@@ -500,7 +500,7 @@ Status Session::AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t*
   if (state() == State::kTakenOver) return TakenOver();
   size_t now = 0;
   Status status = client_->store().AddMany(target(), entries, ids, &now);
-  if (now > 0) wrote_.store(true, std::memory_order_relaxed);
+  if (now > 0) wrote_.fetch_add(1, std::memory_order_relaxed);
   *added += now;
   return status;
 }
@@ -573,7 +573,7 @@ Status Session::FindNumber() {
 
 // So many of what got a stamp were written.
 void Session::Numbered(const Status& status, size_t count) noexcept {
-  if (count > 0) wrote_.store(true, std::memory_order_relaxed);
+  if (count > 0) wrote_.fetch_add(1, std::memory_order_relaxed);
   if (!format_->traits().numbered) return;
   if (status.ok() && state() == State::kLive) {
     *next_number_ += count;
@@ -601,7 +601,7 @@ Target Session::target() const {
   // An add would make a stream without a `begin` of one that the store has lost, and the flag, which is
   // lost as well, look as if it was taken.
   target.existing = state() == State::kLive && attended_.load(std::memory_order_relaxed) &&
-                    (format_->has_begin() || wrote_.load(std::memory_order_relaxed));
+                    (format_->has_begin() || wrote_.load(std::memory_order_relaxed) != 0);
   return target;
 }
 
@@ -797,7 +797,7 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
     case LeaseState::kLost:
       // Where a run begins with an entry, or had one since, the store forgot everything, which is no
       // cancel.
-      if (!format_->has_begin() && !wrote_) return LearnAbsent(run, leased_until);
+      if (!format_->has_begin() && wrote_ == 0) return LearnAbsent(run, leased_until);
       return TakeBack(run);
     case LeaseState::kOwn:
     case LeaseState::kUnknown:
@@ -828,13 +828,15 @@ void Session::TakeBack(const RunPtr& run) {
 // Under flag_mutex_. Begins anew if there is no stream.
 Status Session::Resume(const RunPtr& run) {
   StartOutcome outcome = StartOutcome::kBusy;
+  uint64_t wrote = wrote_;
   if (Status status = StartAs(run, StartMode::kResume, &outcome); !status.ok()) return status;
   if (outcome == StartOutcome::kBusy) {
     Lose(run, State::kTakenOver);
     return TakenOver();
   }
   if (outcome == StartOutcome::kStarted) {
-    wrote_ = false;
+    // Unless another thread has written since: then the stream is there, and can be lost again.
+    wrote_.compare_exchange_strong(wrote, 0);
     client_->LogLine(AGX_LOG_WARNING,
                      Cat("the store has lost the session ", key_, ", which was begun anew"));
   }

@@ -211,7 +211,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   RunPtr run_;                    // null until the first start
 
   std::atomic<bool> attended_{false};  // by a start that was not detached
-  std::atomic<bool> wrote_{false};     // so that a stream which is not there is lost
+  std::atomic<uint64_t> wrote_{0};  // how often: not 0, so that a stream which is not there is lost
   std::atomic<bool> stopping_{false};  // a flag that goes now is no cancel
   std::atomic<State> state_{State::kIdle};
   std::atomic<bool> changed_{false};  // the flag is to be looked at

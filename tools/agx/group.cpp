@@ -410,16 +410,22 @@ constexpr std::array<Belonging, 12> kBelongings = {{
     {"delete", {"dlq"}},
 }};
 
+int Refuse(const Belonging& of, const std::string& action) {
+  std::string whose;
+  for (const std::string_view one : of.actions) {
+    if (one.empty()) continue;
+    if (!whose.empty()) whose += ", ";
+    whose += one;
+  }
+  Complain("group " + action + " has no --" + std::string(of.option) + "; it goes with " + whose);
+  return kUsage;
+}
+
 int CheckOptions(const Arguments& arguments, const std::string& action) {
-  for (const auto& [option, actions] : kBelongings) {
-    if (!arguments.Has(option)) continue;
-    if (std::find(actions.begin(), actions.end(), action) != actions.end()) continue;
-    std::string whose;
-    for (const std::string_view one : actions) {
-      if (!one.empty()) whose += (whose.empty() ? "" : ", ") + std::string(one);
-    }
-    Complain("group " + action + " has no --" + std::string(option) + "; it goes with " + whose);
-    return kUsage;
+  for (const Belonging& of : kBelongings) {
+    const bool belongs =
+        std::find(of.actions.begin(), of.actions.end(), action) != of.actions.end();
+    if (arguments.Has(of.option) && !belongs) return Refuse(of, action);
   }
   return kDone;
 }
