@@ -478,7 +478,9 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
  *   AGX_GONE         the producer's lease ran out without `end`; or there was no event for the
- *                    client's lease after a cancel, or while there was no live flag at all
+ *                    client's lease after the live flag was taken away, by a cancel or by the
+ *                    stop of a format without an end, or, in the format agx, while there was no
+ *                    live flag at all
  *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there

@@ -124,6 +124,37 @@ TEST_P(CapiStream, TellsThatItsProducerIsGone) {
               ElementsAre("token", "AGX_GONE"));
 }
 
+// Their own producers keep none, and may be silent for long.
+TEST_P(CapiStream, OneWithoutALiveFlagIsNotTakenForAbandoned) {
+  ClientPtr client = Open("lease=100");
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
+    SessionPtr session = OpenStream(client_, format, format);
+    if (std::string(format) == "agent-framework") {
+      ASSERT_EQ(AddText(session, "Hi"), AGX_OK) << agx_last_error();
+    } else {
+      Add(session, "test.Event");
+    }
+    agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+    options.timeout_ms = 1000;
+    ListenerPtr listener = Listen(OpenStream(client, format, format), options);
+    EXPECT_EQ(Next(listener).status, AGX_OK) << format;
+    EXPECT_EQ(Next(listener).text(), "AGX_SILENT") << format;
+  }
+}
+
+TEST_P(CapiStream, SaysHowItsProducerLeft) {
+  ClientPtr client = Open("lease=300");
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  Add(session, "token");
+  ListenerPtr listener = Listen(OpenStream(client, "s", "openai-agents"));
+  EXPECT_EQ(Next(listener).text(), "token");
+  EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");  // it has seen the flag
+  EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+  EXPECT_EQ(Next(listener).text(), "AGX_GONE");
+  EXPECT_THAT(agx_last_error(), HasSubstr("taken away"));
+}
+
 TEST_P(CapiStream, OpenAiStreamsHaveNoEndAndAreFollowedUntilSilence) {
   SessionPtr session = OpenStream(client_, "s", "openai-agents");
   Add(session, "token");

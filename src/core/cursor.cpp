@@ -86,11 +86,15 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   }
   agx_status outcome = Outcome(now);
   if (outcome == AGX_OK) return false;
+  bool vanished = producer_ == Producer::kVanished;
   StartAnew(now);
   if (outcome == AGX_ABSENT) *status = {outcome, "the session has not appeared"};
   if (outcome == AGX_SILENT) *status = {outcome, "the session has been silent for too long"};
   if (outcome == AGX_GONE) {
-    *status = {outcome, "the session's producer is gone: its lease ran out without an end"};
+    *status = {outcome, vanished ? "the session's producer is gone: its live flag was taken away, "
+                                   "and no end followed"
+                                 : "the session's producer is gone: its lease ran out without an "
+                                   "end"};
   }
   return true;
 }
@@ -259,7 +263,8 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
     // A last look at the stream has to come after the look at the flag; one that was cancelled gets
     // time to say so.
     gone_at_ = ran_out ? now + Millis(1) : After(now, options_.lease_ms);
-  } else if (producer_ == Producer::kUnseen && appeared_ && gone_at_ == kNever) {
+  } else if (producer_ == Producer::kUnseen && appeared_ && gone_at_ == kNever &&
+             options_.format->all_keep_flags()) {
     gone_at_ = After(since_, options_.lease_ms);
   }
 }

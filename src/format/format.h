@@ -68,6 +68,8 @@ class Format {
   std::string_view name() const { return traits_.name; }
 
   bool has_begin() const { return traits_.has_begin; }
+  // Its other producers keep a live flag as well, so that one without has gone.
+  bool all_keep_flags() const { return !traits_.named; }
 
   // The key of the stream of that name, by default the name itself. prefix: "" is the default, where
   // the format has any.
