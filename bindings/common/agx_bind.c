@@ -6,7 +6,7 @@
 
 #include "agx_bind_batch.h"
 
-static int64_t token_of(const agx_listener* listener) {
+static int64_t token_of(agx_listener* listener) {
   return listener == NULL ? 0 : (int64_t)(intptr_t)agx_listener_data(listener);
 }
 
