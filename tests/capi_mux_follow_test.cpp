@@ -256,6 +256,100 @@ TEST_F(CapiMuxFollow, ASubscriptionIsFollowedWhileThereIsOne) {
   EXPECT_TRUE(WaitUntil([&] { return Blocked().empty(); }));
 }
 
+// A server that takes no further connection, or refuses the command, is no worse than before.
+TEST_F(CapiMuxFollow, WhereItCannotBeItIsReadAsOthersAre) {
+  FaultProxy proxy(server_.port());
+  for (bool command : {false, true}) {
+    ClientPtr client = OpenClient(proxy.url());
+    agx_mux* mux = nullptr;
+    ASSERT_EQ(agx_mux_open(client.get(), &mux), AGX_OK);
+    mux_.reset(mux);
+    SessionPtr session = Started(writer_, command ? "command" : "connection");
+    ListenerPtr listener = InMux(command ? "command" : "connection", client);
+    EXPECT_EQ(Next(0).text(), "AGX_TIMEOUT");
+    if (command) {
+      proxy.RefuseCommand("XREAD", "NOPERM this user has no permissions to run it");
+    } else {
+      proxy.RefuseConnections(true);
+    }
+    for (int i = 0; i < 10; ++i) {
+      Background<Told> next([&] { return Next(); });
+      next.AwaitBlocked();
+      Stopwatch watch;
+      Add(session, "t");
+      EXPECT_EQ(next.Get().text(), "t");
+      EXPECT_LE(watch.ms(), kAtOnceMs);
+    }
+    proxy.RefuseConnections(false);
+    proxy.ForgetCommandRules();
+    mux_.reset();
+    listener.reset();
+  }
+}
+
+TEST_F(CapiMuxFollow, ACallThatDoesNotWaitLeavesItToOneThatDoes) {
+  SessionPtr session = Started(writer_);
+  ListenerPtr listener = InMux("s");
+  AddAndTake(session, 3, listener);
+  for (int round = 0; round < 30; ++round) {
+    std::atomic<bool> stop{false};
+    std::atomic<int> taken{0};
+    std::thread looks([&] {
+      while (!stop) {
+        if (Next(0).status == AGX_OK) ++taken;
+      }
+    });
+    Background<Told> waits([&] { return Next(kPatienceMs); });
+    std::this_thread::yield();
+    stop = true;
+    looks.join();
+    Stopwatch watch;
+    Add(session, "t");
+    EXPECT_EQ(waits.Get().text(), "t");
+    EXPECT_LE(watch.ms(), kAtOnceMs);
+    ASSERT_EQ(taken, 0);
+  }
+}
+
+TEST_F(CapiMuxFollow, AListenerGoesFromMuxToMux) {
+  constexpr int kEvents = 3000;
+  SessionPtr session = Started(writer_);
+  agx_mux* second = nullptr;
+  ASSERT_EQ(agx_mux_open(client_.get(), &second), AGX_OK);
+  MuxPtr other(second);
+  SessionPtr quiet = Started(writer_, "quiet");
+  ListenerPtr keeps_open = ListenAfter(OpenSession(client_, "quiet"), "new");
+  ASSERT_EQ(agx_mux_add(other.get(), keeps_open.get()), AGX_OK);
+  ListenerPtr also = InMux("quiet");
+  ListenerPtr listener = InMux("s");
+  std::atomic<int> seen{0};
+  std::atomic<bool> stop{false};
+  InThreads(4, [&](int thread) {
+    if (thread == 0) {
+      for (int i = 0; i < kEvents; ++i) Add(session, "t");
+      EXPECT_TRUE(WaitUntil([&] { return seen == kEvents; }));
+      stop = true;
+    } else if (thread == 1) {
+      for (int i = 0; !stop; ++i) {
+        agx_mux* from = i % 2 == 0 ? mux_.get() : other.get();
+        agx_mux* to = i % 2 == 0 ? other.get() : mux_.get();
+        ASSERT_EQ(agx_mux_remove(from, listener.get()), AGX_OK);
+        ASSERT_EQ(agx_mux_add(to, listener.get()), AGX_OK);
+      }
+    } else {
+      while (!stop) {
+        agx_listener* whose = nullptr;
+        agx_event* event = nullptr;
+        agx_status status = agx_mux_next((thread == 2 ? mux_ : other).get(), 50, &whose, &event);
+        ASSERT_TRUE(status == AGX_OK || status == AGX_TIMEOUT) << agx_last_error();
+        if (status == AGX_OK) ++seen;
+        agx_event_free(event);
+      }
+    }
+  });
+  EXPECT_EQ(seen, kEvents);
+}
+
 // Bursts of one session or of all, connections that are cut, threads that share the mux, listeners
 // that leave and come back: each event comes once, in its order.
 TEST_F(CapiMuxFollow, WhateverHappensEachEventComesOnce) {

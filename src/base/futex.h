@@ -37,7 +37,7 @@ inline void FutexWake(std::atomic<uint32_t>* word, int threads) {
 // bell is about, and wait with that ticket: a ring between the look and the wait is not missed.
 class Bell {
  public:
-  uint32_t ticket() const { return rings_.load(std::memory_order_acquire); }
+  uint32_t ticket() const { return rings_.load(std::memory_order_seq_cst); }
 
   // Returns at once if the bell rang since the ticket was taken; false when the deadline passed.
   bool Wait(uint32_t ticket, TimePoint deadline) {

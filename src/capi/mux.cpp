@@ -66,6 +66,7 @@ agx_status agx_mux_next_many(agx_mux* mux, int64_t timeout_ms, agx_listener** li
     if (!status.ok()) return status;
     *count = 1;
     while (*count < capacity && object.NextAtHand(&whose, &entries[*count])) note((*count)++);
+    if (*count > 1) object.Settle();
     return status;
   });
 }

@@ -3,6 +3,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "core/client.h"
 #include "core/listener.h"
 
@@ -12,9 +14,19 @@ namespace {
 // A listener that is silent for so many blocking reads has no need of them.
 constexpr int kMostSilences = 2;
 // The store has no tail to give, or all are in use.
-constexpr Millis kRetry{1000};
+constexpr Millis kLongestRetry{30000};
 
 }  // namespace
+
+// Lets go of the lock, and tells the others that it is their turn.
+struct Follower::Handover {
+  Follower* follower;
+  std::unique_lock<std::mutex>* one;
+  ~Handover() {
+    one->unlock();
+    if (follower->others_ > 0) follower->bell_->Ring();
+  }
+};
 
 Follower::~Follower() {
   if (alert_ >= 0) close(alert_);
@@ -22,7 +34,9 @@ Follower::~Follower() {
 
 void Follower::Look() {
   std::unique_lock one(mutex_, std::try_to_lock);
-  if (one.owns_lock() && Ask()) Await(Clock::now(), -1);
+  if (!one.owns_lock()) return;
+  Handover handover{this, &one};
+  if (tail_ != nullptr && Ask()) Await(Clock::now(), -1);
 }
 
 void Follower::Wait(uint32_t ticket, TimePoint deadline) {
@@ -34,14 +48,7 @@ void Follower::Wait(uint32_t ticket, TimePoint deadline) {
     return;
   }
   --others_;
-  struct Handover {
-    Follower* follower;
-    std::unique_lock<std::mutex>* one;
-    ~Handover() {
-      one->unlock();
-      if (follower->others_ > 0) follower->bell_->Ring();  // it is another's turn
-    }
-  } handover{this, &one};
+  Handover handover{this, &one};
   WaitAtStore(ticket, deadline);
 }
 
@@ -61,7 +68,8 @@ void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
     ~Alert() { bell->SetAlert(-1); }
   } alert{bell_};
   bell_->SetAlert(alert_);
-  if (bell_->ticket() == ticket) Await(deadline, alert_);
+  // A new tail is dialled here in any case, so that Look never has to.
+  Await(bell_->ticket() == ticket ? deadline : Clock::now(), alert_);
 }
 
 // False if there is nothing to be followed now.
@@ -75,7 +83,7 @@ bool Follower::Ask() {
   if (!followed->PrepareFollow(&request)) return false;
   if (!Open()) {
     pump_->Unfollow();
-    none_before_ = Clock::now() + kRetry;
+    PutOff();
     return false;
   }
   if (!tail_->Request(request.key, request.after, request.count, true).ok()) return false;
@@ -88,7 +96,10 @@ bool Follower::Ask() {
 
 bool Follower::Open() {
   if (alert_ < 0) alert_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (alert_ >= 0 && tail_ == nullptr) tail_ = client_->store().OpenTail();
+  if (alert_ >= 0 && tail_ == nullptr) {
+    tail_ = client_->store().OpenTail();
+    if (tail_ != nullptr) tail_->FailAtOnce();
+  }
   return tail_ != nullptr;
 }
 
@@ -100,6 +111,7 @@ void Follower::Await(TimePoint deadline, int alert) {
   Status status = tail_->Await(deadline, alert, &answer, &outcome);
   if (!status.ok()) {
     tail_.reset();
+    PutOff();
     pump_->Unfollow();  // it is read as others are, and what is wrong told as of others
     return;
   }
@@ -108,10 +120,19 @@ void Follower::Await(TimePoint deadline, int alert) {
     eventfd_read(alert_, &count);
   }
   if (outcome != Tail::Outcome::kDone) return;
+  put_off_ = kRetry;
   bool silent = answer.batch == nullptr || answer.batch->empty();
   silences_ = silent ? silences_ + 1 : 0;
   if (std::shared_ptr<Listener> listener = asked_.lock()) pump_->TakeIn(listener, &answer);
-  if (silences_ >= kMostSilences) pump_->Unfollow();
+  if (silences_ < kMostSilences) return;
+  pump_->Unfollow();
+  tail_.reset();  // another may need it
+  silences_ = 0;
+}
+
+void Follower::PutOff() noexcept {
+  none_before_ = Clock::now() + put_off_;
+  put_off_ = std::min(put_off_ * 2, kLongestRetry);
 }
 
 // A read that is under way cannot be taken back but with its connection.

@@ -32,10 +32,15 @@ class Follower {
   void Rest() noexcept;
 
  private:
+  static constexpr Millis kRetry{50};
+
+  struct Handover;
+
   void WaitAtStore(uint32_t ticket, TimePoint deadline);
   bool Ask();
   bool Open();
   void Await(TimePoint deadline, int alert);
+  void PutOff() noexcept;
   void Drop() noexcept;
 
   Client* const client_;
@@ -48,7 +53,9 @@ class Follower {
   EntryId after_;
   size_t count_ = 0;
   int silences_ = 0;  // answers without an entry, in a row
+  // The store had no tail to give, or it broke.
   TimePoint none_before_ = TimePoint::min();
+  Millis put_off_ = kRetry;
   int alert_ = -1;  // an eventfd
 };
 

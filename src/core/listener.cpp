@@ -101,7 +101,7 @@ void Listener::Wake() noexcept {
 void Listener::Changed() noexcept {
   changed_ = true;
   if (Pump* pump = poked_pump_.load()) {
-    if (!pump->Poke(this)) changed_ = false;  // a blocking read brings it
+    pump->Poke(this);
   } else {
     bell_.Ring();
   }

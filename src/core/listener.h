@@ -142,8 +142,8 @@ class Listener final : public Watcher,
   void Prepare(ReadRequest* request);
   // Of a read that waits for entries. False if that is not what it needs now.
   bool PrepareFollow(ReadRequest* request);
-  // It was followed until now.
-  void MissedChanges() noexcept { changed_ = true; }
+  // There is something to be read; under the pump's lock.
+  void SetChanged(bool changed) noexcept { changed_ = changed; }
   // Such a read can be made.
   bool can_follow() const { return !list_; }
   // Says whether there is something to take, and when to read next.

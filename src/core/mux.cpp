@@ -58,7 +58,7 @@ Status Mux::Stopped() {
 
 Status Mux::Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry) {
   Status status = Advance(deadline, listener, entry);
-  if (kept_) pump_->SettleDescriptor();
+  Settle();
   return status;
 }
 
@@ -116,9 +116,9 @@ bool Mux::NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry) {
 Status Mux::OpenDescriptor(int* fd) {
   std::lock_guard lock(descriptor_mutex_);
   if (!kept_) {
-    pump_->StopFollowing();  // the keeper waits for bells only
     pump_->SetSecondBell(client_->keeper().bell());
     if (Status status = client_->keeper().AddPump(pump_); !status.ok()) return status;
+    pump_->StopFollowing();  // the keeper waits for bells only
     kept_ = true;
   }
   return pump_->OpenDescriptor(fd);

@@ -25,6 +25,10 @@ class Mux final : public Client::Sleeper {
   Status Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry);
   // An event that is at hand; false if there is none, or an outcome is to be told first.
   bool NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry);
+  // After NextAtHand.
+  void Settle() noexcept {
+    if (kept_) pump_->SettleDescriptor();
+  }
   void Interrupt() noexcept;
   Status OpenDescriptor(int* fd);
   void Close() noexcept;

@@ -14,10 +14,11 @@ constexpr Millis kRetry{200};
 
 void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has) {
   std::lock_guard lock(mutex_);
-  listener->link = {};
+  Link& link = listener->link;
+  link.poked = link.ready = link.finished = link.parked = link.followed = false;
   has = has && collects_;
-  listener->link.timer = timers_.emplace(has ? kNever : TimePoint::min(), listener).first;
-  listener->link.attached = true;
+  link.timer = timers_.emplace(has ? kNever : TimePoint::min(), listener).first;
+  link.pump = this;
   if (has) PushReady(listener.get());
   UpdateDescriptor();
   RingBells();
@@ -27,10 +28,10 @@ void Pump::Detach(Listener* listener) noexcept {
   std::shared_ptr<Listener> last;  // let go of after the lock
   std::lock_guard lock(mutex_);
   Link& link = listener->link;
-  if (!link.attached) return;
+  if (link.pump != this) return;
   auto node = timers_.extract(link.timer);
   last = std::move(node.value().second);
-  link.attached = false;
+  link.pump = nullptr;
   if (link.finished) --finished_;
   auto unlink = [&](Listener** first, Listener** end, Listener* Link::*next) {
     Listener* previous = nullptr;
@@ -59,16 +60,15 @@ std::shared_ptr<Listener> Pump::Any() const {
   return timers_.empty() ? nullptr : timers_.begin()->second;
 }
 
-bool Pump::Poke(Listener* listener) noexcept {
+void Pump::Poke(Listener* listener) noexcept {
   {
     std::lock_guard lock(mutex_);
     Link& link = listener->link;
-    if (link.followed) return false;
-    if (!link.attached || link.poked || link.parked) return true;
+    if (link.pump != this || link.poked || link.parked) return;
+    if (link.followed) return listener->SetChanged(false);
     PushPoked(listener);
   }
   RingBells();
-  return true;
 }
 
 void Pump::PushPoked(Listener* listener) noexcept {
@@ -156,13 +156,13 @@ Status Pump::Read(const Round& round) {
 void Pump::Settle(const std::shared_ptr<Listener>& listener, TimePoint due, bool ready) noexcept {
   std::lock_guard lock(mutex_);
   Link& link = listener->link;
-  if (!link.attached) return;
+  if (link.pump != this) return;
   SetDue(listener.get(), due);
   if (ready && collects_) PushReady(listener.get());
 }
 
 void Pump::NoteBrought(Listener* only) noexcept {
-  if (only == nullptr || !only->link.attached || !only->can_follow()) {
+  if (only == nullptr || only->link.pump != this || !only->can_follow()) {
     alone_ = nullptr;
   } else if (alone_ == only) {
     ++alone_rounds_;
@@ -188,8 +188,14 @@ std::shared_ptr<Listener> Pump::Followed() {
 }
 
 void Pump::TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer) {
-  TimePoint due = kNever;
-  bool ready = listener->Absorb(answer, {}, &due);
+  TimePoint due = Clock::now() + kRetry;
+  bool ready = false;
+  try {
+    ready = listener->Absorb(answer, {}, &due);
+  } catch (const std::bad_alloc&) {
+    Settle(listener, due, false);
+    throw;
+  }
   Settle(listener, due, ready);
   if (!ready) return;
   std::lock_guard lock(mutex_);
@@ -213,7 +219,7 @@ void Pump::LetGo() noexcept {
   Listener* listener = std::exchange(followed_, nullptr);
   if (listener == nullptr) return;
   listener->link.followed = false;
-  listener->MissedChanges();
+  listener->SetChanged(true);
   if (!listener->link.poked && !listener->link.parked) PushPoked(listener);
   RingBells();
 }
@@ -253,27 +259,28 @@ std::shared_ptr<Listener> Pump::NextReady() {
 void Pump::StillReady(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
   listener->link.parked = false;
-  if (listener->link.attached) PushReady(listener);
+  if (listener->link.pump == this) PushReady(listener);
 }
 
 void Pump::Park(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
-  if (!listener->link.attached) return;
+  if (listener->link.pump != this) return;
   listener->link.parked = true;
   SetDue(listener, kNever);
 }
 
 void Pump::ReadAgain(Listener* listener, TimePoint due) noexcept {
   std::lock_guard lock(mutex_);
-  if (!listener->link.attached) return;
-  bool sooner = due < timers_.begin()->first;
+  if (listener->link.pump != this) return;
+  // Nobody asks for more of the followed one but whoever waits.
+  bool sooner = due < timers_.begin()->first || listener->link.followed;
   SetDue(listener, due);
   if (sooner) RingBells();
 }
 
 bool Pump::Finished(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
-  if (!listener->link.attached || listener->link.finished) return false;
+  if (listener->link.pump != this || listener->link.finished) return false;
   listener->link.finished = true;
   ++finished_;
   UpdateDescriptor();

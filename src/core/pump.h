@@ -27,9 +27,9 @@ class Pump {
   using Timers = std::set<std::pair<TimePoint, std::shared_ptr<Listener>>>;
 
   // A listener's place in its pump; part of the listener, so that a change needs no memory. Under
-  // the pump's lock.
+  // the lock of the pump that it is in; which that is anybody may ask.
   struct Link {
-    bool attached = false;
+    std::atomic<Pump*> pump{nullptr};  // in which it is
     bool poked = false;
     bool ready = false;
     bool finished = false;
@@ -54,8 +54,8 @@ class Pump {
   // One of the attached, or null.
   std::shared_ptr<Listener> Any() const;
 
-  // The listener is to be read. Does not block. False if it is followed, and so being read already.
-  bool Poke(Listener* listener) noexcept;
+  // The listener is to be read, unless it is followed, and so being read already. Does not block.
+  void Poke(Listener* listener) noexcept;
 
   // Does what is due, as far as one round trip goes; says when to be called again. A failure of the
   // store is kept for TakeFailure, and what was to be read is tried again.

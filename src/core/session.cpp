@@ -17,7 +17,7 @@ constexpr int64_t kDefaultGraceMs = 5000;
 // In the course of one write.
 constexpr int kMostLosses = 8;
 // Entries that are looked at for the last number: what comes from elsewhere has none.
-constexpr size_t kLookBack = 16;
+constexpr size_t kLookBack = 65536;
 
 // The value of the live flag: says whose lease it is.
 std::string NewToken() { return "agx:" + RandomHex(); }
@@ -551,7 +551,7 @@ Status Session::FindNumber() {
   RangeRequest last;
   last.key = key_;
   last.reverse = true;
-  for (size_t count : {size_t{1}, kLookBack}) {
+  for (size_t count = 1; count <= kLookBack; count *= 16) {
     last.count = count;
     BatchPtr batch;
     Status status = client_->store().Range(last, &batch);
@@ -566,6 +566,7 @@ Status Session::FindNumber() {
       next_number_ = ends ? 0 : number + 1;
       return {};
     }
+    if (batch->size() < count) break;
   }
   next_number_ = 0;
   return {};

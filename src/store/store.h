@@ -190,6 +190,8 @@ class Tail {
   // an eventfd; kWoken while it is readable, and the request stays pending. -1: none, which saves a
   // system call.
   virtual Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) = 0;
+  // From here on Await does not try again what failed.
+  virtual void FailAtOnce() noexcept = 0;
   // Makes the current or next Await return kWoken; from any thread.
   virtual void Wake() noexcept = 0;
 };

@@ -169,6 +169,7 @@ Status RedisTail::Recover(const Status& why, TimePoint deadline, int alert, Outc
   SetConnection(nullptr);
   bool passing =
       why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT || why.code() == AGX_ELOADING;
+  if (fails_at_once_) return why;
   if (!backoff_) backoff_.emplace(config_);
   TimePoint until;
   if (!passing || !backoff_->Next(&until)) {

@@ -29,6 +29,7 @@ class RedisTail final : public Tail {
   Status Request(std::string_view key, EntryId after, size_t count, bool follow) override;
   bool pending() const override { return pending_; }
   Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) override;
+  void FailAtOnce() noexcept override { fails_at_once_ = true; }
   void Wake() noexcept override;
   // Makes Await return AGX_ECLOSED, now and later.
   void Close() noexcept;
@@ -63,6 +64,7 @@ class RedisTail final : public Tail {
   size_t count_ = 0;
   bool follow_ = false;
   bool pending_ = false;
+  bool fails_at_once_ = false;
   bool begun_ = false;    // a reply is half parsed
   bool checked_ = false;  // the cursor's entry is not there, but that is no gap
   bool waited_ = false;   // the second reply did not come with the first

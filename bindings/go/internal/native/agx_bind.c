@@ -33,13 +33,22 @@ agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t 
   return AGX_OK;
 }
 
+/* How many events may be taken at once, by the size of those before, so that large ones do not come in
+ * far beyond max_bytes. */
+static size_t room_for(const agxb_batch* batch, size_t max_events, size_t max_bytes) {
+  const size_t first = 4;
+  size_t room = first;
+  if (batch->count > 0) room = (max_bytes - batch->size) / (batch->size / batch->count + 1) + 1;
+  if (room > max_events - batch->count) room = max_events - batch->count;
+  return room < AGXB_HELD ? room : AGXB_HELD;
+}
+
 agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, size_t max_bytes,
                           agxb_batch* batch) {
   agxb_reset(batch);
   if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
   while (batch->count < max_events && batch->size < max_bytes) {
-    size_t room = max_events - batch->count;
-    if (room > AGXB_HELD) room = AGXB_HELD;
+    size_t room = room_for(batch, max_events, max_bytes);
     agx_listener* listeners[AGXB_HELD];
     size_t count = 0;
     agx_status status = agx_mux_next_many(mux, batch->count == 0 ? timeout_ms : 0, listeners,
