@@ -60,6 +60,7 @@ void Follower::Rest() noexcept {
 
 void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
   if (!Ask()) {
+    if (none_before_ > Clock::now()) deadline = std::min(deadline, none_before_);
     client_->store().WaitFor(bell_, ticket, deadline);
     return;
   }

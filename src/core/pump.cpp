@@ -258,8 +258,9 @@ std::shared_ptr<Listener> Pump::NextReady() {
 
 void Pump::StillReady(Listener* listener) noexcept {
   std::lock_guard lock(mutex_);
+  if (listener->link.pump != this) return;
   listener->link.parked = false;
-  if (listener->link.pump == this) PushReady(listener);
+  PushReady(listener);
 }
 
 void Pump::Park(Listener* listener) noexcept {
