@@ -16,7 +16,7 @@ constexpr std::string_view kDefaultOrigin = "opale";
 constexpr int64_t kDefaultGraceMs = 5000;
 // In the course of one write.
 constexpr int kMostLosses = 8;
-// Entries that are looked at for the last number: what comes from elsewhere has none.
+// Entries that are looked at, at most, for the last number: what comes from elsewhere has none.
 constexpr size_t kLookBack = 65536;
 
 // The value of the live flag: says whose lease it is.
