@@ -15,6 +15,8 @@ namespace {
 constexpr int kMostSilences = 2;
 // The store has no tail to give, or all are in use.
 constexpr Millis kLongestRetry{30000};
+// A tail that nobody needs is kept for so long.
+constexpr Millis kIdle{500};
 
 }  // namespace
 
@@ -27,6 +29,9 @@ struct Follower::Handover {
     if (follower->others_ > 0) follower->bell_->Ring();
   }
 };
+
+Follower::Follower(Client* client, Pump* pump, Bell* bell)
+    : client_(client), pump_(pump), bell_(bell), alert_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Follower::~Follower() {
   if (alert_ >= 0) close(alert_);
@@ -52,6 +57,11 @@ void Follower::Wait(uint32_t ticket, TimePoint deadline) {
   WaitAtStore(ticket, deadline);
 }
 
+void Follower::RestIfFree() noexcept {
+  std::unique_lock one(mutex_, std::try_to_lock);
+  if (one.owns_lock()) Rest();
+}
+
 void Follower::Rest() noexcept {
   pump_->Unfollow();
   tail_.reset();
@@ -61,6 +71,7 @@ void Follower::Rest() noexcept {
 void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
   if (!Ask()) {
     if (none_before_ > Clock::now()) deadline = std::min(deadline, none_before_);
+    deadline = std::min(deadline, RestTail());
     client_->store().WaitFor(bell_, ticket, deadline);
     return;
   }
@@ -71,6 +82,16 @@ void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
   bell_->SetAlert(alert_);
   // A new tail is dialled here in any case, so that Look never has to.
   Await(bell_->ticket() == ticket ? deadline : Clock::now(), alert_);
+}
+
+// Gives back a tail that has not been needed for a while. When to look again.
+TimePoint Follower::RestTail() {
+  if (tail_ == nullptr) return kNever;
+  TimePoint now = Clock::now();
+  if (rests_at_ == kNever) rests_at_ = now + kIdle;
+  if (now < rests_at_) return rests_at_;
+  tail_.reset();
+  return kNever;
 }
 
 // False if there is nothing to be followed now.
@@ -90,13 +111,13 @@ bool Follower::Ask() {
   if (!tail_->Request(request.key, request.after, request.count, true).ok()) return false;
   if (asked_.lock() != followed) silences_ = 0;
   asked_ = followed;
+  rests_at_ = kNever;
   after_ = request.after;
   count_ = request.count;
   return true;
 }
 
 bool Follower::Open() {
-  if (alert_ < 0) alert_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (alert_ >= 0 && tail_ == nullptr) {
     tail_ = client_->store().OpenTail();
     if (tail_ != nullptr) tail_->FailAtOnce();

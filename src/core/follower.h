@@ -18,7 +18,7 @@ class Client;
 class Follower {
  public:
   // For the threads that drive the pump, which rings the bell.
-  Follower(Client* client, Pump* pump, Bell* bell) : client_(client), pump_(pump), bell_(bell) {}
+  Follower(Client* client, Pump* pump, Bell* bell);
   ~Follower();
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
@@ -30,6 +30,8 @@ class Follower {
   void Wait(uint32_t ticket, TimePoint deadline);
   // For the only thread that drives the pump, when it leaves: gives the connection back.
   void Rest() noexcept;
+  // The same for one of several, unless another waits.
+  void RestIfFree() noexcept;
 
  private:
   static constexpr Millis kRetry{50};
@@ -40,6 +42,7 @@ class Follower {
   bool Ask();
   bool Open();
   void Await(TimePoint deadline, int alert);
+  TimePoint RestTail();
   void PutOff() noexcept;
   void Drop() noexcept;
 
@@ -56,7 +59,8 @@ class Follower {
   // The store had no tail to give, or it broke.
   TimePoint none_before_ = TimePoint::min();
   Millis put_off_ = kRetry;
-  int alert_ = -1;  // an eventfd
+  TimePoint rests_at_ = kNever;
+  const int alert_;  // an eventfd; -1: none could be had, and nothing is followed
 };
 
 }  // namespace agx

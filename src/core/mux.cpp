@@ -68,7 +68,10 @@ Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Ent
     Status status = Stopped();
     if (!status.ok()) return status;
     if (TakeReady(listener, entry, &status)) return status;
-    if (pump_->exhausted()) return {AGX_ENDED, "no listener in the mux can bring anything more"};
+    if (pump_->exhausted()) {
+      follower_.RestIfFree();
+      return {AGX_ENDED, "no listener in the mux can bring anything more"};
+    }
     follower_.Look();
     TimePoint next = pump_->Work();
     // What came is handed on before the deadline is looked at, so that a call that does not wait
