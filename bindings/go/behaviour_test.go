@@ -76,12 +76,12 @@ func TestBehaviour(t *testing.T) {
 }
 
 func TestBehaviourIsTheWholeList(t *testing.T) {
-	root := os.Getenv("AGX_SOURCE_DIR")
-	if root == "" {
+	root, given := os.LookupEnv("AGX_SOURCE_DIR")
+	if !given {
 		root = filepath.Join("..", "..")
 	}
 	file, err := os.Open(filepath.Join(root, "tests", "behaviour.txt"))
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, os.ErrNotExist) && !given {
 		t.Skip("the list is not beside this module")
 	}
 	must(t, err)

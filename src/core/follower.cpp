@@ -13,7 +13,7 @@ namespace {
 
 // A listener that is silent for so many blocking reads has no need of them.
 constexpr int kMostSilences = 2;
-// The store has no tail to give, or all are in use.
+// After a tail could not be had, or broke, again and again.
 constexpr Millis kLongestRetry{30000};
 // A tail that nobody needs is kept for so long.
 constexpr Millis kIdle{500};
