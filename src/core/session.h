@@ -51,9 +51,9 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
   // The fields of an event that is of the library's own making.
   void MakeFields(const NewEvent& event, EventFields* fields) const;
-  // AGX_ECONFLICT if the checkpoint is not what it is to be.
   // All that the stream holds, by these.
   Status Replace(std::span<const agx_new_event> events, uint64_t* removed);
+  // AGX_ECONFLICT if the checkpoint is not what it is to be.
   Status AddChecked(std::span<const agx_new_event> events, const char* name, const char* from,
                     const char* to);
   Status GetCheckpoint(const char* name, std::string* position) const;
@@ -125,6 +125,10 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   };
 
   Session(std::shared_ptr<Client> client, Place place);
+
+  // A value for the live flag: says whose lease it is.
+  static std::string NewToken();
+  static Status TakenOver();
 
   // What one start made of this handle. Shared with whoever is asking the store about it, since the
   // next start replaces it.
