@@ -662,6 +662,26 @@ TEST_P(CapiSession, OnlyAStartedSessionIsWaitedFor) {
   EXPECT_FALSE(IsCanceled(started));
 }
 
+// Whoever waits listens to the store for all of the client, and what it leaves behind is not lost.
+TEST_P(CapiSession, ACancelIsHeardWhileAnotherSessionsWaiterComesAndGoes) {
+  SessionPtr waited = Started(client_, "waited");
+  std::atomic<bool> done{false};
+  std::thread waiter([&] {
+    for (int64_t i = 0; !done; ++i) WaitCanceled(waited, i % 3);
+  });
+  // Well before the lease would be looked at.
+  for (int i = 0; i < 200; ++i) {
+    SessionPtr session = Started(client_, std::to_string(i));
+    EXPECT_TRUE(Cancel(OpenSession(other_, std::to_string(i))));
+    if (!WaitUntil([&] { return IsCanceled(session); }, std::chrono::milliseconds(kAtOnceMs))) {
+      ADD_FAILURE() << "of the cancel of session " << i;
+      break;
+    }
+  }
+  done = true;
+  waiter.join();
+}
+
 TEST_P(CapiSession, ClosingWakesThoseWhoWait) {
   SessionPtr session = Started(client_);
   Background<agx_status> wait([raw = session.get()] { return agx_wait_canceled(raw, -1); });

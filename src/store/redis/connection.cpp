@@ -349,11 +349,6 @@ Connection::Received Connection::Receive(TimePoint deadline, int wake_fd, Status
   return Take(n, status);
 }
 
-Connection::Received Connection::WaitReadable(TimePoint deadline, int wake_fd) const {
-  int ready = Poll(POLLIN, deadline, wake_fd);
-  return ready == 1 ? Received::kData : ready == 0 ? Received::kTimeout : Received::kWoken;
-}
-
 Connection::Received Connection::ReceiveNow(Status* status) {
   size_t room = 0;
   char* buffer = parser_.Room(&room);

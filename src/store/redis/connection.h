@@ -69,9 +69,7 @@ class Connection {
   // Waits for bytes and hands them to the parser. One thread at a time. If wake_fd >= 0, returns
   // kWoken once that is readable.
   Received Receive(TimePoint deadline, int wake_fd, Status* status);
-  // In two steps, for threads that wait for the same bytes: both return from the first, one at a
-  // time may call the second, which does not wait (kTimeout: there is nothing, or nothing more).
-  Received WaitReadable(TimePoint deadline, int wake_fd) const;
+  // Does not wait. kTimeout: there is nothing, or nothing more.
   Received ReceiveNow(Status* status);
 
   // The next reply of those received.

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 namespace agx::redis {
 namespace {
@@ -51,27 +52,52 @@ class InvalidationSink final : public Sink {
   bool is_cancel_ = false;
 };
 
+bool Poll(int epoll_fd, int fd, uint32_t events) {
+  epoll_event event{events, {}};
+  event.data.fd = fd;
+  return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
 }  // namespace
 
 struct Doorbell::Listening {
-  Listening(Doorbell* bell, std::unique_ptr<Connection> c) : connection(std::move(c)), sink(bell) {}
+  Listening(Doorbell* bell, std::unique_ptr<Connection> c)
+      : connection(std::move(c)), guests_fd(epoll_create1(EPOLL_CLOEXEC)), sink(bell) {}
+  ~Listening() {
+    if (guests_fd >= 0) close(guests_fd);
+  }
+  Listening(const Listening&) = delete;
+  Listening& operator=(const Listening&) = delete;
 
-  // Reads and dispatches all that is there. kTimeout if that was it.
-  Connection::Received Dispatch(Status* status) {
+  // What arrives wakes one thread: a guest that waits, or else the bell's. Linux asks those first
+  // whose epoll was the first to have the socket.
+  bool Share(int guest_fd, int bells_fd) const {
+    constexpr uint32_t kOne = EPOLLIN | EPOLLEXCLUSIVE;
+    return Poll(guests_fd, guest_fd, EPOLLIN) && Poll(guests_fd, connection->fd(), kOne) &&
+           Poll(bells_fd, connection->fd(), kOne);
+  }
+
+  // Reads and dispatches all that is there; false when the connection has broken.
+  bool Dispatch(Status* status) {
     std::lock_guard lock(mutex);
     for (;;) {
       Connection::Received received = connection->ReceiveNow(status);
-      if (received != Connection::Received::kData) return received;
+      if (received != Connection::Received::kData) {
+        return received != Connection::Received::kBroken;
+      }
+      heard.fetch_add(1, std::memory_order_relaxed);
       Parser::Outcome outcome = connection->Parse(&sink);
       while (outcome == Parser::Outcome::kComplete) outcome = connection->Parse(&sink);
       if (outcome == Parser::Outcome::kBroken) {
         *status = connection->Broken(sink);
-        return Connection::Received::kBroken;
+        return false;
       }
     }
   }
 
   const std::unique_ptr<Connection> connection;
+  const int guests_fd;  // an epoll's
+  std::atomic<uint64_t> heard{0};
   std::mutex mutex;
   InvalidationSink sink;
 };
@@ -110,12 +136,11 @@ Status Doorbell::Watch(std::string_view key, Store::KeyKind kind, Watcher* watch
 }
 
 bool Doorbell::MakeWakes() {
+  if (guest_fd_ < 0) guest_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wakes_fd_ < 0) wakes_fd_ = epoll_create1(EPOLL_CLOEXEC);
-  epoll_event wake{EPOLLIN, {}};
-  wake.data.fd = wake_fd_;
-  return wake_fd_ >= 0 && wakes_fd_ >= 0 &&
-         (epoll_ctl(wakes_fd_, EPOLL_CTL_ADD, wake_fd_, &wake) == 0 || errno == EEXIST);
+  return guest_fd_ >= 0 && wake_fd_ >= 0 && wakes_fd_ >= 0 &&
+         (Poll(wakes_fd_, wake_fd_, EPOLLIN) || errno == EEXIST);
 }
 
 void Doorbell::Unwatch(std::string_view key, Watcher* watcher) noexcept {
@@ -190,9 +215,7 @@ Status Doorbell::Track(Connection& reads) {
       return {AGX_ECONNECT, Cat("CLIENT TRACKING: ", sink.replies[0].text)};
     }
     // Told once, and forgotten when the connection closes its socket.
-    epoll_event end{EPOLLRDHUP | EPOLLONESHOT, {}};
-    end.data.fd = reads.fd();
-    if (epoll_ctl(wakes_fd_, EPOLL_CTL_ADD, reads.fd(), &end) != 0) {
+    if (!Poll(wakes_fd_, reads.fd(), EPOLLRDHUP | EPOLLONESHOT)) {
       log_(AGX_LOG_WARNING, Cat("its end will not be noticed at once: ", std::strerror(errno)));
     }
   }
@@ -241,11 +264,16 @@ Status Doorbell::Serve() {
   reset_reads_();
   if (refusal.empty()) {
     auto listening = std::make_shared<Listening>(this, std::move(*opened));
+    if (!listening->Share(guest_fd_, wakes_fd_)) {
+      return {AGX_ESYSTEM, Cat("epoll: ", std::strerror(errno))};
+    }
     SetListening(listening);
     SetState(State::kTracking, id);
     RingAll();
-    Status status = FollowTracking(listening);
+    Status status = FollowTracking(listening.get());
     SetListening(nullptr);
+    // A guest may keep it a little longer.
+    epoll_ctl(wakes_fd_, EPOLL_CTL_DEL, listening->connection->fd(), nullptr);
     return status;
   }
   log_(AGX_LOG_WARNING,
@@ -281,76 +309,64 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   return {};
 }
 
-Status Doorbell::FollowTracking(const std::shared_ptr<Listening>& listening) {
+Status Doorbell::FollowTracking(Listening* listening) {
   Commands ping;
   ping.Add("PING");
+  Status status;
+  if (!listening->Dispatch(&status)) return status;  // what came with the replies
   bool asked = false;
+  uint64_t heard = 0;
   while (!closed_) {
-    Status status;
+    uint64_t before = std::exchange(heard, listening->heard.load(std::memory_order_relaxed));
+    if (heard != before) asked = false;
+    epoll_event events[4];
     TimePoint deadline = DeadlineAfter(asked ? config_.command_timeout_ms : kPingMs);
-    switch (listening->connection->WaitReadable(deadline, wakes_fd_)) {
-      case Connection::Received::kData:
-        asked = false;
-        if (listening->Dispatch(&status) == Connection::Received::kBroken) return status;
-        break;
-      case Connection::Received::kTimeout: {
-        if (asked) return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
-        size_t sent = 0;
-        status = listening->connection->Send(ping.bytes(), &sent);
-        if (!status.ok()) return status;
-        asked = true;
-        break;
+    int count = epoll_wait(wakes_fd_, events, 4, static_cast<int>(MillisUntil(deadline)));
+    for (int i = 0; i < count; ++i) {
+      if (events[i].data.fd == listening->connection->fd()) {
+        if (!listening->Dispatch(&status)) return status;
+      } else if (events[i].data.fd != wake_fd_) {
+        RingAll();  // the tracked connection has ended: whoever is rung reads again, on a new one
       }
-      case Connection::Received::kWoken:
-      case Connection::Received::kBroken:
-        // Whoever is rung reads again, on a new connection.
-        if (TrackedHasEnded()) RingAll();
-        break;
     }
+    if (count != 0 || listening->heard.load(std::memory_order_relaxed) != heard) continue;
+    if (asked) return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
+    size_t sent = 0;
+    status = listening->connection->Send(ping.bytes(), &sent);
+    if (!status.ok()) return status;
+    asked = true;
   }
   return {AGX_ECLOSED, {}};
-}
-
-bool Doorbell::TrackedHasEnded() const {
-  epoll_event events[4];
-  int count = epoll_wait(wakes_fd_, events, 4, 0);
-  return std::any_of(events, events + std::max(count, 0),
-                     [&](const epoll_event& event) { return event.data.fd != wake_fd_; });
 }
 
 bool Doorbell::WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline) {
   std::unique_lock guest(guest_mutex_, std::try_to_lock);
   std::shared_ptr<Listening> listening;
   if (guest.owns_lock()) {
-    if (guest_fd_ < 0) guest_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     std::lock_guard lock(mutex_);
     listening = listening_;
   }
-  if (listening == nullptr || guest_fd_ < 0) return bell->Wait(ticket, deadline);
+  if (listening == nullptr) return bell->Wait(ticket, deadline);
   struct Alert {
     Bell* bell;
     ~Alert() { bell->SetAlert(-1); }
   } alert{bell};
   bell->SetAlert(guest_fd_);
-  bool broken = false;
-  while (!broken && bell->ticket() == ticket && Clock::now() < deadline) {
-    switch (listening->connection->WaitReadable(deadline, guest_fd_)) {
-      case Connection::Received::kData: {
-        Status status;
-        // The bell's own thread finds the same, and sees to it.
-        broken = listening->Dispatch(&status) == Connection::Received::kBroken;
-        break;
-      }
-      case Connection::Received::kWoken: {
-        eventfd_t count = 0;
-        eventfd_read(guest_fd_, &count);
-        break;
-      }
-      default:
-        break;
+  while (bell->ticket() == ticket && Clock::now() < deadline) {
+    epoll_event events[2];
+    int wait = deadline == kNever ? -1 : static_cast<int>(MillisUntil(deadline));
+    int count = epoll_wait(listening->guests_fd, events, 2, wait);
+    for (int i = 0; i < count; ++i) {
+      eventfd_t rings = 0;
+      if (events[i].data.fd == guest_fd_) eventfd_read(guest_fd_, &rings);
     }
+    // Whatever woke it: what arrived meanwhile may have woken nobody else.
+    Status status;
+    if (listening->Dispatch(&status)) continue;
+    listening->connection->Shutdown();  // so that the bell's own thread sees to it
+    return bell->Wait(ticket, deadline);
   }
-  return broken ? bell->Wait(ticket, deadline) : bell->ticket() != ticket;
+  return bell->ticket() != ticket;
 }
 
 // Without tracking: blocking reads of all streams, in short slices, between which flags and new

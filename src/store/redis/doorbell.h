@@ -40,8 +40,8 @@ class Doorbell {
   // Where Cancel tells "token live-key".
   const std::string& cancel_channel() const { return cancel_channel_; }
 
-  // Waits for a bell that one of the watchers rings, and listens itself meanwhile: the thread that
-  // waits is then woken by the server.
+  // Waits for a bell that one of the watchers rings, and listens itself meanwhile, in the place of the
+  // bell's own thread: the thread that waits is then woken by the server, and no other is.
   bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline);
 
   void Taken(std::string_view message) noexcept;
@@ -70,8 +70,7 @@ class Doorbell {
   void Run() noexcept;
   Status Serve();
   Status Subscribe(Connection& connection, int64_t* id, std::string* refusal);
-  Status FollowTracking(const std::shared_ptr<Listening>& listening);
-  bool TrackedHasEnded() const;
+  Status FollowTracking(Listening* listening);
   Status FollowReads(Connection& connection);
   Status LookAtNew(Connection& connection);
   Status LookAtFlags(Connection& connection);
@@ -99,7 +98,8 @@ class Doorbell {
   std::atomic<bool> closed_{false};
   Bell closing_;
   int wake_fd_ = -1;
-  int wakes_fd_ = -1;  // an epoll's: wake_fd_, and the end of the tracked connection
+  int wakes_fd_ =
+      -1;  // an epoll's: wake_fd_, what the server tells, and the end of tracked connections
   std::shared_ptr<Listening> listening_;  // null while there is no tracking
   std::mutex guest_mutex_;                // one thread besides the bell's own may listen
   int guest_fd_ = -1;                     // wakes it
