@@ -12,7 +12,10 @@ apt_install g++ cmake ninja-build pkg-config ccache binutils file gzip \
   libhiredis-dev libcjson-dev libssl-dev libcurl4-openssl-dev libgtest-dev libgmock-dev \
   zlib1g-dev libzstd-dev redis-server openssl python3 \
   clang clang-tidy clang-format abigail-tools dpkg-dev lintian shellcheck doxygen \
-  swig golang-go default-jdk-headless junit5 mono-devel
+  swig golang-go default-jdk-headless junit5 mono-devel \
+  maven libmaven-compiler-plugin-java libmaven-jar-plugin-java libmaven-javadoc-plugin-java \
+  libmaven-resources-plugin-java libmaven-source-plugin-java libsurefire-java \
+  libbuild-helper-maven-plugin-java
 clang_version=$(clang -dumpversion | cut -d. -f1)
 apt_install "libclang-rt-$clang_version-dev"
 
