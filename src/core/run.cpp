@@ -11,16 +11,11 @@
 namespace agx {
 namespace {
 
-constexpr std::string_view kType = "event";
 constexpr std::string_view kOrigin = "pydantic-ai";
 constexpr std::string_view kBeginOrigin = "opale";
 constexpr int64_t kWindowBytes = 16384;
 // After a failure to end what was cancelled.
 constexpr Millis kRetry{1000};
-// So many entries are read at a time to find out whether one was written.
-constexpr size_t kLookBack = 500;
-// So many are written in one step with the end: a command has a limit, and a script holds up others.
-constexpr size_t kMostWithEnd = 1000;
 // Escaped, it has to fit into a body.
 constexpr size_t kGrowthMax = AGX_BODY_MAX / 6;
 
@@ -64,13 +59,14 @@ class Run::Turn {
 
 Run::Run(std::shared_ptr<Session> session, const agx_run_options& options)
     : session_(std::move(session)),
-      origin_(options.origin != nullptr ? options.origin : kOrigin),
       error_origin_(
           ErrorOrigin(options.start->origin != nullptr ? options.start->origin : kBeginOrigin)),
       window_(std::max<int64_t>(options.coalesce_ms, 0)),
       window_bytes_(
           static_cast<size_t>(options.coalesce_bytes != 0 ? options.coalesce_bytes : kWindowBytes)),
-      grace_ms_(options.grace_ms) {}
+      grace_ms_(options.grace_ms),
+      outbox_(session_.get(), options.origin != nullptr ? options.origin : kOrigin,
+              options.start->take_over == 0 && session_->format().traits().starts_afresh) {}
 
 Run::~Run() = default;
 
@@ -98,8 +94,6 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
   }
   std::shared_ptr<Run> run(new Run(std::move(session), options));
   Session& object = *run->session_;
-  // What another has written is not to be taken for this run's own.
-  run->start_known_ = start.take_over == 0 && object.format().traits().starts_afresh;
   Turn turn(run.get());  // what the keeper still has to say is of an earlier start
   if (Status status = object.Observe(run, true); !status.ok()) return status;
   if (Status status = object.Start(start); !status.ok()) {
@@ -118,7 +112,7 @@ Status Run::CheckOpen() {
   switch (state_) {
     case State::kOpen:
       // What waits has its bound.
-      return pending_.size() > AGX_BODY_MAX ? SendPending() : Status();
+      return outbox_.bytes() > AGX_BODY_MAX ? outbox_.Send() : Status();
     case State::kCanceled:
       return Canceled();
     case State::kTakenOver:
@@ -133,22 +127,12 @@ Status Run::CheckOpen() {
 // Ends the session, with `error` before `end` if there is one. What is open is closed, and what
 // waits is written, in the same step; only of a long backlog the most goes before it.
 Status Run::EndAs(State state, std::string_view error) {
-  if (Status status = FindStart(); !status.ok()) return status;
-  if (uncertain_) {
-    // Only if it is known what is written can the rest be.
-    if (Status status = FindUncertain(); !status.ok()) return status;
-  }
-  if (events_.size() > kMostWithEnd) {
-    if (Status status = SendPending(); !status.ok()) return status;
-  }
+  if (Status status = outbox_.PrepareStop(); !status.ok()) return status;
   Settle();
-  if (events_.size() > kMostWithEnd) {
-    if (Status status = SendPending(); !status.ok()) return status;
-  }
-  MakeEntries(error);
-  uncertain_ = !events_.empty();  // also if this throws
-  Status status = session_->StopAfter(entries_, grace_ms_, state == State::kCanceled);
-  uncertain_ = status.code() == AGX_EUNCERTAIN && !events_.empty();
+  if (Status status = outbox_.PrepareStop(); !status.ok()) return status;
+  const agx::NewEvent last{"error", error_origin_, error};
+  Status status =
+      outbox_.Stop(error.empty() ? nullptr : &last, grace_ms_, state == State::kCanceled);
   if (status.code() == AGX_TAKEN_OVER) {
     state = State::kTakenOver;
   } else if (status.code() == AGX_NOT_LIVE) {
@@ -157,8 +141,7 @@ Status Run::EndAs(State state, std::string_view error) {
     return status;
   }
   state_ = state;
-  refused_ = {};
-  Forget(events_.size());
+  outbox_.Clear();
   return status;
 }
 
@@ -166,7 +149,7 @@ Status Run::EndAs(State state, std::string_view error) {
 Status Run::EndInterrupted() {
   if (session_->taken_over()) {
     state_ = State::kTakenOver;
-    Forget(events_.size());
+    outbox_.Clear();
     return {};
   }
   Status status = EndAs(State::kCanceled, CanceledBody());
@@ -305,7 +288,7 @@ void Run::AttendLocked() noexcept try {
     (void)EndInterrupted();
   } else if (growing_ >= 0 && WindowIsOver()) {
     FlushGrowth();
-    (void)SendPending();  // the next call tells, if it fails as well; and what was refused
+    (void)outbox_.Send();  // the next call tells, if it fails as well; and what was refused
   } else if (growing_ >= 0) {
     WakeAt(growth_due_);
   }
@@ -317,7 +300,7 @@ void Run::AttendLocked() noexcept try {
 
 void Run::OpenNode() {
   AppendNodeBegin(node_ + 1, NewEvent());
-  EventDone();
+  outbox_.Commit();
   ++node_;
   node_open_ = true;
   tool_returns_allowed_ = true;
@@ -328,7 +311,7 @@ void Run::OpenNode() {
 void Run::CloseNode() {
   std::string json = response_.Json();
   AppendNodeEnd(node_, NewEvent());
-  EventDone();
+  outbox_.Commit();
   response_json_.swap(json);
   node_open_ = false;
 }
@@ -363,7 +346,7 @@ Status Run::ToolReturn(std::string_view name, std::string_view id, std::string_v
     return {AGX_ETOOBIG, Cat("the tool's return has more than ", AGX_BODY_MAX, " bytes")};
   }
   AppendToolReturn(node_, name, id, content, NewEvent());
-  EventDone();
+  outbox_.Commit();
   return Write();
 }
 
@@ -463,18 +446,18 @@ Status Run::Flush() {
   Turn turn(this);
   if (Status status = CheckOpen(); !status.ok()) return status;
   FlushGrowth();
-  return WithRefusal(SendPending());
+  return Send();
 }
 
 void Run::PartBegan(int part, agx_part_kind kind, std::string_view content) {
   AppendPartStart(node_, part, kind, content, NewEvent());
-  EventDone();
+  outbox_.Commit();
 }
 
 void Run::PartGrew(int part, agx_part_kind kind, std::string_view delta) {
   if (window_ <= Millis(0)) {
     AppendPartDelta(node_, part, kind, delta, NewEvent());
-    EventDone();
+    outbox_.Commit();
     return;
   }
   if (growing_ != part || growth_.size() + delta.size() > kGrowthMax) {
@@ -491,12 +474,12 @@ void Run::PartGrew(int part, agx_part_kind kind, std::string_view delta) {
 void Run::ToolCallEnded(int part, std::string_view name, std::string_view id,
                         std::string_view args) {
   AppendToolCall(node_, part, name, id, args, NewEvent());
-  EventDone();
+  outbox_.Commit();
 }
 
 void Run::Answered() {
   AppendAnswer(node_, NewEvent());
-  EventDone();
+  outbox_.Commit();
 }
 
 // --- Writing
@@ -504,151 +487,30 @@ void Run::Answered() {
 // Where the next event's body goes. What a part has grown by comes before it.
 std::string* Run::NewEvent() {
   FlushGrowth();
-  DropHalf();
-  return &pending_;
-}
-
-void Run::EventDone() {
-  if (session_->intercepted()) return InterceptLast();
-  events_.push_back({pending_.size()});
-}
-
-// The event at the end of pending_ comes by the interceptors, once; what they make of it is what
-// waits.
-void Run::InterceptLast() {
-  size_t begin = events_.empty() ? 0 : events_.back().end;
-  Intercepted event({kType, origin_, std::string_view(pending_).substr(begin)});
-  Status status = session_->Intercept(&event);
-  if (!status.ok()) {
-    pending_.resize(begin);
-    if (status.code() != AGX_SWALLOWED && refused_.ok()) refused_ = std::move(status);
-    return;
-  }
-  if (!event.changed()) {
-    events_.push_back({pending_.size()});
-    return;
-  }
-  std::string text = Cat(event.type(), event.origin(), event.body());
-  pending_.replace(begin, std::string::npos, text);
-  events_.push_back({pending_.size(), event.type().size(), event.origin().size()});
+  return outbox_.NewBody();
 }
 
 void Run::FlushGrowth() {
   if (growing_ >= 0 && !growth_.empty()) {
-    DropHalf();
-    AppendPartDelta(node_, growing_, growing_kind_, growth_, &pending_);
-    EventDone();
+    AppendPartDelta(node_, growing_, growing_kind_, growth_, outbox_.NewBody());
+    outbox_.Commit();
     growth_.clear();
   }
   growing_ = -1;
 }
 
-// Of an event in the middle of which memory ran out.
-void Run::DropHalf() { pending_.resize(events_.empty() ? 0 : events_.back().end); }
-
 bool Run::WindowIsOver() const { return Clock::now() >= growth_due_; }
 
 Status Run::Write() {
   if (growing_ >= 0 && WindowIsOver()) FlushGrowth();
-  return WithRefusal(SendPending());
+  return Send();
 }
 
-// A store's error says more.
-Status Run::WithRefusal(const Status& status) {
-  Status refused = std::exchange(refused_, Status());
-  return status.ok() ? refused : status;
-}
-
-Status Run::SendPending() {
-  if (events_.empty()) return {};
-  if (Status status = FindStart(); !status.ok()) return status;
-  if (uncertain_) {
-    if (Status status = FindUncertain(); !status.ok()) return status;
-    if (events_.empty()) return {};
-  }
-  MakeEntries({});
-  ids_.resize(entries_.size());
-  size_t added = 0;
-  uncertain_ = true;  // also if this throws
-  Status status = session_->AddEntries(entries_, ids_.data(), &added);
-  if (added > 0) last_id_ = ids_[added - 1];
-  Forget(added);
-  uncertain_ = status.code() == AGX_EUNCERTAIN && !events_.empty();
-  return status;
-}
-
-// What waits, and `error` behind it if there is one, as the store takes it.
-void Run::MakeEntries(std::string_view error) {
-  fields_.clear();
-  entries_.clear();
-  fields_.reserve(events_.size() + 1);  // entries point at them
-  entries_.reserve(events_.size() + 1);
-  for (size_t i = 0; i < events_.size(); ++i) {
-    session_->MakeFields(EventOf(i), &fields_.emplace_back());
-  }
-  if (!error.empty()) {
-    session_->MakeFields({"error", error_origin_, error}, &fields_.emplace_back());
-  }
-  for (const EventFields& fields : fields_) entries_.push_back(fields.entry());
-}
-
-agx::NewEvent Run::EventOf(size_t index) const {
-  const Pending& event = events_[index];
-  size_t begin = index == 0 ? 0 : events_[index - 1].end;
-  std::string_view text = std::string_view(pending_).substr(begin, event.end - begin);
-  if (event.type_size == 0) return {kType, origin_, text};
-  size_t names = event.type_size + event.origin_size;
-  return {text.substr(0, event.type_size), text.substr(event.type_size, event.origin_size),
-          text.substr(names)};
-}
-
-void Run::Forget(size_t count) {
-  if (count == events_.size()) {
-    pending_.clear();
-    events_.clear();
-    return;
-  }
-  if (count == 0) return;
-  size_t bytes = events_[count - 1].end;
-  pending_.erase(0, bytes);
-  events_.erase(events_.begin(), events_.begin() + static_cast<ptrdiff_t>(count));
-  for (Pending& event : events_) event.end -= bytes;
-}
-
-// After what the run's own entries come.
-Status Run::FindStart() {
-  if (start_known_) return {};
-  Status status = session_->client()->store().LastId(session_->key(), &last_id_);
-  start_known_ = status.ok();
-  return status;
-}
-
-// Looks which of the pending, from the first on, the store has after all.
-Status Run::FindUncertain() {
-  size_t found = 0;
-  EntryId after = last_id_;
-  for (;;) {
-    ReadRequest read;
-    read.key = session_->key();
-    read.after = after;
-    read.count = kLookBack;
-    read.behind_writes = true;
-    if (Status status = session_->client()->store().Read({&read, 1}); !status.ok()) return status;
-    if (!read.status.ok()) return read.status;
-    if (read.batch == nullptr || read.batch->empty()) break;
-    for (Entry* entry = read.batch->first(); entry != nullptr; entry = entry->next) {
-      after = entry->id;
-      if (found == events_.size()) continue;
-      session_->format().Read(entry);
-      agx::NewEvent wanted = EventOf(found);
-      if (entry->body != wanted.body || entry->origin != wanted.origin) continue;
-      ++found;
-      last_id_ = entry->id;
-    }
-  }
-  Forget(found);
-  uncertain_ = false;
-  return {};
+// A store's error says more than what was refused.
+Status Run::Send() {
+  Status sent = outbox_.Send();
+  Status refused = outbox_.TakeRefusal();
+  return sent.ok() ? refused : sent;
 }
 
 }  // namespace agx

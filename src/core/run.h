@@ -10,12 +10,12 @@
 #include <string>
 #include <string_view>
 #include <thread>
-#include <vector>
 
 #include "agx.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "core/keeper.h"
+#include "core/outbox.h"
 #include "core/session.h"
 #include "format/agx_format.h"
 #include "model/feed.h"
@@ -93,20 +93,12 @@ class Run final : public SessionObserver,
   void Attend() noexcept;
   void AttendLocked() noexcept;
 
-  // Events wait in pending_ until they are sent; the growth of a part, before that, in growth_.
+  // Events wait in the outbox; the growth of a part, before that, in growth_.
   std::string* NewEvent();
-  void EventDone();
-  void InterceptLast();
   void FlushGrowth();
-  void DropHalf();
   bool WindowIsOver() const;
   Status Write();
-  Status WithRefusal(const Status& status);
-  Status SendPending();
-  void MakeEntries(std::string_view error);
-  Status FindStart();
-  Status FindUncertain();
-  void Forget(size_t count);
+  Status Send();
 
   void PartBegan(int part, agx_part_kind kind, std::string_view content) override;
   void PartGrew(int part, agx_part_kind kind, std::string_view delta) override;
@@ -115,7 +107,6 @@ class Run final : public SessionObserver,
   void Answered() override;
 
   const std::shared_ptr<Session> session_;
-  const std::string origin_;
   const std::string error_origin_;
   const Millis window_;
   const size_t window_bytes_;
@@ -139,24 +130,7 @@ class Run final : public SessionObserver,
   std::string response_json_;
   std::optional<agx::Feed> feed_;
 
-  // An event that waits. If an interceptor has changed it, its type and origin come before its body.
-  struct Pending {
-    size_t end;  // in pending_
-    size_t type_size = 0;
-    size_t origin_size = 0;
-  };
-  agx::NewEvent EventOf(size_t index) const;
-
-  std::string pending_;          // bodies, one after the other
-  std::vector<Pending> events_;  // of which they are
-  Status refused_;               // what an interceptor said of an event that was left out
-  EntryId last_id_;              // of the last that is known to be stored
-  bool start_known_ = true;      // else last_id_ is to be looked up before anything is written
-  bool uncertain_ = false;       // the first of the pending may be stored
-  std::vector<NewEntry> entries_;
-  std::vector<EventFields> fields_;
-  std::vector<EntryId> ids_;
-
+  Outbox outbox_;
   int growing_ = -1;  // the part whose growth is held back; -1: none
   agx_part_kind growing_kind_ = AGX_PART_TEXT;
   std::string growth_;
