@@ -105,5 +105,29 @@ TEST_F(FaultRun, WhatAnInterceptorChangedIsFoundAgain) {
   EXPECT_THAT(Stored(seen_), ElementsAre("begin", "event", "changed", "changed", "changed", "end"));
 }
 
+// Others have written so much since that it is read in pieces, of which the second breaks off.
+TEST_F(FaultRun, ALookForWhatIsWrittenThatFailsIsRepeated) {
+  constexpr size_t kOthers = 1000;
+  constexpr size_t kBytes = 500;
+  proxy_.DelayReplies(std::chrono::milliseconds(kPatienceMs));
+  Background<agx_status> begin(
+      [&] { return agx_run_part_begin(run_, AGX_PART_TEXT, "a", nullptr); });
+  EXPECT_TRUE(WaitUntil([&] { return Stored(seen_).size() == 3; }));
+  GoAway();
+  EXPECT_EQ(begin.Get(), AGX_EUNCERTAIN);
+  const std::string body = "{\"text\":\"" + std::string(kBytes, 'a') + "\"}";
+  for (size_t i = 0; i < kOthers; ++i) Add(seen_, "other", body.c_str());
+  proxy_.DelayReplies(std::chrono::milliseconds(0));
+  ComeBack();
+  EXPECT_TRUE(WaitUntil([&] { return agx_renew(session_.get()) == AGX_OK; }));
+
+  proxy_.RefuseConnections(true);
+  proxy_.CutAfterReplyBytes(kOthers * kBytes * 9 / 10);
+  EXPECT_NE(agx_run_flush(run_), AGX_OK);
+  ComeBack();
+  EXPECT_TRUE(WaitUntil([&] { return agx_run_flush(run_) == AGX_OK; }));
+  EXPECT_EQ(Stored(seen_).size(), 3 + kOthers) << "nothing came twice";
+}
+
 }  // namespace
 }  // namespace agx::test

@@ -126,9 +126,11 @@ Status Outbox::Resolve() {
   return uncertain_ ? FindUncertain() : Status();
 }
 
-// Looks which of those that wait, from the first on, the store has after all.
+// Looks which of those that wait, from the first on, the store has after all. One that fails leaves
+// everything as it was.
 Status Outbox::FindUncertain() {
   size_t found = 0;
+  EntryId last_found = last_id_;
   EntryId after = last_id_;
   for (;;) {
     ReadRequest read;
@@ -146,10 +148,11 @@ Status Outbox::FindUncertain() {
       NewEvent wanted = EventOf(found);
       if (entry->body != wanted.body || entry->origin != wanted.origin) continue;
       ++found;
-      last_id_ = entry->id;
+      last_found = entry->id;
     }
   }
   Forget(found);
+  last_id_ = last_found;
   uncertain_ = false;
   return {};
 }
