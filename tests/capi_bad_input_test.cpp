@@ -112,9 +112,7 @@ TEST_P(CapiBadInput, NullOutPointers) {
   SessionPtr session = Started(client_);
   ListenerPtr listener = Listen(session);
   Told told = Next(Listen(session));
-  agx_mux* raw = nullptr;
-  ASSERT_EQ(agx_mux_open(client_.get(), &raw), AGX_OK);
-  MuxPtr mux(raw);
+  MuxPtr mux = OpenMux(client_);
   agx_event* events[2];
   size_t count = 9;
   EXPECT_EQ(agx_open(url().c_str(), nullptr, nullptr), AGX_EINVAL);
@@ -420,9 +418,7 @@ TEST_F(CapiBadServer, AKeyOfAnotherTypeIsInAWatchedStreamsWay) {
   SessionPtr session = Started(client_);
   ListenerPtr in_mux = ListenAfter(session, "new");
   ListenerPtr with_descriptor = ListenAfter(session, "new");
-  agx_mux* raw = nullptr;
-  ASSERT_EQ(agx_mux_open(client_.get(), &raw), AGX_OK);
-  MuxPtr mux(raw);
+  MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(agx_mux_add(mux.get(), in_mux.get()), AGX_OK);
   int fd = -1;
   ASSERT_EQ(agx_listener_fd(with_descriptor.get(), &fd), AGX_OK);

@@ -362,9 +362,7 @@ TEST_P(CapiBehaviour, history) {
 
 TEST_P(CapiBehaviour, many_listeners) {
   constexpr size_t kCount = 1000;
-  agx_mux* opened = nullptr;
-  ASSERT_EQ(agx_mux_open(other_.get(), &opened), AGX_OK);
-  MuxPtr mux(opened);
+  MuxPtr mux = OpenMux(other_);
   std::vector<SessionPtr> sessions;
   std::map<agx_listener*, size_t> numbers;
   std::vector<ListenerPtr> listeners;
@@ -378,12 +376,10 @@ TEST_P(CapiBehaviour, many_listeners) {
   for (size_t i = 0; i < kCount; ++i) Add(sessions[i], "event", std::to_string(i).c_str());
   std::vector<int> seen(kCount, 0);
   for (size_t i = 0; i < kCount; ++i) {
-    agx_listener* from = nullptr;
-    agx_event* event = nullptr;
-    ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &from, &event), AGX_OK);
-    EventPtr owned(event);
-    EXPECT_EQ(agx_event_body(event, nullptr), std::to_string(numbers.at(from)));
-    ++seen[numbers.at(from)];
+    Told told = Next(mux);
+    ASSERT_EQ(told.status, AGX_OK);
+    EXPECT_EQ(told.body(), std::to_string(numbers.at(told.listener)));
+    ++seen[numbers.at(told.listener)];
   }
   EXPECT_EQ(std::count(seen.begin(), seen.end(), 1), static_cast<std::ptrdiff_t>(kCount));
 }

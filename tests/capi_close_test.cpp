@@ -107,9 +107,8 @@ class Handles {
                           return agx_listen_next(listener, -1, &event);
                         }});
     }
-    agx_mux* mux = nullptr;
-    EXPECT_EQ(agx_mux_open(client_.get(), &mux), AGX_OK);
-    mux_.reset(mux);
+    mux_ = OpenMux(client_);
+    agx_mux* mux = mux_.get();
     listeners_.push_back(Listen(OpenSession(client_, "mux")));
     EXPECT_EQ(agx_mux_add(mux, listeners_.back().get()), AGX_OK);
     calls_.push_back({"mux_next", [mux] {

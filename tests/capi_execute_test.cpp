@@ -21,11 +21,6 @@ agx_status Execute(const SessionPtr& session, agx_messages* messages, Agent agen
   return agx_run_execute(session.get(), messages, call, &agent);
 }
 
-struct MessagesCloser {
-  void operator()(agx_messages* messages) const { agx_messages_close(messages); }
-};
-using MessagesPtr = std::unique_ptr<agx_messages, MessagesCloser>;
-
 MessagesPtr OpenMessages(const SessionPtr& session) {
   agx_messages* messages = nullptr;
   EXPECT_EQ(agx_messages_open(session.get(), &messages), AGX_OK);

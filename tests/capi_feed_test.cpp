@@ -13,17 +13,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using Texts = std::vector<std::string>;
 
-struct RunCloser {
-  void operator()(agx_run* run) const { agx_run_close(run); }
-};
-using RunPtr = std::unique_ptr<agx_run, RunCloser>;
-
-RunPtr Begin(const SessionPtr& session) {
-  agx_run* run = nullptr;
-  EXPECT_EQ(agx_run_begin(session.get(), nullptr, &run), AGX_OK);
-  return RunPtr(run);
-}
-
 // Bodies of `event`, and the types of the others but `begin`.
 Texts Written(const SessionPtr& session) {
   agx_listen_options options = Patient();
@@ -148,7 +137,7 @@ AGX_ON_EACH_STORE(CapiFeed);
 TEST_P(CapiFeed, ThreeApisLeaveTheSameEntries) {
   for (const Model& model : Models()) {
     SCOPED_TRACE(model.name);
-    RunPtr run = Begin(session_);
+    RunPtr run = BeginRun(session_);
     const char* response = nullptr;
     size_t length = 0;
     ASSERT_EQ(Feed(run.get(), model.api, Stream(model.asks)), AGX_OK);
@@ -175,7 +164,7 @@ TEST_P(CapiFeed, TheResponseGoesIntoTheNextRequest) {
     agx_messages* messages = nullptr;
     ASSERT_EQ(agx_messages_parse(nullptr, 0, &messages), AGX_OK);
     ASSERT_EQ(agx_messages_append_user(messages, "Paris or Rome?"), AGX_OK);
-    RunPtr run = Begin(session_);
+    RunPtr run = BeginRun(session_);
     const char* response = nullptr;
     size_t length = 0;
     ASSERT_EQ(Feed(run.get(), model.api, Stream(model.asks)), AGX_OK);
@@ -202,7 +191,7 @@ TEST_P(CapiFeed, AStreamThatBreaksOffIsToldAndWhatCameIsKept) {
   for (const Model& model : Models()) {
     SCOPED_TRACE(model.name);
     std::string stream = Stream(model.asks);
-    RunPtr run = Begin(session_);
+    RunPtr run = BeginRun(session_);
     ASSERT_EQ(Feed(run.get(), model.api, stream.substr(0, stream.find("Rome"))), AGX_OK);
     const char* response = nullptr;
     EXPECT_EQ(agx_run_feed_end(run.get(), &response, nullptr), AGX_EMODEL);
@@ -218,7 +207,7 @@ TEST_P(CapiFeed, AStreamThatBreaksOffIsToldAndWhatCameIsKept) {
 }
 
 TEST_P(CapiFeed, AnErrorOfTheModelIsToldInItsWords) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   EXPECT_EQ(Feed(run.get(), AGX_OPENAI_CHAT, R"({"error":{"message":"no quota left"}})"),
             AGX_EMODEL);
   EXPECT_THAT(agx_last_error(), HasSubstr("no quota left"));
@@ -230,7 +219,7 @@ TEST_P(CapiFeed, AnErrorOfTheModelIsToldInItsWords) {
 }
 
 TEST_P(CapiFeed, CallsThatDoNotFit) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* r = run.get();
   ASSERT_EQ(Feed(r, AGX_OPENAI_CHAT, ""), AGX_OK);
   EXPECT_EQ(Feed(r, AGX_ANTHROPIC, "x"), AGX_ESTATE);
@@ -245,7 +234,7 @@ TEST_P(CapiFeed, CallsThatDoNotFit) {
 }
 
 TEST_P(CapiFeed, ACancelInTheMiddleEndsItWhole) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   std::string stream = Stream(Models()[0].asks);
   ASSERT_EQ(Feed(run.get(), AGX_OPENAI_CHAT, stream.substr(0, stream.find("Rome"))), AGX_OK);
   ASSERT_EQ(agx_cancel(session_.get(), nullptr), AGX_OK);

@@ -22,14 +22,7 @@ agx_status Stop(const SessionPtr& session, int64_t grace_ms = -1) {
   return agx_stop(session.get(), grace_ms);
 }
 
-bool Readable(int fd) {
-  pollfd item{fd, POLLIN, 0};
-  return poll(&item, 1, 0) == 1 && (item.revents & POLLIN) != 0;
-}
-bool BecomesReadable(int fd) {
-  pollfd item{fd, POLLIN, 0};
-  return poll(&item, 1, static_cast<int>(kPatienceMs)) == 1 && (item.revents & POLLIN) != 0;
-}
+bool BecomesReadable(int fd) { return Readable(fd, kPatienceMs); }
 
 // A stream of begin, then "a", "b" and "c".
 SessionPtr WithThree(const ClientPtr& client, std::vector<std::string>* ids) {

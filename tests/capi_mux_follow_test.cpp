@@ -2,8 +2,6 @@
 // ctest-timeout: 240
 // Muxes and subscriptions that follow the one listener whose events come alone with a blocking read:
 // it may be another at any time, and no event may be lost, repeated or late because of it.
-#include <poll.h>
-
 #include <map>
 #include <random>
 #include <set>
@@ -15,30 +13,9 @@
 namespace agx::test {
 namespace {
 
-struct Told {
-  agx_status status;
-  agx_listener* listener;
-  EventPtr event;
-
-  std::string text() const {
-    return status == AGX_OK ? agx_event_type(event.get(), nullptr) : agx_status_string(status);
-  }
-};
-
 class CapiMuxFollow : public OnRedis {
  protected:
-  void SetUp() override {
-    agx_mux* mux = nullptr;
-    ASSERT_EQ(agx_mux_open(client_.get(), &mux), AGX_OK);
-    mux_.reset(mux);
-  }
-
-  Told Next(int64_t timeout_ms = kPatienceMs) {
-    agx_listener* listener = nullptr;
-    agx_event* event = nullptr;
-    agx_status status = agx_mux_next(mux_.get(), timeout_ms, &listener, &event);
-    return {status, listener, EventPtr(event)};
-  }
+  Told Next(int64_t timeout_ms = kPatienceMs) { return test::Next(mux_, timeout_ms); }
   ListenerPtr InMux(const std::string& session, const ClientPtr& client) {
     ListenerPtr listener = ListenAfter(OpenSession(client, session), "new");
     EXPECT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
@@ -72,7 +49,7 @@ class CapiMuxFollow : public OnRedis {
   }
 
   ClientPtr writer_ = Open();
-  MuxPtr mux_;
+  MuxPtr mux_ = OpenMux(client_);
 };
 
 TEST_F(CapiMuxFollow, ALoneListenersEventsComeByABlockingRead) {
@@ -191,8 +168,7 @@ TEST_F(CapiMuxFollow, ADescriptorTellsOfWhatWasFollowed) {
   ASSERT_EQ(agx_mux_fd(mux_.get(), &fd), AGX_OK);
   for (int i = 0; i < 5; ++i) {
     Add(session, "t");
-    pollfd item{fd, POLLIN, 0};
-    EXPECT_EQ(poll(&item, 1, static_cast<int>(kPatienceMs)), 1);
+    EXPECT_TRUE(Readable(fd, kPatienceMs));
     EXPECT_EQ(Next(0).text(), "t");
     EXPECT_EQ(Next(0).text(), "AGX_TIMEOUT");
   }
@@ -261,9 +237,7 @@ TEST_F(CapiMuxFollow, WhereItCannotBeItIsReadAsOthersAre) {
   FaultProxy proxy(server_.port());
   for (bool command : {false, true}) {
     ClientPtr client = OpenClient(proxy.url());
-    agx_mux* mux = nullptr;
-    ASSERT_EQ(agx_mux_open(client.get(), &mux), AGX_OK);
-    mux_.reset(mux);
+    mux_ = OpenMux(client);
     SessionPtr session = Started(writer_, command ? "command" : "connection");
     ListenerPtr listener = InMux(command ? "command" : "connection", client);
     EXPECT_EQ(Next(0).text(), "AGX_TIMEOUT");
@@ -314,9 +288,7 @@ TEST_F(CapiMuxFollow, ACallThatDoesNotWaitLeavesItToOneThatDoes) {
 TEST_F(CapiMuxFollow, AListenerGoesFromMuxToMux) {
   constexpr int kEvents = 3000;
   SessionPtr session = Started(writer_);
-  agx_mux* second = nullptr;
-  ASSERT_EQ(agx_mux_open(client_.get(), &second), AGX_OK);
-  MuxPtr other(second);
+  MuxPtr other = OpenMux(client_);
   SessionPtr quiet = Started(writer_, "quiet");
   ListenerPtr keeps_open = ListenAfter(OpenSession(client_, "quiet"), "new");
   ASSERT_EQ(agx_mux_add(other.get(), keeps_open.get()), AGX_OK);
@@ -358,9 +330,7 @@ TEST_F(CapiMuxFollow, WhateverHappensEachEventComesOnce) {
   constexpr int kBursts = 250;
   FaultProxy proxy(server_.port());
   ClientPtr client = OpenClient(proxy.url() + "?reconnect_attempts=50&reconnect_timeout=20000");
-  agx_mux* mux = nullptr;
-  ASSERT_EQ(agx_mux_open(client.get(), &mux), AGX_OK);
-  mux_.reset(mux);
+  mux_ = OpenMux(client);
   std::vector<SessionPtr> sessions;
   std::vector<ListenerPtr> listeners;
   std::map<agx_listener*, int> which;
@@ -380,8 +350,7 @@ TEST_F(CapiMuxFollow, WhateverHappensEachEventComesOnce) {
         Told told = Next(200);
         if (told.status == AGX_OK) {
           std::lock_guard lock(mutex);
-          bool news =
-              seen[which.at(told.listener)].insert(agx_event_id(told.event.get(), nullptr)).second;
+          bool news = seen[which.at(told.listener)].insert(told.id()).second;
           if (!news) ++repeated;
         } else if (told.status == AGX_ENDED && told.listener != nullptr) {
           ++ended;

@@ -1,8 +1,6 @@
 // ctest-labels: redis threads
 // ctest-timeout: 120
 // Muxes through the C API.
-#include <poll.h>
-
 #include <cctype>
 #include <map>
 #include <set>
@@ -18,33 +16,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-struct MuxTold {
-  agx_status status;
-  agx_listener* listener;
-  EventPtr event;
-
-  std::string text() const {
-    return status == AGX_OK ? agx_event_type(event.get(), nullptr) : agx_status_string(status);
-  }
-};
-
-MuxTold Next(const MuxPtr& mux, int64_t timeout_ms = kPatienceMs) {
-  agx_listener* listener = nullptr;
-  agx_event* event = nullptr;
-  agx_status status = agx_mux_next(mux.get(), timeout_ms, &listener, &event);
-  EXPECT_EQ(event != nullptr, status == AGX_OK);
-  if (status == AGX_OK) {
-    EXPECT_NE(listener, nullptr);
-  }
-  return {status, listener, EventPtr(event)};
-}
-
-MuxPtr OpenMux(const ClientPtr& client) {
-  agx_mux* mux = nullptr;
-  EXPECT_EQ(agx_mux_open(client.get(), &mux), AGX_OK);
-  return MuxPtr(mux);
-}
-
 agx_status AddTo(const MuxPtr& mux, const ListenerPtr& listener) {
   return agx_mux_add(mux.get(), listener.get());
 }
@@ -52,17 +23,12 @@ agx_status Remove(const MuxPtr& mux, const ListenerPtr& listener) {
   return agx_mux_remove(mux.get(), listener.get());
 }
 
-bool Readable(int fd, int64_t timeout_ms = 0) {
-  pollfd item{fd, POLLIN, 0};
-  return poll(&item, 1, static_cast<int>(timeout_ms)) == 1 && (item.revents & POLLIN) != 0;
-}
-
 class CapiMux : public OnEachStore {};
 AGX_ON_EACH_STORE(CapiMux);
 
 TEST_P(CapiMux, AnEmptyOneHasNothingToBring) {
   MuxPtr mux = OpenMux(client_);
-  MuxTold told = Next(mux, -1);
+  Told told = Next(mux, -1);
   EXPECT_EQ(told.status, AGX_ENDED);
   EXPECT_EQ(told.listener, nullptr);
 }
@@ -78,17 +44,17 @@ TEST_P(CapiMux, BringsEventsAndOutcomesOfItsListeners) {
   ASSERT_EQ(AddTo(mux, to_b), AGX_OK);
   std::map<agx_listener*, std::vector<std::string>> seen;
   for (int i = 0; i < 3; ++i) {
-    MuxTold told = Next(mux);
+    Told told = Next(mux);
     seen[told.listener].push_back(told.text());
   }
   EXPECT_THAT(seen[to_a.get()], ElementsAre("begin", "a1"));
   EXPECT_THAT(seen[to_b.get()], ElementsAre("begin"));
   EXPECT_EQ(Next(mux, 0).status, AGX_TIMEOUT);
 
-  Background<MuxTold> next([&] { return Next(mux, -1); });
+  Background<Told> next([&] { return Next(mux, -1); });
   next.AwaitBlocked();
   Add(b, "b1");
-  MuxTold told = next.Get();
+  Told told = next.Get();
   EXPECT_EQ(told.text(), "b1");
   EXPECT_EQ(told.listener, to_b.get());
 
@@ -137,14 +103,14 @@ TEST_P(CapiMux, WaitsAsLongAsItIsTold) {
   EXPECT_EQ(Next(mux, 0).status, AGX_TIMEOUT);
   for (int64_t timeout_ms : {1, 30, 300}) {
     Stopwatch watch;
-    MuxTold told = Next(mux, timeout_ms);
+    Told told = Next(mux, timeout_ms);
     EXPECT_EQ(told.status, AGX_TIMEOUT);
     EXPECT_EQ(told.listener, nullptr);
     EXPECT_GE(watch.ms(), timeout_ms);
     EXPECT_LE(watch.ms(), timeout_ms + kAtOnceMs);
   }
   for (int64_t endless : {int64_t{-1}, INT64_MIN, INT64_MAX}) {
-    Background<MuxTold> next([&] { return Next(mux, endless); });
+    Background<Told> next([&] { return Next(mux, endless); });
     next.AwaitBlocked();
     Add(session, "a");
     EXPECT_EQ(next.Get().text(), "a");
@@ -175,7 +141,7 @@ TEST_P(CapiMux, TellsEveryOutcomeOnce) {
          seen[gone.get()].size() < 2 || seen[limited.get()].size() < 2) {
     ASSERT_LE(watch.ms(), kPatienceMs) << seen[absent.get()].size() << seen[silent.get()].size()
                                        << seen[gone.get()].size() << seen[limited.get()].size();
-    MuxTold told = Next(mux, 1000);
+    Told told = Next(mux, 1000);
     if (told.status != AGX_TIMEOUT) seen[told.listener].push_back(told.text());
   }
   EXPECT_EQ(seen[absent.get()][0], "AGX_ABSENT");
@@ -196,7 +162,7 @@ TEST_P(CapiMux, HandsTheEndOnIfWanted) {
   ASSERT_EQ(AddTo(mux, listener), AGX_OK);
   EXPECT_EQ(Next(mux).text(), "begin");
   EXPECT_EQ(Next(mux).text(), "end");
-  MuxTold told = Next(mux);
+  Told told = Next(mux);
   EXPECT_EQ(told.status, AGX_ENDED);
   EXPECT_EQ(told.listener, listener.get());
   EXPECT_EQ(Next(mux, -1).listener, nullptr);
@@ -210,7 +176,7 @@ TEST_P(CapiMux, OneThatWasDroppedHasAGap) {
   ASSERT_EQ(agx_stop(session.get(), 0), AGX_OK);
   MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(AddTo(mux, listener), AGX_OK);
-  MuxTold told = Next(mux);
+  Told told = Next(mux);
   EXPECT_EQ(told.status, AGX_GAP);
   EXPECT_EQ(told.listener, listener.get());
   EXPECT_EQ(Next(mux, 30).status, AGX_TIMEOUT);
@@ -235,7 +201,7 @@ TEST_P(CapiMux, TwoThousandListeners) {
     });
     std::set<agx_listener*> seen;
     for (size_t i = 0; i < kCount; ++i) {
-      MuxTold told = Next(mux);
+      Told told = Next(mux);
       EXPECT_EQ(told.status, AGX_OK);
       if (told.status != AGX_OK) break;
       auto* session = static_cast<SessionPtr*>(agx_listener_data(told.listener));
@@ -267,7 +233,7 @@ TEST_P(CapiMux, ListenersThatHaveEventsTakeTurns) {
   }
   std::map<agx_listener*, size_t> next;
   for (size_t i = 0; i < kListeners * kEvents; ++i) {
-    MuxTold told = Next(mux);
+    Told told = Next(mux);
     ASSERT_EQ(told.text(), std::to_string(next[told.listener]++));
     if (i % kListeners != kListeners - 1) continue;
     for (const ListenerPtr& listener : listeners)
@@ -364,7 +330,7 @@ TEST_P(CapiMux, AListenerComesWhileAThreadWaits) {
   ListenerPtr first = ListenAfter(quiet, "new");
   MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(AddTo(mux, first), AGX_OK);
-  Background<MuxTold> next([&] { return Next(mux, -1); });
+  Background<Told> next([&] { return Next(mux, -1); });
   next.AwaitBlocked();
   SessionPtr session = Started(client_);
   ListenerPtr listener = Listen(session);
@@ -379,7 +345,7 @@ TEST_P(CapiMux, AListenerIsTakenOutWhileAThreadWaits) {
   MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(AddTo(mux, stays), AGX_OK);
   ASSERT_EQ(AddTo(mux, leaves), AGX_OK);
-  Background<MuxTold> next([&] { return Next(mux, -1); });
+  Background<Told> next([&] { return Next(mux, -1); });
   next.AwaitBlocked();
   ASSERT_EQ(Remove(mux, leaves), AGX_OK);
   Add(session, "a");
@@ -393,7 +359,7 @@ TEST_P(CapiMux, TheLastOneIsTakenOutWhileAThreadWaits) {
     ListenerPtr listener = ListenAfter(session, "new");
     MuxPtr mux = OpenMux(client_);
     ASSERT_EQ(AddTo(mux, listener), AGX_OK);
-    Background<MuxTold> next([&] { return Next(mux, kPatienceMs); });
+    Background<Told> next([&] { return Next(mux, kPatienceMs); });
     next.AwaitBlocked();
     Stopwatch watch;
     if (close) {
@@ -401,7 +367,7 @@ TEST_P(CapiMux, TheLastOneIsTakenOutWhileAThreadWaits) {
     } else {
       ASSERT_EQ(Remove(mux, listener), AGX_OK);
     }
-    MuxTold told = next.Get();
+    Told told = next.Get();
     EXPECT_EQ(told.status, AGX_ENDED);
     EXPECT_EQ(told.listener, nullptr);
     EXPECT_LE(watch.ms(), kAtOnceMs);
@@ -416,7 +382,7 @@ TEST_P(CapiMux, AListenerIsClosedInIt) {
   ASSERT_EQ(AddTo(mux, stays), AGX_OK);
   ASSERT_EQ(AddTo(mux, leaves), AGX_OK);
   EXPECT_EQ(Next(mux).text(), "begin");
-  Background<MuxTold> next([&] { return Next(mux, -1); });
+  Background<Told> next([&] { return Next(mux, -1); });
   next.AwaitBlocked();
   leaves.reset();
   Add(session, "a");
@@ -433,7 +399,7 @@ TEST_P(CapiMux, ListenersComeAndGoWhileAThreadWaits) {
   ASSERT_EQ(AddTo(mux, keeps_open), AGX_OK);
   std::thread waiter([&] {
     for (;;) {
-      MuxTold told = Next(mux, kPatienceMs);
+      Told told = Next(mux, kPatienceMs);
       if (told.status == AGX_INTERRUPTED) return;
       ASSERT_EQ(told.text(), "t");
     }
@@ -474,7 +440,7 @@ TEST_P(CapiMux, ThreadsShareAMux) {
       return;
     }
     for (;;) {
-      MuxTold told = Next(mux);
+      Told told = Next(mux);
       if (told.status == AGX_OK) {
         events.fetch_add(1);
       } else {
@@ -592,10 +558,10 @@ TEST_P(CapiMux, AnInterruptWakesTheCallOrTheNext) {
   ListenerPtr listener = ListenAfter(session, "new");
   MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(AddTo(mux, listener), AGX_OK);
-  Background<MuxTold> next([&] { return Next(mux, -1); });
+  Background<Told> next([&] { return Next(mux, -1); });
   next.AwaitBlocked();
   EXPECT_EQ(agx_mux_interrupt(mux.get()), AGX_OK);
-  MuxTold told = next.Get();
+  Told told = next.Get();
   EXPECT_EQ(told.status, AGX_INTERRUPTED);
   EXPECT_EQ(told.listener, nullptr);
   EXPECT_EQ(Next(mux, 0).status, AGX_TIMEOUT);
@@ -639,7 +605,7 @@ TEST_P(CapiMux, ClosingTheClientWakesTheCall) {
     if (with_descriptor) {
       ASSERT_EQ(agx_mux_fd(mux.get(), &fd), AGX_OK);
     }
-    Background<MuxTold> next([&] { return Next(mux, -1); });
+    Background<Told> next([&] { return Next(mux, -1); });
     next.AwaitBlocked();
     Stopwatch watch;
     client.reset();
@@ -660,7 +626,7 @@ TEST_P(CapiMux, ClosedInAnyOrder) {
     ListenerPtr listener = Listen(own);
     MuxPtr mux = OpenMux(client);
     ASSERT_EQ(AddTo(mux, listener), AGX_OK);
-    MuxTold told = Next(mux);
+    Told told = Next(mux);
     if (order % 3 == 0) client.reset();
     if (order % 3 == 1) mux.reset();
     if (order % 3 == 2) listener.reset();
@@ -796,7 +762,7 @@ TEST_F(CapiMuxRedis, TheEndOfTheTrackedConnectionAloneIsNoticedAtOnce) {
   EXPECT_EQ(Next(by_fd).text(), "first");
   EXPECT_EQ(Next(by_fd, 0).text(), "AGX_TIMEOUT");
   for (int round = 0; round < 3; ++round) {
-    Background<MuxTold> waiting([&] { return Next(mux); });
+    Background<Told> waiting([&] { return Next(mux); });
     waiting.AwaitBlocked();
     std::string tracked = TrackedId();
     ASSERT_EQ(Raw({"CLIENT", "KILL", "ID", tracked}), "1");

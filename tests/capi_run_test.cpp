@@ -17,17 +17,6 @@ using ::testing::Not;
 using ::testing::SizeIs;
 using Texts = std::vector<std::string>;
 
-struct RunCloser {
-  void operator()(agx_run* run) const { agx_run_close(run); }
-};
-using RunPtr = std::unique_ptr<agx_run, RunCloser>;
-
-RunPtr Begin(const SessionPtr& session, const agx_run_options* options = nullptr) {
-  agx_run* run = nullptr;
-  EXPECT_EQ(agx_run_begin(session.get(), options, &run), AGX_OK);
-  return RunPtr(run);
-}
-
 agx_run_options Coalescing(int64_t ms, int64_t bytes = 0) {
   agx_run_options options = AGX_RUN_OPTIONS_INIT;
   options.coalesce_ms = ms;
@@ -65,7 +54,7 @@ class CapiRun : public OnEachStore {
 AGX_ON_EACH_STORE(CapiRun);
 
 TEST_P(CapiRun, WritesWhatTheReferenceImplementationsWrite) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* r = run.get();
   int thinking = -1;
   int paris = -1;
@@ -120,7 +109,7 @@ TEST_P(CapiRun, WritesWhatTheReferenceImplementationsWrite) {
 
 TEST_P(CapiRun, IsSeenWhileItRuns) {
   ListenerPtr listener = Listen(OpenSession(other_));
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   EXPECT_EQ(Next(listener).type(), "begin");
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   EXPECT_EQ(Next(listener).body(), kNodeBegin);
@@ -131,7 +120,7 @@ TEST_P(CapiRun, IsSeenWhileItRuns) {
 }
 
 TEST_P(CapiRun, CallsThatDoNotFitWriteNothing) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* r = run.get();
   int part = 7;
   EXPECT_EQ(agx_run_node_end(r, nullptr, nullptr), AGX_ESTATE);
@@ -168,7 +157,7 @@ TEST_P(CapiRun, CallsThatDoNotFitWriteNothing) {
 }
 
 TEST_P(CapiRun, ArgumentsThatAreNoJsonAreKeptAsText) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* r = run.get();
   ASSERT_EQ(agx_run_node_begin(r), AGX_OK);
   for (const char* args : {"{\"a\": \"b\n", "", "{}{\"a\":1}", "{ \"a b\" : [1, \"\\\" x\"] }"}) {
@@ -185,7 +174,7 @@ TEST_P(CapiRun, ArgumentsThatAreNoJsonAreKeptAsText) {
 }
 
 TEST_P(CapiRun, AToolCallWithoutAnIdGetsOne) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_tool_call_begin(run.get(), "t", nullptr, "{}", nullptr), AGX_OK);
   const char* response = nullptr;
@@ -215,26 +204,26 @@ TEST_P(CapiRun, LeavesNothingHalfWritten) {
     all.insert(all.end(), last.begin(), last.end());
     return all;
   };
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   open_all(run.get());
   ASSERT_EQ(agx_run_finish(run.get()), AGX_OK);
   EXPECT_EQ(Entries(session_), expected({kEnd}));
 
   run.reset();
-  run = Begin(session_);
+  run = BeginRun(session_);
   open_all(run.get());
   ASSERT_EQ(agx_run_fail(run.get(), "no \"luck\" \xC3\xA9"), AGX_OK);
   EXPECT_EQ(Entries(session_),
             expected({R"(error opale {"msg": "crashed - no \"luck\" \u00e9"})", kEnd}));
 
   run.reset();
-  run = Begin(session_);
+  run = BeginRun(session_);
   open_all(run.get());
   run.reset();
   EXPECT_EQ(Entries(session_),
             expected({R"(error opale {"msg": "crashed - the run was abandoned"})", kEnd}));
 
-  run = Begin(session_);
+  run = BeginRun(session_);
   open_all(run.get());
   ASSERT_EQ(agx_cancel(session_.get(), nullptr), AGX_OK);
   AwaitEnd(session_);
@@ -247,7 +236,7 @@ TEST_P(CapiRun, TheOlderOriginsAreThoseOfTheOlderImplementation) {
   agx_run_options options = AGX_RUN_OPTIONS_INIT;
   options.start = &start;
   options.origin = "other";
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_fail(run.get(), nullptr), AGX_OK);
   EXPECT_THAT(Entries(session_), ElementsAre(R"(event other {"idx":0,"event":"llm-begin"})",
@@ -259,7 +248,7 @@ TEST_P(CapiRun, TheOlderOriginsAreThoseOfTheOlderImplementation) {
 // --- Cancels
 
 TEST_P(CapiRun, ACancelEndsItOnceAndEveryCallSaysSo) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* r = run.get();
   ASSERT_EQ(agx_run_node_begin(r), AGX_OK);
   ASSERT_EQ(agx_cancel(OpenSession(other_).get(), nullptr), AGX_OK);
@@ -279,7 +268,7 @@ TEST_P(CapiRun, ACancelEndsItOnceAndEveryCallSaysSo) {
 
 // The agent sits in a tool and calls nothing.
 TEST_P(CapiRun, ACancelEndsItWithoutTheAgent) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ListenerPtr listener = Listen(OpenSession(other_));
   ASSERT_EQ(agx_cancel(OpenSession(other_).get(), nullptr), AGX_OK);
@@ -293,7 +282,7 @@ TEST_P(CapiRun, ACancelThatWasTakenIsNeverForgotten) {
   for (int i = 0; i < 50; ++i) {
     SessionPtr session = OpenSession(client_, "race " + std::to_string(i));
     SessionPtr canceler = OpenSession(other_, "race " + std::to_string(i));
-    RunPtr run = Begin(session);
+    RunPtr run = BeginRun(session);
     int was_live = -1;
     agx_status finished = AGX_OK;
     InThreads(2, [&](int thread) {
@@ -309,7 +298,7 @@ TEST_P(CapiRun, ACancelThatWasTakenIsNeverForgotten) {
 }
 
 TEST_P(CapiRun, ManyThreadsAndACancelLeaveOneEnd) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "", nullptr), AGX_OK);
   std::atomic<int> grown{0};
@@ -336,7 +325,7 @@ TEST_P(CapiRun, ManyThreadsAndACancelLeaveOneEnd) {
 }
 
 TEST_P(CapiRun, OneThatWasTakenOverWritesNothingMore) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   SessionPtr other = OpenSession(other_);
   agx_start_options take_over = TakeOver();
@@ -354,7 +343,7 @@ TEST_P(CapiRun, OneThatWasTakenOverWritesNothingMore) {
 
 TEST_P(CapiRun, AWindowGathersTheGrowthOfAPart) {
   agx_run_options options = Coalescing(60000);
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   agx_run* r = run.get();
   ASSERT_EQ(agx_run_node_begin(r), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(r, AGX_PART_THINKING, "1", nullptr), AGX_OK);
@@ -377,7 +366,7 @@ TEST_P(CapiRun, AWindowGathersTheGrowthOfAPart) {
 
 TEST_P(CapiRun, AWindowEndsByItself) {
   agx_run_options options = Coalescing(20);
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "", nullptr), AGX_OK);
   ListenerPtr listener = ListenAfter(OpenSession(other_), "new");
@@ -389,7 +378,7 @@ TEST_P(CapiRun, AWindowEndsByItself) {
 
 TEST_P(CapiRun, AWindowEndsWhenItHasSoManyBytes) {
   agx_run_options options = Coalescing(60000, 10);
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "", nullptr), AGX_OK);
   for (int i = 0; i < 8; ++i) ASSERT_EQ(agx_run_part_delta(run.get(), 0, "abcd"), AGX_OK);
@@ -401,7 +390,7 @@ TEST_P(CapiRun, AWindowEndsWhenItHasSoManyBytes) {
 
 TEST_P(CapiRun, ACancelLosesNothingOfAWindow) {
   agx_run_options options = Coalescing(60000);
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "a", nullptr), AGX_OK);
   ASSERT_EQ(agx_run_part_delta(run.get(), 0, "b"), AGX_OK);
@@ -414,7 +403,7 @@ TEST_P(CapiRun, ACancelLosesNothingOfAWindow) {
 
 TEST_P(CapiRun, AWindowIsNoLargerThanABody) {
   agx_run_options options = Coalescing(60000, AGX_BODY_MAX / 8);
-  RunPtr run = Begin(session_, &options);
+  RunPtr run = BeginRun(session_, &options);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(run.get(), AGX_PART_TEXT, "", nullptr), AGX_OK);
   std::string first((AGX_BODY_MAX / 8) - 1, '\x01');
@@ -450,14 +439,14 @@ TEST_P(CapiRun, IsNotTakenForTheOneThatWasCancelledBeforeIt) {
 // --- Bad input
 
 TEST_P(CapiRun, OneRunAtATime) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   agx_run* second = nullptr;
   EXPECT_EQ(agx_run_begin(session_.get(), nullptr, &second), AGX_EBUSY);
   EXPECT_EQ(second, nullptr);
   EXPECT_EQ(agx_run_begin(OpenSession(other_).get(), nullptr, &second), AGX_EBUSY);
   EXPECT_EQ(agx_start(session_.get(), nullptr), AGX_EBUSY);
   run.reset();
-  run = Begin(session_);
+  run = BeginRun(session_);
 }
 
 TEST_P(CapiRun, InvalidArguments) {
@@ -485,7 +474,7 @@ TEST_P(CapiRun, InvalidArguments) {
   EXPECT_EQ(r, nullptr);
   EXPECT_FALSE(IsLive(session_));
 
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   r = run.get();
   ASSERT_EQ(agx_run_node_begin(r), AGX_OK);
   EXPECT_EQ(agx_run_tool_return(r, nullptr, "c", "1"), AGX_EINVAL);
@@ -512,7 +501,7 @@ TEST_P(CapiRun, InvalidArguments) {
 }
 
 TEST_P(CapiRun, AClosedClientEndsIt) {
-  RunPtr run = Begin(session_);
+  RunPtr run = BeginRun(session_);
   ASSERT_EQ(agx_run_node_begin(run.get()), AGX_OK);
   client_.reset();
   EXPECT_EQ(agx_run_node_end(run.get(), nullptr, nullptr), AGX_ECLOSED);
@@ -526,7 +515,7 @@ class RunOnRedis : public OnRedis {};
 TEST_F(RunOnRedis, AStoreThatGoesAwayLosesNothing) {
   ClientPtr client = Open("reconnect_timeout=200&command_timeout=200&lease=60000");
   SessionPtr session = OpenSession(client);
-  RunPtr run = Begin(session);
+  RunPtr run = BeginRun(session);
   agx_run* r = run.get();
   ASSERT_EQ(agx_run_node_begin(r), AGX_OK);
   ASSERT_EQ(agx_run_part_begin(r, AGX_PART_TEXT, "0", nullptr), AGX_OK);

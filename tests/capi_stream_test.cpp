@@ -332,9 +332,7 @@ TEST_P(CapiStream, ItsProducerSeesThatAnotherDeletedIt) {
 }
 
 TEST_P(CapiStream, AMuxTakesListenersOfEachFormat) {
-  agx_mux* opened = nullptr;
-  ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);
-  MuxPtr mux(opened);
+  MuxPtr mux = OpenMux(client_);
   SessionPtr sessions[] = {OpenSession(client_), OpenStream(client_, "s", "openai-agents"),
                            OpenStream(client_, "s", "agent-framework"),
                            OpenStream(client_, "s", "ag2")};
@@ -349,10 +347,7 @@ TEST_P(CapiStream, AMuxTakesListenersOfEachFormat) {
     }
   }
   for (size_t i = 0; i < 4; ++i) {
-    agx_listener* listener = nullptr;
-    agx_event* event = nullptr;
-    ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &listener, &event), AGX_OK);
-    agx_event_free(event);
+    ASSERT_EQ(Next(mux).status, AGX_OK);
   }
 }
 

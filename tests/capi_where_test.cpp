@@ -1,7 +1,5 @@
 // ctest-labels: redis threads
 // Listeners that take only what a condition selects.
-#include <poll.h>
-
 #include "support/capi_tools.h"
 
 namespace agx::test {
@@ -103,20 +101,13 @@ TEST_P(CapiWhere, MuxesAndDescriptorsSelectAsWell) {
   int fd = -1;
   ASSERT_EQ(agx_listener_fd(watched.get(), &fd), AGX_OK);
   ListenerPtr in_mux = Listen(session_, Where("type = \"b\""));
-  agx_mux* opened = nullptr;
-  ASSERT_EQ(agx_mux_open(client_.get(), &opened), AGX_OK);
-  MuxPtr mux(opened);
+  MuxPtr mux = OpenMux(client_);
   ASSERT_EQ(agx_mux_add(mux.get(), in_mux.get()), AGX_OK);
   Add(session_, "a");
   Add(session_, "b");
-  pollfd ready = {fd, POLLIN, 0};
-  ASSERT_EQ(poll(&ready, 1, kPatienceMs), 1);
+  ASSERT_TRUE(Readable(fd, kPatienceMs));
   EXPECT_EQ(Next(watched, 0).type(), "b");
-  agx_listener* whose = nullptr;
-  agx_event* event = nullptr;
-  ASSERT_EQ(agx_mux_next(mux.get(), kPatienceMs, &whose, &event), AGX_OK);
-  EXPECT_STREQ(agx_event_type(event, nullptr), "b");
-  agx_event_free(event);
+  EXPECT_EQ(Next(mux).text(), "b");
 }
 
 TEST_P(CapiWhere, AMistakeIsToldWithItsPlace) {

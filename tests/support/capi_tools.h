@@ -5,6 +5,7 @@
 #include <agx.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <atomic>
 #include <chrono>
@@ -43,6 +44,7 @@ struct Closer {
   void operator()(agx_group* handle) const { agx_group_close(handle); }
   void operator()(agx_subscription* handle) const { agx_subscription_close(handle); }
   void operator()(agx_interceptor* handle) const { agx_interceptor_close(handle); }
+  void operator()(agx_run* handle) const { agx_run_close(handle); }
   void operator()(agx_event* event) const { agx_event_free(event); }
 };
 template <class Handle>
@@ -56,6 +58,7 @@ using MessagesPtr = Owned<agx_messages>;
 using GroupPtr = Owned<agx_group>;
 using SubscriptionPtr = Owned<agx_subscription>;
 using InterceptorPtr = Owned<agx_interceptor>;
+using RunPtr = Owned<agx_run>;
 using EventPtr = Owned<agx_event>;
 
 // --- Handles; what cannot be opened fails the test and is null.
@@ -112,6 +115,18 @@ inline ListenerPtr ListenAfter(const SessionPtr& session, const char* after) {
   return Listen(session, Patient(after));
 }
 
+inline MuxPtr OpenMux(const ClientPtr& client) {
+  agx_mux* mux = nullptr;
+  EXPECT_EQ(agx_mux_open(client.get(), &mux), AGX_OK);
+  return MuxPtr(mux);
+}
+
+inline RunPtr BeginRun(const SessionPtr& session, const agx_run_options* options = nullptr) {
+  agx_run* run = nullptr;
+  EXPECT_EQ(agx_run_begin(session.get(), options, &run), AGX_OK);
+  return RunPtr(run);
+}
+
 // --- Adding
 
 // The entry's id.
@@ -134,6 +149,7 @@ struct Told {
   agx_status status;
   EventPtr event;
   std::string error;
+  agx_listener* listener = nullptr;  // whose it is, if a mux has told it
 
   std::string type() const { return agx_event_type(event.get(), nullptr); }
   std::string id() const { return agx_event_id(event.get(), nullptr); }
@@ -148,6 +164,17 @@ inline Told Next(const ListenerPtr& listener, int64_t timeout_ms = kPatienceMs) 
   agx_status status = agx_listen_next(listener.get(), timeout_ms, &event);
   EXPECT_EQ(event != nullptr, status == AGX_OK);
   return {status, EventPtr(event), status == AGX_OK ? "" : agx_last_error()};
+}
+
+inline Told Next(const MuxPtr& mux, int64_t timeout_ms = kPatienceMs) {
+  agx_listener* listener = nullptr;
+  agx_event* event = nullptr;
+  agx_status status = agx_mux_next(mux.get(), timeout_ms, &listener, &event);
+  EXPECT_EQ(event != nullptr, status == AGX_OK);
+  if (status == AGX_OK) {
+    EXPECT_NE(listener, nullptr);
+  }
+  return {status, EventPtr(event), status == AGX_OK ? "" : agx_last_error(), listener};
 }
 
 // Types of the events up to the first other outcome, which comes last.
@@ -174,6 +201,12 @@ inline std::string Position(const ListenerPtr& listener) {
   char position[AGX_ID_SIZE] = "?";
   EXPECT_EQ(agx_listener_position(listener.get(), position), AGX_OK);
   return position;
+}
+
+// Whether poll says so, at once or in time.
+inline bool Readable(int fd, int64_t timeout_ms = 0) {
+  pollfd item{fd, POLLIN, 0};
+  return poll(&item, 1, static_cast<int>(timeout_ms)) == 1 && (item.revents & POLLIN) != 0;
 }
 
 // --- Threads
