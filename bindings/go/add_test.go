@@ -1,7 +1,6 @@
 package agx_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -125,8 +124,7 @@ func TestAddsEndWithTheClient(t *testing.T) {
 
 // waiting counts the goroutines that wait for an add which another sends.
 func waiting() int {
-	room := make([]byte, 1<<20)
-	return bytes.Count(room[:runtime.Stack(room, true)], []byte("(*Pending).Wait("))
+	return inside("(*Pending).Wait(")
 }
 
 func TestAddsToOneSessionGoTogether(t *testing.T) {
@@ -196,10 +194,7 @@ func TestAddManyIsCutOffWhileOthersAdd(t *testing.T) {
 		_, err := s.AddMany(ctx, many("first", 700))
 		cut <- err
 	}()
-	until(t, "the call waits", func() bool {
-		room := make([]byte, 1<<20)
-		return bytes.Contains(room[:runtime.Stack(room, true)], []byte("Agxb_add_many("))
-	})
+	until(t, "the call waits", func() bool { return inside("Agxb_add_many(") == 1 })
 	cancel()
 	err := <-cut
 	wantIs(t, err, agx.ErrUncertain)

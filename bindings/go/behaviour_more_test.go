@@ -268,7 +268,10 @@ func groupInterrupt(t *testing.T, url string) {
 			result <- err
 		}()
 		if i%2 == 0 {
-			time.Sleep(time.Millisecond) // before or while it waits
+			// Else it may be before that.
+			until(t, "the read waits", func() bool {
+				return inside("(*Group).read(") == 1 && inside("Agxb_group_batch(") == 1
+			})
 		}
 		cancel()
 		wantIs(t, <-result, context.Canceled)
@@ -304,7 +307,7 @@ func groupInterrupt(t *testing.T, url string) {
 	go func() {
 		result <- g.Process(ctx, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
 	}()
-	time.Sleep(10 * time.Millisecond)
+	until(t, "the process waits", func() bool { return inside("Agxb_group_process(") == 1 })
 	cancel()
 	wantIs(t, <-result, context.Canceled)
 }

@@ -492,7 +492,7 @@ func closeWhileWaiting(t *testing.T, url string) {
 	for i := 0; i < 3; i++ {
 		go wait(l)
 	}
-	time.Sleep(20 * time.Millisecond) // either way it has to end; mostly this is while it waits
+	until(t, "all wait", func() bool { return inside("(*Listener).Next(") == 3 })
 	must(t, l.Close())
 	for i := 0; i < 3; i++ {
 		wantIs(t, <-waits, agx.ErrClosed)

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	agx "github.com/libagx/libagx/bindings/go"
 )
@@ -79,7 +78,11 @@ func TestClosingAGroupEndsWhoWaits(t *testing.T) {
 				results <- two.Process(background, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
 			}()
 			if i%2 == 0 {
-				time.Sleep(time.Millisecond) // before or while they wait
+				// Else it may be before that.
+				until(t, "all wait", func() bool {
+					return inside("(*Group).Read(") == 2 && inside("Agxb_group_batch(") == 1 &&
+						inside("Agxb_group_process(") == 1
+				})
 			}
 			must(t, one.Close())
 			must(t, two.Close())
@@ -94,7 +97,7 @@ func TestClosingAGroupEndsWhoWaits(t *testing.T) {
 			_, err := g.Read(background, 1)
 			result <- err
 		}()
-		time.Sleep(time.Millisecond)
+		until(t, "the read waits", func() bool { return inside("Agxb_group_batch(") == 1 })
 		must(t, c.Close())
 		wantIs(t, <-result, agx.ErrClosed)
 	})

@@ -1,6 +1,7 @@
 package agx_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -180,6 +181,12 @@ func until(t testing.TB, what string, holds func() bool) {
 			t.Fatal("this never came to be: " + what)
 		}
 	}
+}
+
+// inside counts the goroutines that are in a function, such as "(*Listener).Next(".
+func inside(function string) int {
+	room := make([]byte, 1<<20)
+	return bytes.Count(room[:runtime.Stack(room, true)], []byte(function))
 }
 
 // A redis is a server of the tests' own, on a socket.

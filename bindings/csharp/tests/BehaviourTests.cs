@@ -41,6 +41,24 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
     static async Task<string> Bodies(IAsyncEnumerable<AgxEvent> events) => string.Join(" ", (await ToList(events)).Select(e => e.Body));
     static AgxListenOptions After(string id) => new() { After = id };
 
+    /// <summary>A group's first read, for which it starts a thread: once that sleeps in the system, and goes on
+    /// doing so, it waits in the call.</summary>
+    static async Task<Task<T>> Blocked<T>(Func<Task<T>> read)
+    {
+        HashSet<string> before = [.. Workers()];
+        Task<T> call = read();
+        Stopwatch clock = Stopwatch.StartNew();
+        for (int asleep = 0; asleep < 10;)
+        {
+            Assert.True(clock.Elapsed < Long, "the read does not wait");
+            await Task.Delay(1);
+            asleep = Workers().Any(task => !before.Contains(task) && SyncCases.Asleep(task)) ? asleep + 1 : 0;
+        }
+        return call;
+    }
+
+    static IEnumerable<string> Workers() => Stores.Threads().Where(thread => thread.Value == "agx worker").Select(thread => thread.Key);
+
     [Theory, MemberData(nameof(All))]
     public Task start_add_stop(string store) => Each(store, async (client, session) =>
     {
@@ -74,12 +92,16 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
     public Task follow_live(string store) => Each(store, async (client, session) =>
     {
         await session.StartAsync();
-        Task<string> following = Bodies(session.ListenAsync(After((await session.HistoryAsync())[0].Id)));
-        await session.AddAsync("info", "test", "1");
-        await Task.Delay(20);
-        await session.AddAsync("info", "test", "2");
+        await using IAsyncEnumerator<AgxEvent> following = session.ListenAsync(After((await session.HistoryAsync())[0].Id)).GetAsyncEnumerator();
+        for (int i = 1; i <= 2; ++i)
+        {
+            Task<bool> next = following.MoveNextAsync().AsTask();
+            await session.AddAsync("info", "test", $"{i}");
+            Assert.True(await next.WaitAsync(Long));
+            Assert.Equal($"{i}", following.Current.Body);
+        }
         await session.StopAsync();
-        Assert.Equal("1 2", await following.WaitAsync(Long));
+        Assert.False(await following.MoveNextAsync().AsTask().WaitAsync(Long));
     });
 
     [Theory, MemberData(nameof(All))]
@@ -668,14 +690,17 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         await Tasks(session, 2);
         AgxGroup group = await session.OpenGroupAsync("workers");
         await group.AckAsync(await group.ReadAsync(Long));
+        AgxGroup another = await session.OpenGroupAsync("workers");
         for (int i = 0; i < 50; ++i)
         {
             using var source = new CancellationTokenSource();
-            Task reading = group.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken: source.Token);
-            if (i % 2 == 0) await Task.Delay(1);
+            Task<IReadOnlyList<AgxEvent>> Read() => another.ReadAsync(Timeout.InfiniteTimeSpan, cancellationToken: source.Token);
+            // The first waits, the others may have yet to begin.
+            Task reading = i == 0 ? await Blocked(Read) : Read();
             source.Cancel();
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => reading.WaitAsync(Long));
         }
+        await another.DisposeAsync();
         await session.AddAsync("task", "test", "2");
         await session.AddAsync("task", "test", "3");
         var handled = new List<string>();
@@ -692,8 +717,9 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal(["2", "3"], handled);
         Assert.Equal(0, (await group.PendingAsync()).Count);
 
-        Task<IReadOnlyList<AgxEvent>> waiting = group.ReadAsync(Timeout.InfiniteTimeSpan);
-        await Task.Delay(5);
+        await group.DisposeAsync();
+        group = await session.OpenGroupAsync("workers");
+        Task<IReadOnlyList<AgxEvent>> waiting = await Blocked(() => group.ReadAsync(Timeout.InfiniteTimeSpan));
         await group.DisposeAsync();
         await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
         await Assert.ThrowsAsync<AgxClosedException>(() => group.ReadAsync(Short).WaitAsync(Long));

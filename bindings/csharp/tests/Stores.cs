@@ -24,12 +24,15 @@ public sealed class Stores : IDisposable
     /// it sees fit.</summary>
     public static int OwnThreads() => ThreadNames().Count(name => !name.StartsWith(".NET", StringComparison.Ordinal));
 
-    public static List<string> ThreadNames()
+    public static IEnumerable<string> ThreadNames() => Threads().Values;
+
+    /// <summary>By their number.</summary>
+    public static Dictionary<string, string> Threads()
     {
-        var names = new List<string>();
+        var names = new Dictionary<string, string>();
         foreach (string task in Directory.GetDirectories("/proc/self/task"))
         {
-            try { names.Add(File.ReadAllText(task + "/comm").Trim()); }
+            try { names[Path.GetFileName(task)] = File.ReadAllText(task + "/comm").Trim(); }
             catch (IOException) { } // it has ended
         }
         return names;

@@ -74,6 +74,39 @@ namespace Agx.Tests
             return thread;
         }
 
+        // The thread sleeps in the system when this returns, and goes on doing so: it waits in the call.
+        static Thread Blocked(Action action)
+        {
+            string id = null;
+            Thread thread = InThread(() =>
+            {
+                Volatile.Write(ref id, ThisTask());
+                action();
+            });
+            Until(() => Volatile.Read(ref id) != null, "the thread runs");
+            int asleep = 0;
+            Until(() => (asleep = Asleep(id) ? asleep + 1 : 0) >= 10, "the call waits");
+            return thread;
+        }
+
+        static string ThisTask()
+        {
+            return File.ReadAllText("/proc/thread-self/stat").Split(' ')[0];
+        }
+
+        public static bool Asleep(string task)
+        {
+            try
+            {
+                string stat = File.ReadAllText("/proc/self/task/" + task + "/stat");
+                return stat[stat.LastIndexOf(')') + 2] == 'S';
+            }
+            catch (IOException)
+            {
+                return false; // it has ended
+            }
+        }
+
         static void Joined(Thread thread)
         {
             True(thread.Join(Long), "the thread ended");
@@ -850,8 +883,8 @@ namespace Agx.Tests
                     {
                         using (CancellationTokenSource source = new CancellationTokenSource())
                         {
-                            Thread thread = InThread(() => Throws<OperationCanceledException>(() => group.Read(Timeout.InfiniteTimeSpan, AgxGroupSource.New, 1, source.Token)));
-                            if (i % 2 == 0) Thread.Sleep(2);
+                            Action read = () => Throws<OperationCanceledException>(() => group.Read(Timeout.InfiniteTimeSpan, AgxGroupSource.New, 1, source.Token));
+                            Thread thread = i % 2 == 0 ? Blocked(read) : InThread(read);
                             source.Cancel();
                             Joined(thread);
                         }
@@ -877,12 +910,11 @@ namespace Agx.Tests
                     // Closing from elsewhere: a read ends at once, and is told so.
                     Exception thrown = null;
                     AgxGroup other = session.OpenGroup("workers");
-                    Thread reading = InThread(() =>
+                    Thread reading = Blocked(() =>
                     {
                         try { other.Read(Timeout.InfiniteTimeSpan, AgxGroupSource.New); }
                         catch (Exception error) { thrown = error; }
                     });
-                    Thread.Sleep(10);
                     other.Dispose();
                     other.Dispose();
                     Joined(reading);
