@@ -365,6 +365,24 @@ TEST_P(CapiInterceptRun, WhatIsSwallowedOrRefusedIsLeftOutAndTheRunGoesOn) {
   EXPECT_THAT(all, HasSubstr("llm-end"));
 }
 
+TEST_P(CapiInterceptRun, OfMoreRefusalsInACallTheFirstIsTold) {
+  bool refuses = false;
+  Interceptor interceptor(session_, [&](agx_intercepted* event) {
+    if (!refuses) return AGX_OK;
+    std::string body = agx_intercepted_body(event, nullptr);
+    bool ends = body.find("llm-end") != std::string::npos;
+    return agx_intercepted_refuse(event, AGX_EDENIED, ends ? "no end" : "no tool");
+  });
+  RunPtr run(Begin());
+  EXPECT_EQ(agx_run_node_begin(run.get()), AGX_OK);
+  EXPECT_EQ(agx_run_tool_call_begin(run.get(), "tool", "1", "{}", nullptr), AGX_OK);
+  refuses = true;
+  EXPECT_EQ(agx_run_node_end(run.get(), nullptr, nullptr), AGX_EDENIED);
+  EXPECT_STREQ(agx_last_error(), "no tool");
+  refuses = false;
+  EXPECT_EQ(agx_run_node_begin(run.get()), AGX_OK) << "it is told once";
+}
+
 TEST_P(CapiInterceptRun, AWindowThatEndsByItselfAndACancelComeByAsWell) {
   std::atomic<int> growth{0};
   std::atomic<int> ends{0};

@@ -105,6 +105,17 @@ TEST_F(FaultRun, WhatAnInterceptorChangedIsFoundAgain) {
   EXPECT_THAT(Stored(seen_), ElementsAre("begin", "event", "changed", "changed", "changed", "end"));
 }
 
+// The second of two that are the same never reached the store.
+TEST_F(FaultRun, WhatLooksLikeAnEarlierOneIsNotTakenForIt) {
+  EXPECT_EQ(agx_run_part_begin(run_, AGX_PART_TEXT, "a", nullptr), AGX_OK);
+  EXPECT_EQ(agx_run_part_delta(run_, AGX_LAST_PART, "b"), AGX_OK);
+  proxy_.CutAfterRequestBytes(0);
+  EXPECT_EQ(agx_run_part_delta(run_, AGX_LAST_PART, "b"), AGX_EUNCERTAIN);
+  EXPECT_EQ(Stored(seen_).size(), 4U);
+  EXPECT_TRUE(WaitUntil([&] { return agx_run_flush(run_) == AGX_OK; }));
+  EXPECT_EQ(Stored(seen_).size(), 5U);
+}
+
 // Others have written so much since that it is read in pieces, of which the second breaks off.
 TEST_F(FaultRun, ALookForWhatIsWrittenThatFailsIsRepeated) {
   constexpr size_t kOthers = 1000;
