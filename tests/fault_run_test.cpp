@@ -1,8 +1,11 @@
 // ctest-labels: redis threads
 // ctest-timeout: 120
 // Runs whose store cannot be reached when they are to end.
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "support/capi_tools.h"
@@ -103,6 +106,69 @@ TEST_F(FaultRun, WhatAnInterceptorChangedIsFoundAgain) {
   EXPECT_EQ(calls, 2);
   EXPECT_EQ(agx_run_finish(run_), AGX_OK);
   EXPECT_THAT(Stored(seen_), ElementsAre("begin", "event", "changed", "changed", "changed", "end"));
+}
+
+TEST_F(FaultRun, WhereverAConnectionBreaksEachEventIsStoredOnceAndInOrder) {
+  constexpr int kEvents = 700;
+  const std::pair<bool, uint64_t> cuts[] = {{true, 0},    {true, 10000}, {true, 100000},
+                                            {false, 0},   {false, 5000}, {false, 14000},
+                                            {true, 50000}};
+  std::string expected;
+  int number = 0;
+  for (const auto& [request, bytes] : cuts) {
+    std::string stream;
+    for (int i = 0; i < kEvents; ++i) {
+      std::string text = std::to_string(number++) + ";";
+      expected += text;
+      stream += R"(data: {"choices":[{"index":0,"delta":{"content":")" + text + "\"}}]}\n\n";
+    }
+    int before = proxy_.cuts();
+    if (request) {
+      proxy_.CutAfterRequestBytes(bytes);
+    } else {
+      proxy_.CutAfterReplyBytes(bytes);
+    }
+    (void)agx_run_feed(run_, AGX_OPENAI_CHAT, stream.data(), stream.size());
+    EXPECT_EQ(proxy_.cuts(), before + 1) << bytes;
+    if (number == kEvents * std::ssize(cuts)) break;  // the end has to find out by itself
+    EXPECT_TRUE(WaitUntil([&] { return agx_run_flush(run_) == AGX_OK; }));
+  }
+  EXPECT_TRUE(WaitUntil([&] { return agx_run_finish(run_) == AGX_OK; }));
+  std::string stored;
+  ListenerPtr listener = Listen(seen_);
+  for (Told told = Next(listener); told.status == AGX_OK; told = Next(listener)) {
+    std::string body = told.body();
+    for (const std::string_view key : {"\"content\":\"", "\"content_delta\":\""}) {
+      size_t at = body.find(key);
+      if (at == std::string::npos) continue;
+      at += key.size();
+      stored += body.substr(at, body.find('"', at) - at);
+    }
+  }
+  size_t same =
+      std::mismatch(stored.begin(), stored.end(), expected.begin(), expected.end()).first -
+      stored.begin();
+  EXPECT_EQ(stored.size(), expected.size());
+  EXPECT_EQ(stored.substr(same, 40), expected.substr(same, 40)) << "after " << same << " bytes";
+}
+
+// The other producer's first event is the same as this one's, which never reached the store.
+TEST_F(FaultRun, WhatThePreviousProducerWroteIsNotTakenForItsOwn) {
+  Close();
+  EXPECT_TRUE(WaitUntil([&] { return !IsLive(seen_); }));
+  SessionPtr session = OpenSession(client_, "other");
+  RunPtr previous = BeginRun(session);
+  EXPECT_EQ(agx_run_node_begin(previous.get()), AGX_OK);
+  agx_start_options start = TakeOver();
+  agx_run_options options = AGX_RUN_OPTIONS_INIT;
+  options.start = &start;
+  RunPtr run = BeginRun(OpenSession(far_, "other"), &options);
+  size_t stored = Stored(session).size();
+  proxy_.CutAfterRequestBytes(120);  // so that what asks for the last entry reaches it
+  EXPECT_EQ(agx_run_node_begin(run.get()), AGX_EUNCERTAIN);
+  EXPECT_EQ(Stored(session).size(), stored);
+  EXPECT_TRUE(WaitUntil([&] { return agx_run_flush(run.get()) == AGX_OK; }));
+  EXPECT_EQ(Stored(session).size(), stored + 1);
 }
 
 // The second of two that are the same never reached the store.
