@@ -145,6 +145,119 @@ TEST_F(CapiMuxFollow, TakenOutItGoesOnAlone) {
   }
 }
 
+// Of a replay the next read is under way while what the last one brought is handed on.
+class CapiMuxReplay : public CapiMuxFollow {
+ protected:
+  static constexpr int kEvents = 20000;
+
+  void SetUp() override {
+    CapiMuxFollow::SetUp();
+    session_ = OpenSession(writer_, "replayed");
+    std::vector<std::string> types;
+    for (int i = 0; i < kEvents; ++i) types.push_back("t" + std::to_string(i));
+    std::vector<agx_new_event> events;
+    for (const std::string& type : types) events.push_back({type.c_str(), "test", nullptr});
+    ASSERT_EQ(agx_add_many(session_.get(), events.data(), events.size(), nullptr, nullptr), AGX_OK);
+  }
+  ListenerPtr Replay(const char* where = nullptr) {
+    agx_listen_options options = Patient();
+    options.where = where;
+    ListenerPtr listener = Listen(OpenSession(client_, "replayed"), options);
+    EXPECT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
+    return listener;
+  }
+  void Expect(int i, int64_t timeout_ms = kPatienceMs) {
+    ASSERT_EQ(Next(timeout_ms).text(), "t" + std::to_string(i));
+  }
+
+  SessionPtr session_;
+};
+
+TEST_F(CapiMuxReplay, EachEventComesOnceAndInOrder) {
+  ListenerPtr listener = Replay();
+  for (int i = 0; i < kEvents; ++i) Expect(i);
+  EXPECT_EQ(Next(0).text(), "AGX_TIMEOUT");
+  Add(session_, "live");
+  EXPECT_EQ(Next().text(), "live");
+}
+
+TEST_F(CapiMuxReplay, AListenerThatIsTakenOutAndPutBackGoesOnWhereItWas) {
+  ListenerPtr listener = Replay();
+  for (int i = 0; i < kEvents; ++i) {
+    Expect(i);
+    if (i % 700 != 0 && i % 2048 != 0) continue;
+    ASSERT_EQ(agx_mux_remove(mux_.get(), listener.get()), AGX_OK);
+    if (i % 3 == 0) {
+      ASSERT_EQ(Next(0).text(), "AGX_ENDED");
+    }
+    // What it takes by itself meanwhile does not come again.
+    if (i % 5 == 0) {
+      ASSERT_EQ(test::Next(listener).text(), "t" + std::to_string(++i));
+    }
+    ASSERT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
+  }
+}
+
+TEST_F(CapiMuxReplay, ACallThatDoesNotWaitGoesOnWithIt) {
+  ListenerPtr listener = Replay();
+  int got = 0;
+  EXPECT_TRUE(WaitUntil([&] {
+    for (Told told = Next(0); told.text() == "t" + std::to_string(got); told = Next(0)) ++got;
+    return got == kEvents;
+  })) << got;
+}
+
+// Also if the connection was given back while it was out.
+TEST_F(CapiMuxReplay, ACallThatDoesNotWaitGoesOnWithOneThatCameBack) {
+  ListenerPtr listener = Replay();
+  ListenerPtr other = InMux("another");
+  for (int i = 0; i < 5000; ++i) Expect(i);
+  ASSERT_EQ(agx_mux_remove(mux_.get(), listener.get()), AGX_OK);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Next(600).text(), "AGX_TIMEOUT");
+  ASSERT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
+  int got = 5000;
+  EXPECT_TRUE(WaitUntil([&] {
+    for (Told told = Next(0); told.text() == "t" + std::to_string(got); told = Next(0)) ++got;
+    return got == kEvents;
+  })) << got;
+}
+
+TEST_F(CapiMuxReplay, AConditionMayPassOverAllOfABatch) {
+  std::string where = "type = \"t" + std::to_string(kEvents - 1) + "\"";
+  ListenerPtr listener = Replay(where.c_str());
+  Expect(kEvents - 1);
+}
+
+TEST_F(CapiMuxReplay, TheOthersAreHeardMeanwhile) {
+  SessionPtr other = Started(writer_, "other");
+  ListenerPtr listener = Replay();
+  ListenerPtr to_other = InMux("other");
+  for (int i = 0; i < 5000; ++i) Expect(i);
+  Add(other, "heard");
+  bool heard = false;
+  int got = 5000;
+  for (; got < kEvents; ++got) {
+    Told told = Next();
+    if (told.listener == to_other.get()) {
+      heard = true;
+      break;
+    }
+    ASSERT_EQ(told.text(), "t" + std::to_string(got));
+  }
+  EXPECT_TRUE(heard);
+  for (; got < kEvents; ++got) Expect(got);
+}
+
+TEST_F(CapiMuxReplay, TheEndOfItsConnectionLosesNothing) {
+  ListenerPtr listener = Replay();
+  for (int i = 0; i < kEvents; ++i) {
+    if (i % 1500 == 0) Raw({"CLIENT", "KILL", "TYPE", "normal"});
+    Told told = Next();
+    while (told.status == AGX_ECONNECT) told = Next();
+    ASSERT_EQ(told.text(), "t" + std::to_string(i));
+  }
+}
+
 TEST_F(CapiMuxFollow, ClosedItIsFollowedNoMore) {
   SessionPtr session = Started(writer_);
   SessionPtr quiet = Started(writer_, "quiet");

@@ -37,11 +37,15 @@ Follower::~Follower() {
   if (alert_ >= 0) close(alert_);
 }
 
-void Follower::Look() {
+void Follower::Look(TimePoint deadline) {
   std::unique_lock one(mutex_, std::try_to_lock);
   if (!one.owns_lock()) return;
   Handover handover{this, &one};
-  if (tail_ != nullptr && Ask()) Await(Clock::now(), -1);
+  if (tail_ == nullptr && Clock::now() >= deadline) {
+    pump_->Neglect();
+  } else if (Ask()) {
+    Await(Clock::now(), -1);
+  }
 }
 
 void Follower::Wait(uint32_t ticket, TimePoint deadline) {
@@ -80,7 +84,6 @@ void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
     ~Alert() { bell->SetAlert(-1); }
   } alert{bell_};
   bell_->SetAlert(alert_);
-  // A new tail is dialled here in any case, so that Look never has to.
   Await(bell_->ticket() == ticket ? deadline : Clock::now(), alert_);
 }
 
@@ -98,23 +101,31 @@ TimePoint Follower::RestTail() {
 bool Follower::Ask() {
   if (tail_ == nullptr && Clock::now() < none_before_) return false;
   std::shared_ptr<Listener> followed = pump_->Followed();
-  if (followed == nullptr || followed != asked_.lock()) Drop();
+  std::shared_ptr<Listener> asked = asked_.lock();
+  // One that has left may come back, and what is under way is then the next it needs.
+  if (followed == nullptr && asked != nullptr) return false;
+  if (followed == nullptr || followed != asked) Drop();
   if (followed == nullptr) return false;
-  if (tail_ != nullptr && tail_->pending()) return true;
   ReadRequest request;
-  if (!followed->PrepareFollow(&request)) return false;
-  if (!Open()) {
+  bool more = false;
+  if (!followed->PrepareFollow(&request, &more)) return false;
+  if (tail_ != nullptr && tail_->pending()) return true;
+  if (!Open() || !Request(request, !more)) {
     pump_->Unfollow();
     PutOff();
     return false;
   }
-  if (!tail_->Request(request.key, request.after, request.count, true).ok()) return false;
-  if (asked_.lock() != followed) silences_ = 0;
+  if (asked != followed) silences_ = 0;
   asked_ = followed;
   rests_at_ = kNever;
+  return true;
+}
+
+bool Follower::Request(const ReadRequest& request, bool waits) {
   after_ = request.after;
   count_ = request.count;
-  return true;
+  waits_ = waits;
+  return tail_->Request(request.key, request.after, request.count, waits).ok();
 }
 
 bool Follower::Open() {
@@ -144,8 +155,14 @@ void Follower::Await(TimePoint deadline, int alert) {
   if (outcome != Tail::Outcome::kDone) return;
   put_off_ = kRetry;
   bool silent = answer.batch == nullptr || answer.batch->empty();
-  silences_ = silent ? silences_ + 1 : 0;
-  if (std::shared_ptr<Listener> listener = asked_.lock()) pump_->TakeIn(listener, &answer);
+  silences_ = silent && waits_ ? silences_ + 1 : 0;
+  if (std::shared_ptr<Listener> listener = asked_.lock()) {
+    // The server looks for what comes next while this is taken in and handed on. If that fails, so
+    // does the next read, which says so.
+    ReadRequest next;
+    if (listener->Foresee(answer, &next)) (void)Request(next, false);
+    pump_->TakeIn(listener, &answer);
+  }
   if (silences_ < kMostSilences) return;
   pump_->Unfollow();
   tail_.reset();  // another may need it

@@ -1,5 +1,6 @@
-// Follows one listener of a pump with a blocking read, which brings an event with one round trip less
-// than a bell does, while the bell is waited for as well.
+// Follows one listener of a pump with reads of its own, while the bell is waited for as well: a blocking
+// read brings an event with one round trip less than a bell does, and of a replay the next read is under
+// way while what the last one brought is handed on.
 #pragma once
 
 #include <atomic>
@@ -23,8 +24,9 @@ class Follower {
   Follower(const Follower&) = delete;
   Follower& operator=(const Follower&) = delete;
 
-  // Takes in what the read has brought. Does not wait. Throws bad_alloc.
-  void Look();
+  // Takes in what the read has brought. Does not wait for more, but before the deadline it may dial the
+  // connection for it. Throws bad_alloc.
+  void Look(TimePoint deadline);
   // Until the bell has rung since the ticket, the read has brought something, or the deadline; may
   // return for no reason. Throws bad_alloc.
   void Wait(uint32_t ticket, TimePoint deadline);
@@ -41,6 +43,7 @@ class Follower {
   void WaitAtStore(uint32_t ticket, TimePoint deadline);
   bool Ask();
   bool Open();
+  bool Request(const ReadRequest& request, bool waits);
   void Await(TimePoint deadline, int alert);
   TimePoint RestTail();
   void PutOff() noexcept;
@@ -55,7 +58,8 @@ class Follower {
   std::weak_ptr<Listener> asked_;  // whose entries the tail is asked for
   EntryId after_;
   size_t count_ = 0;
-  int silences_ = 0;  // answers without an entry, in a row
+  bool waits_ = false;  // until there are any
+  int silences_ = 0;    // answers without an entry, in a row
   // The store had no tail to give, or it broke.
   TimePoint none_before_ = TimePoint::min();
   Millis put_off_ = kRetry;

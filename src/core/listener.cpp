@@ -415,12 +415,19 @@ void Listener::Prepare(ReadRequest* request) {
   changed_ = false;
 }
 
-bool Listener::PrepareFollow(ReadRequest* request) {
+bool Listener::PrepareFollow(ReadRequest* request, bool* more) {
   Lock lock(mutex_);
-  if (cursor_.more() || cursor_.Has(Clock::now())) return false;
+  if (cursor_.Has(Clock::now())) return false;
   request->key = key();
   cursor_.Prepare(request);
+  *more = cursor_.more();
   return true;
+}
+
+bool Listener::Foresee(const ReadRequest& answer, ReadRequest* next) const {
+  Lock lock(mutex_);
+  next->key = key();
+  return cursor_.Foresee(answer, next);
 }
 
 bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {

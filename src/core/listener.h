@@ -140,8 +140,10 @@ class Listener final : public Watcher,
 
   // For the pump that drives it.
   void Prepare(ReadRequest* request);
-  // Of a read that waits for entries. False if that is not what it needs now.
-  bool PrepareFollow(ReadRequest* request);
+  // For whoever follows it. False if it needs no read now; *more: its entries are there already.
+  bool PrepareFollow(ReadRequest* request, bool* more);
+  // What it will need behind an answer that it has not taken in yet; false if that is not known.
+  bool Foresee(const ReadRequest& answer, ReadRequest* next) const;
   // There is something to be read; under the pump's lock.
   void SetChanged(bool changed) noexcept { changed_ = changed; }
   // Such a read can be made.

@@ -72,7 +72,7 @@ Status Mux::Advance(TimePoint deadline, std::shared_ptr<Listener>* listener, Ent
       follower_.RestIfFree();
       return {AGX_ENDED, "no listener in the mux can bring anything more"};
     }
-    follower_.Look();
+    follower_.Look(deadline);
     TimePoint next = pump_->Work();
     // What came is handed on before the deadline is looked at, so that a call that does not wait
     // gets it.

@@ -17,8 +17,11 @@ void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has) {
   Link& link = listener->link;
   link.poked = link.ready = link.finished = link.parked = link.followed = false;
   has = has && collects_;
-  link.timer = timers_.emplace(has ? kNever : TimePoint::min(), listener).first;
+  bool follow = follows_ && followed_ == nullptr && returns_ == listener.get();
+  link.timer = timers_.emplace(has || follow ? kNever : TimePoint::min(), listener).first;
   link.pump = this;
+  link.followed = follow;
+  if (follow) followed_ = listener.get();
   if (has) PushReady(listener.get());
   UpdateDescriptor();
   RingBells();
@@ -45,6 +48,8 @@ void Pump::Detach(Listener* listener) noexcept {
   if (link.poked) unlink(&poked_, &poked_last_, &Link::next_poked);
   if (link.ready) unlink(&ready_, &ready_last_, &Link::next_ready);
   link.poked = link.ready = false;
+  // Taken out for a while it is still the one whose events come alone.
+  if (followed_ == listener || (followed_ == nullptr && alone_ == listener)) returns_ = listener;
   if (alone_ == listener) alone_ = nullptr;
   if (followed_ == listener) {
     followed_ = nullptr;
@@ -181,6 +186,7 @@ std::shared_ptr<Listener> Pump::Followed() {
     if (alone_rounds_ >= needed) {
       LetGo();
       followed_ = alone_;
+      returns_ = nullptr;
       followed_->link.followed = true;
     }
   }
@@ -200,6 +206,11 @@ void Pump::TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer
   if (!ready) return;
   std::lock_guard lock(mutex_);
   NoteBrought(listener.get());
+}
+
+void Pump::Neglect() noexcept {
+  std::lock_guard lock(mutex_);
+  LetGo();
 }
 
 void Pump::Unfollow() noexcept {
@@ -225,6 +236,8 @@ void Pump::LetGo() noexcept {
 }
 
 void Pump::SetDue(Listener* listener, TimePoint due) noexcept {
+  // What is there of the followed one already, whoever follows it asks for.
+  if (listener->link.followed && due == TimePoint::min()) due = kNever;
   auto node = timers_.extract(listener->link.timer);
   node.value().first = due;
   listener->link.timer = timers_.insert(std::move(node)).position;

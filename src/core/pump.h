@@ -82,7 +82,9 @@ class Pump {
   std::shared_ptr<Listener> Followed();
   // What that read has brought.
   void TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer);
-  // It is read as all others from here on, and the next is chosen when its turn comes.
+  // It is read as all others, until it is asked for again.
+  void Neglect() noexcept;
+  // The same, and the next is chosen when its turn comes.
   void Unfollow() noexcept;
   // The same, and none will be chosen.
   void StopFollowing() noexcept;
@@ -133,6 +135,7 @@ class Pump {
   Listener* ready_last_ = nullptr;
   size_t finished_ = 0;
   Listener* followed_ = nullptr;
+  const Listener* returns_ = nullptr;  // has left, and is followed if it comes back
   bool follows_ = true;
   Listener* alone_ = nullptr;  // whose events came alone, in the last so many rounds
   int alone_rounds_ = 0;

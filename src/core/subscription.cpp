@@ -311,7 +311,7 @@ void Dispatcher::Wait(uint32_t ticket, TimePoint until) noexcept {
 }
 
 TimePoint Dispatcher::ReadRound() {
-  follower_.Look();
+  follower_.Look(kNever);
   TimePoint next = pump_->Work();
   for (int i = 0; i < kFills; ++i) {
     std::shared_ptr<Listener> listener = pump_->NextReady();
