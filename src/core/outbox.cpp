@@ -1,7 +1,5 @@
 #include "core/outbox.h"
 
-#include <algorithm>
-#include <span>
 #include <utility>
 
 #include "core/interceptor.h"
@@ -12,9 +10,6 @@ namespace {
 constexpr std::string_view kType = "event";
 // So many entries are read at a time to find out whether one was written.
 constexpr size_t kLookBack = 500;
-// So many are sent before the store has answered. Of more it may keep later ones where a connection
-// that broke has lost earlier ones, and then their order is gone.
-constexpr size_t kAtOnce = 64;
 // So many are written in one step with the end: a command has a limit, and a script holds up others.
 constexpr size_t kMostWithEnd = 1000;
 
@@ -60,14 +55,7 @@ Status Outbox::Send() {
   ids_.resize(entries_.size());
   size_t added = 0;
   uncertain_ = true;  // also if this throws
-  Status status;
-  while (status.ok() && added < entries_.size()) {
-    std::span<const NewEntry> rest = std::span<const NewEntry>(entries_).subspan(added);
-    size_t now = 0;
-    status =
-        session_->AddEntries(rest.first(std::min(rest.size(), kAtOnce)), ids_.data() + added, &now);
-    added += now;
-  }
+  Status status = session_->AddEntries(entries_, ids_.data(), &added);
   if (added > 0) last_id_ = ids_[added - 1];
   Forget(added);
   uncertain_ = status.code() == AGX_EUNCERTAIN && !events_.empty();

@@ -212,8 +212,12 @@ Status Pipe::EnsureUsable(Lock& lock, Backoff* backoff) {
 }
 
 Status Pipe::Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff,
-                    size_t own) {
+                    const Call* behind, size_t own) {
   Lock lock(mutex_);
+  if (behind != nullptr && behind->wire_ != wire_) {
+    if (closed_) return Closed();
+    return {AGX_ECONNECT, Cat(Describe(config_), ": the connection was lost")};
+  }
   if (Status status = EnsureUsable(lock, backoff); !status.ok()) return status;
   std::shared_ptr<Wire> wire = wire_;
   // Where several threads meet, the one that writes waits a moment for the others.

@@ -69,8 +69,11 @@ class Pipe {
   };
 
   // Reconnects if need be; without a backoff it does not. On an error the call was not submitted and
-  // need not be waited for. own: how many the caller has submitted and not waited for.
-  Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff, size_t own = 0);
+  // need not be waited for. behind: the last of those that the caller has submitted and not waited for,
+  // of which there are `own`; on another connection than that one's, where it could be carried out
+  // although they were lost, this one is not submitted.
+  Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff,
+                const Call* behind = nullptr, size_t own = 0);
   // *may_have_run: on an error, whether the server may have run some of it all the same.
   Status Wait(Call* call, bool* may_have_run);
 

@@ -300,8 +300,10 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
     Piece& piece = pieces[submitted % kPieces].emplace();
     piece.sink = IdsSink(ids, next, target);
     piece.size = size;
+    const Pipe::Call* behind =
+        submitted > waited ? &pieces[(submitted - 1) % kPieces]->call : nullptr;
     Status status =
-        commands_.Submit(commands, &piece.sink, &piece.call, backoff, submitted - waited);
+        commands_.Submit(commands, &piece.sink, &piece.call, backoff, behind, submitted - waited);
     if (!status.ok()) return status;
     next += size;
     ++submitted;
