@@ -33,6 +33,25 @@ TEST_P(CapiMux, AnEmptyOneHasNothingToBring) {
   EXPECT_EQ(told.listener, nullptr);
 }
 
+// As who keeps a bounded queue for each listener does.
+TEST_P(CapiMux, AListenerMayLeaveAndComeBackInAReplay) {
+  constexpr int kEvents = 20000;
+  SessionPtr session = OpenSession(client_);
+  std::vector<agx_new_event> events(kEvents, {"t", "test", nullptr});
+  ASSERT_EQ(agx_add_many(session.get(), events.data(), events.size(), nullptr, nullptr), AGX_OK);
+  ListenerPtr listener = Listen(session);
+  MuxPtr mux = OpenMux(client_);
+  ASSERT_EQ(AddTo(mux, listener), AGX_OK);
+  Stopwatch watch;
+  for (int i = 0; i < kEvents; ++i) {
+    ASSERT_EQ(Next(mux, kAtOnceMs).text(), "t") << i;
+    if (i % 500 != 0) continue;
+    ASSERT_EQ(Remove(mux, listener), AGX_OK);
+    ASSERT_EQ(AddTo(mux, listener), AGX_OK);
+  }
+  EXPECT_LE(watch.ms(), kAtOnceMs);
+}
+
 TEST_P(CapiMux, BringsEventsAndOutcomesOfItsListeners) {
   SessionPtr a = Started(client_, "a");
   SessionPtr b = Started(client_, "b");

@@ -1,6 +1,7 @@
 package agx
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
@@ -137,6 +138,8 @@ func (d *dispatcher) run(mux uintptr, b batch) {
 			continue
 		}
 		d.dispatch(&b)
+		// Those who were told run here first, before this thread waits in C.
+		runtime.Gosched()
 	}
 }
 

@@ -99,7 +99,10 @@ TimePoint Follower::RestTail() {
 
 // False if there is nothing to be followed now.
 bool Follower::Ask() {
-  if (tail_ == nullptr && Clock::now() < none_before_) return false;
+  if (tail_ == nullptr && Clock::now() < none_before_) {
+    pump_->Neglect();  // it may have come back to be followed
+    return false;
+  }
   std::shared_ptr<Listener> followed = pump_->Followed();
   std::shared_ptr<Listener> asked = asked_.lock();
   // One that has left may come back, and what is under way is then the next it needs.
