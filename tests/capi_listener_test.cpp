@@ -652,6 +652,21 @@ TEST_P(CapiListener, AThreadWhoseTurnDoesNotComeTimesOut) {
 
 // --- Descriptors
 
+// Handles are given out anew, and the memory behind them as well.
+TEST_P(CapiListener, AfterAListenerWithADescriptorTheNextIsHeardAsWell) {
+  SessionPtr session = Started(client_);
+  for (int round = 0; round < 20; ++round) {
+    ListenerPtr listener = ListenAfter(session, "new");
+    int fd = -1;
+    ASSERT_EQ(agx_listener_fd(listener.get(), &fd), AGX_OK);
+    for (int i = 0; i < 4; ++i) {
+      Add(session, "t");
+      ASSERT_TRUE(Readable(fd, kAtOnceMs)) << round << " " << i;
+      ASSERT_EQ(Next(listener, 0).text(), "t");
+    }
+  }
+}
+
 TEST_P(CapiListener, ADescriptorIsReadableWhileThereIsSomething) {
   SessionPtr session = Started(client_);
   ListenerPtr listener = Listen(session);

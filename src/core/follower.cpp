@@ -31,7 +31,9 @@ struct Follower::Handover {
 };
 
 Follower::Follower(Client* client, Pump* pump, Bell* bell)
-    : client_(client), pump_(pump), bell_(bell), alert_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    : client_(client), pump_(pump), bell_(bell), alert_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+  pump_->StartFollowing();
+}
 
 Follower::~Follower() {
   if (alert_ >= 0) close(alert_);
@@ -112,6 +114,7 @@ bool Follower::Ask() {
   ReadRequest request;
   bool more = false;
   if (!followed->PrepareFollow(&request, &more)) return false;
+  rests_at_ = kNever;
   if (tail_ != nullptr && tail_->pending()) return true;
   if (!Open() || !Request(request, !more)) {
     pump_->Unfollow();
@@ -120,7 +123,6 @@ bool Follower::Ask() {
   }
   if (asked != followed) silences_ = 0;
   asked_ = followed;
-  rests_at_ = kNever;
   return true;
 }
 

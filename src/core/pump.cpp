@@ -219,6 +219,11 @@ void Pump::Unfollow() noexcept {
   LetGo();
 }
 
+void Pump::StartFollowing() noexcept {
+  std::lock_guard lock(mutex_);
+  follows_ = true;
+}
+
 void Pump::StopFollowing() noexcept {
   std::lock_guard lock(mutex_);
   follows_ = false;

@@ -77,8 +77,10 @@ class Pump {
   // No listener in it can bring anything any more.
   bool exhausted() const;
 
+  // From here on there is somebody who follows: asks for Followed before each Work.
+  void StartFollowing() noexcept;
   // The one listener, if there is one, whose events come alone, so that whoever drives is to follow it
-  // with a blocking read. It is not read because of a change then.
+  // with reads of its own. It is not read because of a change then.
   std::shared_ptr<Listener> Followed();
   // What that read has brought.
   void TakeIn(const std::shared_ptr<Listener>& listener, ReadRequest* answer);
@@ -136,7 +138,7 @@ class Pump {
   size_t finished_ = 0;
   Listener* followed_ = nullptr;
   const Listener* returns_ = nullptr;  // has left, and is followed if it comes back
-  bool follows_ = true;
+  bool follows_ = false;
   Listener* alone_ = nullptr;  // whose events came alone, in the last so many rounds
   int alone_rounds_ = 0;
   Status failure_;
