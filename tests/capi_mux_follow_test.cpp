@@ -207,6 +207,41 @@ TEST_F(CapiMuxReplay, ACallThatDoesNotWaitGoesOnWithIt) {
   })) << got;
 }
 
+// AGX_TIMEOUT from a call that does not wait says that there is nothing more.
+TEST_F(CapiMuxReplay, CallsThatDoNotWaitBringAllThatIsThere) {
+  ListenerPtr listener = Replay();
+  for (int i = 0; i < 3000; ++i) Expect(i);
+  for (int i = 3000; i < kEvents; ++i) Expect(i, 0);
+  EXPECT_EQ(Next(0).text(), "AGX_TIMEOUT");
+}
+
+// While one thread is in the mux, another takes the listener out and puts it back.
+TEST_F(CapiMuxReplay, AnotherThreadMayTakeItOutAndPutItBack) {
+  ListenerPtr listener = Replay();
+  std::atomic<bool> done{false};
+  std::thread mover([&] {
+    while (!done) {
+      if (agx_mux_remove(mux_.get(), listener.get()) != AGX_OK) continue;
+      EXPECT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
+    }
+  });
+  for (int i = 0; i < kEvents; ++i) {
+    Told told = Next(kAtOnceMs);
+    while (told.text() == "AGX_ENDED") told = Next(kAtOnceMs);  // it was out
+    EXPECT_EQ(told.text(), "t" + std::to_string(i));
+    if (told.text() != "t" + std::to_string(i)) break;
+  }
+  for (int i = 0; i < 200; ++i) {
+    Add(session_, "live");
+    Told told = Next(kAtOnceMs);
+    while (told.text() == "AGX_ENDED") told = Next(kAtOnceMs);
+    EXPECT_EQ(told.text(), "live") << i;
+    if (told.text() != "live") break;
+  }
+  done = true;
+  mover.join();
+}
+
 // Also if the connection was given back while it was out.
 TEST_F(CapiMuxReplay, ACallThatDoesNotWaitGoesOnWithOneThatCameBack) {
   ListenerPtr listener = Replay();
@@ -256,6 +291,24 @@ TEST_F(CapiMuxReplay, TheEndOfItsConnectionLosesNothing) {
     while (told.status == AGX_ECONNECT) told = Next();
     ASSERT_EQ(told.text(), "t" + std::to_string(i));
   }
+}
+
+// A blocking read that ended without an event while nobody looked says nothing of the time since.
+TEST_F(CapiMuxFollow, SilenceIsNotToldWhileThereIsAnEvent) {
+  SessionPtr session = Started(writer_);
+  agx_listen_options options = Patient("new");
+  options.timeout_ms = 7000;
+  ListenerPtr listener = Listen(OpenSession(client_, "s"), options);
+  ASSERT_EQ(agx_mux_add(mux_.get(), listener.get()), AGX_OK);
+  AddAndTake(session, 3, listener);
+  Stopwatch watch;
+  EXPECT_EQ(Next(100).text(), "AGX_TIMEOUT");
+  ASSERT_TRUE(AwaitBlockedRead());
+  // The server ends a read that waited for 5 s.
+  ASSERT_TRUE(WaitUntil([&] { return Blocked().empty(); }));
+  Add(session, "came");
+  ASSERT_TRUE(WaitUntil([&] { return watch.ms() > 7500; }));
+  EXPECT_EQ(Next().text(), "came");
 }
 
 TEST_F(CapiMuxFollow, ClosedItIsFollowedNoMore) {

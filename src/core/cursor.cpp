@@ -195,7 +195,8 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
     options_.format->Read(entry);
     begins = begins || entry->begins;
   }
-  read_at_ = now;
+  // That there was nothing holds of when it was asked for: the answer may have lain there since.
+  read_at_ = !any && answer->asked_at ? *answer->asked_at : now;
   if (answer->gap) {
     gap_ = true;
     if (!any) read_to_ = {};  // told once; from here on, whatever there is

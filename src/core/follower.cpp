@@ -46,7 +46,9 @@ void Follower::Look(TimePoint deadline) {
   if (tail_ == nullptr && Clock::now() >= deadline) {
     pump_->Neglect();
   } else if (Ask()) {
-    Await(Clock::now(), -1);
+    // A replay is answered at once, so that even a call that does not wait gets what is there.
+    TimePoint now = Clock::now();
+    Await(!waits_ && now >= deadline ? kNever : now, -1);
   }
 }
 
@@ -108,7 +110,10 @@ bool Follower::Ask() {
   std::shared_ptr<Listener> followed = pump_->Followed();
   std::shared_ptr<Listener> asked = asked_.lock();
   // One that has left may come back, and what is under way is then the next it needs.
-  if (followed == nullptr && asked != nullptr) return false;
+  if (followed == nullptr && asked != nullptr) {
+    RestTail();
+    return false;
+  }
   if (followed == nullptr || followed != asked) Drop();
   if (followed == nullptr) return false;
   ReadRequest request;
@@ -130,6 +135,7 @@ bool Follower::Request(const ReadRequest& request, bool waits) {
   after_ = request.after;
   count_ = request.count;
   waits_ = waits;
+  asked_at_ = Clock::now();
   return tail_->Request(request.key, request.after, request.count, waits).ok();
 }
 
@@ -145,6 +151,7 @@ void Follower::Await(TimePoint deadline, int alert) {
   ReadRequest answer;
   answer.after = after_;
   answer.count = count_;
+  answer.asked_at = asked_at_;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
   Status status = tail_->Await(deadline, alert, &answer, &outcome);
   if (!status.ok()) {

@@ -58,6 +58,7 @@ class Follower {
   std::weak_ptr<Listener> asked_;  // whose entries the tail is asked for
   EntryId after_;
   size_t count_ = 0;
+  TimePoint asked_at_;
   bool waits_ = false;  // until there are any
   int silences_ = 0;    // answers without an entry, in a row
   // The store had no tail to give, or it broke.

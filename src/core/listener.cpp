@@ -357,6 +357,7 @@ void Listener::SettleDescriptor() noexcept {
 
 Status Listener::Join(const std::shared_ptr<Pump>& pump) {
   bool has = false;
+  TimePoint due;
   {
     Lock lock(mutex_);
     if (closed_) return Closed();
@@ -368,10 +369,11 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
     tail_.reset();
     pump_ = pump;
     has = cursor_.Has(Clock::now());
+    due = cursor_.Due();
   }
   Status status;
   try {
-    pump->Attach(shared_from_this(), has);
+    pump->Attach(shared_from_this(), has, due);
     poked_pump_ = pump.get();
     status = watched_ ? Status() : Watch();
   } catch (const std::bad_alloc&) {
@@ -383,7 +385,12 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
       changed_ = true;  // what came before Watch is to be read, once there is room for it
       has = cursor_.Has(Clock::now());
     }
-    if (!has) pump->Poke(this);
+    if (has) {
+      pump->StillReady(
+          this);  // a read that was under way when it left may have brought it just now
+    } else {
+      pump->Poke(this);
+    }
   } else {
     (void)Leave(pump.get());
   }

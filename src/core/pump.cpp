@@ -12,16 +12,22 @@ constexpr Millis kRetry{200};
 
 }  // namespace
 
-void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has) {
+void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has, TimePoint due) {
   std::lock_guard lock(mutex_);
   Link& link = listener->link;
   link.poked = link.ready = link.finished = link.parked = link.followed = false;
   has = has && collects_;
-  bool follow = follows_ && followed_ == nullptr && returns_ == listener.get();
-  link.timer = timers_.emplace(has || follow ? kNever : TimePoint::min(), listener).first;
+  bool follow =
+      follows_ && followed_ == nullptr && returns_ == listener.get() && listener->can_follow();
+  if (!follow) due = TimePoint::min();
+  if (has || (follow && due == TimePoint::min())) due = kNever;
+  link.timer = timers_.emplace(due, listener).first;
   link.pump = this;
   link.followed = follow;
-  if (follow) followed_ = listener.get();
+  if (follow) {
+    followed_ = listener.get();
+    returns_ = nullptr;
+  }
   if (has) PushReady(listener.get());
   UpdateDescriptor();
   RingBells();
@@ -216,6 +222,7 @@ void Pump::Neglect() noexcept {
 void Pump::Unfollow() noexcept {
   std::lock_guard lock(mutex_);
   alone_ = nullptr;
+  returns_ = nullptr;
   LetGo();
 }
 

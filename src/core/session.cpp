@@ -209,7 +209,7 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
     // It was started elsewhere: from now on.
     if (Status status = LastId(&after); !status.ok()) return status;
     std::lock_guard lock(observer_mutex_);
-    waited_to_ = after;
+    if (!waited_to_) waited_to_ = after;
   }
   char id[AGX_ID_SIZE];
   PrintEntryId(after, id);
@@ -229,7 +229,8 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
   (*listener)->Close();
   if (status.ok()) {
     std::lock_guard lock(observer_mutex_);
-    waited_to_ = (*entry)->id;
+    // Another thread may be further; in a list that was replaced, less far is ahead.
+    if (is_list() || *waited_to_ < (*entry)->id) waited_to_ = (*entry)->id;
   } else if (IsCanceled()) {
     // Also if its `end` was seen first.
     if (taken_over()) return TakenOver();

@@ -161,6 +161,8 @@ struct ReadRequest {
   // Of the first request, for all: whatever add before it is uncertain shows if it ever will. Does not
   // arm a watch.
   bool behind_writes = false;
+  // When it was sent, if its answer may lie there for a while before it is taken.
+  std::optional<TimePoint> asked_at;
 
   // Out.
   BatchPtr batch;  // what is there, in order; null or empty if nothing
