@@ -836,8 +836,18 @@ TEST_F(CapiStreamWire, APickleIsRefusedAndPassedOver) {
   EXPECT_THAT(refused.error, HasSubstr("the entry 2-"));
   EXPECT_EQ(Next(listener).body(), "no JSON");
   EXPECT_EQ(Next(listener).text(), "my.Event");
+  // Nor is it lost among events that come together.
   agx_event* events[4] = {};
   size_t count = 0;
+  ListenerPtr together = Listen(session);
+  std::vector<std::string> told;
+  for (int call = 0; call < 3; ++call) {
+    agx_status status =
+        agx_listen_next_many(together.get(), kPatienceMs, events, std::size(events), &count);
+    told.push_back(status == AGX_OK ? std::to_string(count) : agx_status_string(status));
+    for (size_t i = 0; status == AGX_OK && i < count; ++i) agx_event_free(events[i]);
+  }
+  EXPECT_THAT(told, ElementsAre("1", "AGX_EUNSUPPORTED", "2"));
   EXPECT_EQ(agx_history_read(session.get(), nullptr, events, 4, &count), AGX_EUNSUPPORTED);
   EXPECT_EQ(count, 0u);
   agx_history_options after = AGX_HISTORY_OPTIONS_INIT;

@@ -174,11 +174,12 @@ Status Listener::Stopped() {
 bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t* count) {
   TimePoint now = Clock::now();
   Entry* entry = nullptr;
-  while (*count < capacity && (*count == 0 || cursor_.Holds()) &&
+  // Anything but an event is told by a call of its own.
+  while (*count < capacity && (*count == 0 || cursor_.HoldsEntry()) &&
          cursor_.Take(now, status, &entry)) {
     if (entry == nullptr) {
       if (*count == 0) return true;
-      *status = Status();  // the end: the next call tells it
+      *status = Status();  // the limit: the next call tells it
       break;
     }
     entries[(*count)++] = entry;
