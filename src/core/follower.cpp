@@ -45,7 +45,7 @@ void Follower::Look(TimePoint deadline) {
   Handover handover{this, &one};
   if (tail_ == nullptr && Clock::now() >= deadline) {
     pump_->Neglect();
-  } else if (Ask()) {
+  } else if (Ask(false)) {
     // A replay is answered at once, so that even a call that does not wait gets what is there.
     TimePoint now = Clock::now();
     Await(!waits_ && now >= deadline ? kNever : now, -1);
@@ -77,7 +77,7 @@ void Follower::Rest() noexcept {
 }
 
 void Follower::WaitAtStore(uint32_t ticket, TimePoint deadline) {
-  if (!Ask()) {
+  if (!Ask(true)) {
     if (none_before_ > Clock::now()) deadline = std::min(deadline, none_before_);
     deadline = std::min(deadline, RestTail());
     client_->store().WaitFor(bell_, ticket, deadline);
@@ -102,7 +102,7 @@ TimePoint Follower::RestTail() {
 }
 
 // False if there is nothing to be followed now.
-bool Follower::Ask() {
+bool Follower::Ask(bool waits) {
   if (tail_ == nullptr && Clock::now() < none_before_) {
     pump_->Neglect();  // it may have come back to be followed
     return false;
@@ -119,6 +119,10 @@ bool Follower::Ask() {
   ReadRequest request;
   bool more = false;
   if (!followed->PrepareFollow(&request, &more)) return false;
+  if (tail_ == nullptr && !more && !waits) {
+    pump_->Neglect();  // a connection for one that has nothing to replay is worth it to who waits
+    return false;
+  }
   rests_at_ = kNever;
   if (tail_ != nullptr && tail_->pending()) return true;
   if (!Open() || !Request(request, !more)) {

@@ -41,7 +41,7 @@ class Follower {
   struct Handover;
 
   void WaitAtStore(uint32_t ticket, TimePoint deadline);
-  bool Ask();
+  bool Ask(bool waits);
   bool Open();
   bool Request(const ReadRequest& request, bool waits);
   void Await(TimePoint deadline, int alert);
