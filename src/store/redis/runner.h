@@ -1,5 +1,5 @@
-// Runs commands on a pipe, again while the server is loading its data; and what redis_store.cpp and
-// redis_groups.cpp have in common besides.
+// Runs commands on a pipe, again while the server is loading its data; and what the files of the store
+// and of its groups have in common besides.
 #pragma once
 
 #include <atomic>
