@@ -101,7 +101,7 @@ TimePoint Follower::RestTail() {
   return kNever;
 }
 
-// False if there is nothing to be followed now.
+// False if nothing is under way now. waits: the caller is about to wait for it.
 bool Follower::Ask(bool waits) {
   if (tail_ == nullptr && Clock::now() < none_before_) {
     pump_->Neglect();  // it may have come back to be followed
@@ -109,12 +109,9 @@ bool Follower::Ask(bool waits) {
   }
   std::shared_ptr<Listener> followed = pump_->Followed();
   std::shared_ptr<Listener> asked = asked_.lock();
-  // One that has left may come back, and what is under way is then the next it needs.
-  if (followed == nullptr && asked != nullptr) {
-    RestTail();
-    return false;
-  }
-  if (followed == nullptr || followed != asked) Drop();
+  bool has_left = followed == nullptr && asked != nullptr;
+  if (has_left) RestTail();  // it may come back, and what is under way is then the next it needs
+  if (!has_left && (followed == nullptr || followed != asked)) Drop();
   if (followed == nullptr) return false;
   ReadRequest request;
   bool more = false;

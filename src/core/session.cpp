@@ -11,6 +11,8 @@ namespace agx {
 
 std::string Session::NewToken() { return "agx:" + RandomHex(); }
 
+Stamp Session::Now() { return {.now_ms = WallMillis()}; }
+
 Status Session::TakenOver() {
   return {AGX_TAKEN_OVER, "another producer has taken the session over; nothing was written"};
 }

@@ -129,6 +129,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   // A value for the live flag: says whose lease it is.
   static std::string NewToken();
   static Status TakenOver();
+  static Stamp Now();
 
   // What one start made of this handle. Shared with whoever is asking the store about it, since the
   // next start replaces it.

@@ -13,8 +13,6 @@ namespace {
 constexpr std::string_view kDefaultOrigin = "opale";
 constexpr int64_t kDefaultGraceMs = 5000;
 
-Stamp Now() { return {.now_ms = WallMillis()}; }
-
 }  // namespace
 
 // --- Starting and stopping

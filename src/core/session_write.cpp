@@ -29,8 +29,6 @@ NewEvent EventOf(const agx_new_event& event, size_t body_length) {
   return {event.type, event.origin, body};
 }
 
-Stamp Now() { return {.now_ms = WallMillis()}; }
-
 Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked) {
   checked->reserve(events.size());
   for (const agx_new_event& event : events) {

@@ -52,7 +52,7 @@ class InvalidationSink final : public Sink {
   bool is_cancel_ = false;
 };
 
-bool Poll(int epoll_fd, int fd, uint32_t events) {
+bool AddToEpoll(int epoll_fd, int fd, uint32_t events) {
   epoll_event event{events, {}};
   event.data.fd = fd;
   return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
@@ -73,8 +73,9 @@ struct Doorbell::Listening {
   // whose epoll was the first to have the socket.
   bool Share(int guest_fd, int bells_fd) const {
     constexpr uint32_t kOne = EPOLLIN | EPOLLEXCLUSIVE;
-    return Poll(guests_fd, guest_fd, EPOLLIN) && Poll(guests_fd, connection->fd(), kOne) &&
-           Poll(bells_fd, connection->fd(), kOne);
+    return AddToEpoll(guests_fd, guest_fd, EPOLLIN) &&
+           AddToEpoll(guests_fd, connection->fd(), kOne) &&
+           AddToEpoll(bells_fd, connection->fd(), kOne);
   }
 
   // Reads and dispatches all that is there; false when the connection has broken.
@@ -140,7 +141,7 @@ bool Doorbell::MakeWakes() {
   if (wake_fd_ < 0) wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wakes_fd_ < 0) wakes_fd_ = epoll_create1(EPOLL_CLOEXEC);
   return guest_fd_ >= 0 && wake_fd_ >= 0 && wakes_fd_ >= 0 &&
-         (Poll(wakes_fd_, wake_fd_, EPOLLIN) || errno == EEXIST);
+         (AddToEpoll(wakes_fd_, wake_fd_, EPOLLIN) || errno == EEXIST);
 }
 
 void Doorbell::Unwatch(std::string_view key, Watcher* watcher) noexcept {
@@ -215,7 +216,7 @@ Status Doorbell::Track(Connection& reads) {
       return {AGX_ECONNECT, Cat("CLIENT TRACKING: ", sink.replies[0].text)};
     }
     // Told once, and forgotten when the connection closes its socket.
-    if (!Poll(wakes_fd_, reads.fd(), EPOLLRDHUP | EPOLLONESHOT)) {
+    if (!AddToEpoll(wakes_fd_, reads.fd(), EPOLLRDHUP | EPOLLONESHOT)) {
       log_(AGX_LOG_WARNING, Cat("its end will not be noticed at once: ", std::strerror(errno)));
     }
   }

@@ -98,8 +98,7 @@ class Doorbell {
   std::atomic<bool> closed_{false};
   Bell closing_;
   int wake_fd_ = -1;
-  int wakes_fd_ =
-      -1;  // an epoll's: wake_fd_, what the server tells, and the end of tracked connections
+  int wakes_fd_ = -1;  // an epoll's: wake_fd_, what the server tells, tracked connections' ends
   std::shared_ptr<Listening> listening_;  // null while there is no tracking
   std::mutex guest_mutex_;                // one thread besides the bell's own may listen
   int guest_fd_ = -1;                     // wakes it
