@@ -496,8 +496,9 @@ AGX_API agx_status agx_listen_next(agx_listener* listener, int64_t timeout_ms, a
 AGX_API agx_status agx_listen_next_many(agx_listener* listener, int64_t timeout_ms,
                                         agx_event** events, size_t capacity, size_t* count);
 
-/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED.
- * Does not block. */
+/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED; also
+ * one that waits for a connection to a store that cannot be reached. A command that the store has been
+ * given is answered first, or given up after command_timeout. Does not block. */
 AGX_API agx_status agx_listener_interrupt(agx_listener* listener);
 
 /** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something
@@ -904,7 +905,9 @@ AGX_API agx_status agx_group_read(agx_group* group, agx_group_source source, int
                                   agx_event** events, size_t capacity, size_t* count);
 
 /** Makes the agx_group_read or agx_group_process that is under way, or else the next one, return
- * AGX_INTERRUPTED; the latter once it has finished what it holds. Does not block. */
+ * AGX_INTERRUPTED, as agx_listener_interrupt does; the latter once it has finished what it holds. If
+ * what was handled cannot be acknowledged, as the store cannot be reached, that takes up to
+ * reconnect_timeout, and is the store's error. Does not block. */
 AGX_API agx_status agx_group_interrupt(agx_group* group);
 
 /** Acknowledges events of this group, whoever they are pending for. *acknowledged, or NULL: how

@@ -66,4 +66,7 @@ class Bell {
   std::atomic<int> alert_{-1};
 };
 
+// Set by who wants a call to give up waiting for a connection; looked at when a bell rings.
+using StopFlag = std::atomic<bool>;
+
 }  // namespace agx

@@ -155,12 +155,13 @@ void Group::RemoveMadeUp() noexcept {
 
 void Group::Close() noexcept {
   closed_ = true;
-  bell_.Ring();
+  Interrupt();
 }
 
 void Group::Interrupt() noexcept {
   interrupted_ = true;
   bell_.Ring();
+  client_->store().Hurry();
 }
 
 Status Group::Stopped() {
@@ -206,7 +207,10 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
     } else if (status.ok()) {
       made_again = false;
     }
-    if (!status.ok()) return status;
+    if (!status.ok()) {
+      Status stopped = Stopped();  // an interrupt may be why it gave up
+      return stopped.ok() ? status : stopped;
+    }
     Give(std::move(taken.batch), entries, capacity, count);
     if (*count > 0) return {};
     if (again) continue;
@@ -254,6 +258,7 @@ Status Group::TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* take
   request.mode = mode;
   request.after = *after;
   request.count = count;
+  request.stop = &interrupted_;
   Status status = groups().Take(request, taken);
   if (!status.ok()) return status;
   *after = std::max(*after, taken->last);
@@ -267,6 +272,7 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   request.consumer = consumer_;
   request.count = count;
   request.arm = arm;
+  request.stop = &interrupted_;
   // Until its answer is there: also if memory runs out on the way.
   Recover(last_new_);
   consumed_ = true;

@@ -79,6 +79,9 @@ class Processor {
   Processor& operator=(const Processor&) = delete;
 
   Status Run();
+  // An interrupt was seen, and stays set meanwhile: no wait for a connection begins any more, but for
+  // what was handled.
+  bool stopping() const { return stopping_; }
 
  private:
   struct Holding {
@@ -136,7 +139,9 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   if (Status status = turn.Take(Clock::now(), true); !status.ok()) return status;
   own_done_ = false;
   own_after_ = {};
-  Status outcome = Processor(this, *limits, handler).Run();
+  Processor processor(this, *limits, handler);
+  Status outcome = processor.Run();
+  if (processor.stopping()) interrupted_ = false;
   if (!closed_) RemoveMadeUp();
   return outcome;
 }
@@ -144,7 +149,7 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
 Status Processor::Run() {
   for (;;) {
     if (group_.closed_ || group_.client_->closed()) return group_.Stopped();
-    if (group_.interrupted_.exchange(false)) stopping_ = true;
+    if (group_.interrupted_) stopping_ = true;
     bool done = false;
     Status status = Step(&done);
     if (status.code() == AGX_NONE) {
@@ -368,6 +373,7 @@ Status Processor::ClaimSome(bool* got) {
   request.min_idle_ms = limits_.claim_idle_ms;
   request.after = claim_after_;
   request.count = Room();
+  request.stop = &group_.interrupted_;
   Takings taken;
   group_.consumed_ = true;
   Status status = group_.groups().Take(request, &taken);

@@ -68,7 +68,7 @@ void Listener::Close() noexcept {
   std::shared_ptr<Pump> pump;
   {
     Lock lock(mutex_);
-    closed_ = true;
+    closed_ = interrupted_ = true;
     pump = std::exchange(pump_, nullptr);
     descriptor_.Set(true);
     Wake();
@@ -95,6 +95,7 @@ void Listener::ClientClosed() noexcept {
 void Listener::Wake() noexcept {
   bell_.Ring();
   if (tail_ != nullptr) tail_->Wake();
+  client_->store().Hurry();
 }
 
 // Called under the store's lock: only atomics and the pump's lock may be taken.
@@ -159,7 +160,8 @@ Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t ca
     if (!status.ok()) return status;
     if (TakeSome(&status, entries, capacity, count)) return status;
     status = Advance(lock, deadline);
-    if (!status.ok()) return status;
+    // An interrupt may be why it gave up, and is told then.
+    if (!status.ok() && !interrupted_) return status;
   }
 }
 
@@ -167,7 +169,7 @@ Status Listener::Stopped() {
   if (closed_) return Closed();
   if (client_->closed()) return Client::ClosedStatus();
   if (in_mux_) return {AGX_EBUSY, "the listener is in a mux; take it out first"};
-  if (std::exchange(interrupted_, false)) return {AGX_INTERRUPTED, "interrupted"};
+  if (interrupted_.exchange(false)) return {AGX_INTERRUPTED, "interrupted"};
   return std::exchange(failure_, Status());
 }
 
@@ -220,6 +222,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   request.list = list_;
   if (cursor_.WantsFlag(now)) request.live_key = live_key_;
   cursor_.Prepare(&request);
+  request.stop = &interrupted_;
   changed_ = false;
   lock.unlock();
   Status status = client_->store().Read({&request, 1});
@@ -387,8 +390,8 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
       has = cursor_.Has(Clock::now());
     }
     if (has) {
-      pump->StillReady(
-          this);  // a read that was under way when it left may have brought it just now
+      // A read that was under way when it left may have brought it just now.
+      pump->StillReady(this);
     } else {
       pump->Poke(this);
     }

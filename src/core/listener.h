@@ -188,7 +188,7 @@ class Listener final : public Watcher,
   Status failure_;        // of a pump's read
   bool in_next_ = false;  // a thread is driving
   bool closed_ = false;
-  bool interrupted_ = false;
+  StopFlag interrupted_{false};
   bool watched_ = false;
   bool tail_tried_ = false;
   std::atomic<bool> changed_{true};

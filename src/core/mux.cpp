@@ -20,6 +20,7 @@ Mux::~Mux() { client_->RemoveSleeper(this); }
 
 void Mux::Close() noexcept {
   closed_ = true;
+  pump_->Interrupt();
   pump_->AnnounceEnd();
   own_bell_.Ring();
   if (kept_) client_->keeper().RemovePump(pump_.get());

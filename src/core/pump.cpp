@@ -94,7 +94,8 @@ TimePoint Pump::Work() {
   Round round;
   TakeDue(&round);
   if (!round.empty()) {
-    if (Status status = Read(round); !status.ok()) {
+    // What an interrupt made give up is read again.
+    if (Status status = Read(round); !status.ok() && !interrupted_) {
       std::lock_guard lock(mutex_);
       failure_ = std::move(status);
       descriptor_.Set(true);
@@ -133,6 +134,7 @@ Status Pump::Read(const Round& round) {
   try {
     requests.resize(round.size());
     for (size_t i = 0; i < round.size(); ++i) round[i]->Prepare(&requests[i]);
+    requests[0].stop = &interrupted_;
     status = client_->store().Read(requests);
   } catch (const std::bad_alloc&) {
     status = {AGX_ENOMEM, {}};
@@ -344,14 +346,17 @@ void Pump::SettleDescriptor() noexcept {
 }
 
 void Pump::Interrupt() noexcept {
-  std::lock_guard lock(mutex_);
-  interrupted_ = true;
-  UpdateDescriptor();
+  {
+    std::lock_guard lock(mutex_);
+    interrupted_ = true;
+    UpdateDescriptor();
+  }
+  client_->store().Hurry();
 }
 
 bool Pump::TakeInterrupt() noexcept {
   std::lock_guard lock(mutex_);
-  return std::exchange(interrupted_, false);
+  return interrupted_.exchange(false);
 }
 
 void Pump::AnnounceEnd() noexcept {

@@ -97,7 +97,7 @@ class Pump {
   Status OpenDescriptor(int* fd);
   // After something was taken.
   void SettleDescriptor() noexcept;
-  void Interrupt() noexcept;
+  void Interrupt() noexcept;  // also a wait for a connection in Work
   bool TakeInterrupt() noexcept;
   void AnnounceEnd() noexcept;
   // Another bell to be rung, for another thread that drives.
@@ -143,7 +143,7 @@ class Pump {
   Listener* alone_ = nullptr;  // whose events came alone, in the last so many rounds
   int alone_rounds_ = 0;
   Status failure_;
-  bool interrupted_ = false;
+  StopFlag interrupted_{false};
   bool ending_ = false;
   Descriptor descriptor_;
 };

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/futex.h"
 #include "base/status.h"
 #include "store/entry.h"
 
@@ -29,7 +30,8 @@ struct NewRequest {
   GroupOf of;
   std::string_view consumer;
   size_t count = 0;
-  bool arm = false;  // makes the stream's next change ring its watchers
+  bool arm = false;                // makes the stream's next change ring its watchers
+  const StopFlag* stop = nullptr;  // as in ReadRequest
 };
 
 enum class TakeMode {
@@ -45,7 +47,8 @@ struct TakeRequest {
   TakeMode mode = TakeMode::kOwn;
   int64_t min_idle_ms = 0;  // with kClaim
   EntryId after;
-  size_t count = 0;  // looks at no more than so many
+  size_t count = 0;                // looks at no more than so many
+  const StopFlag* stop = nullptr;  // as in ReadRequest
 };
 
 // Of a claim, what was taken; in the order of the ids.

@@ -161,6 +161,9 @@ struct ReadRequest {
   // Of the first request, for all: whatever add before it is uncertain shows if it ever will. Does not
   // arm a watch.
   bool behind_writes = false;
+  // Of the first request, for all, or null: once it is set, and Store::Hurry was called, a connection
+  // is not waited for.
+  const StopFlag* stop = nullptr;
   // When it was sent, if its answer may lie there for a while before it is taken.
   std::optional<TimePoint> asked_at;
 
@@ -340,6 +343,8 @@ class Store {
   // Null if the store has none to give: then watch.
   virtual std::unique_ptr<Tail> OpenTail() = 0;
 
+  // The calls that wait for a connection look if they are to stop.
+  virtual void Hurry() noexcept {}
   // Makes every call, now and later, return AGX_ECLOSED soon, and tells all watchers.
   virtual void Close() noexcept = 0;
 };

@@ -425,14 +425,15 @@ bool Connection::Stale() {
 
 void Connection::Shutdown() { shutdown(fd_, SHUT_RDWR); }
 
-Backoff::Backoff(const Config& config)
-    : deadline_(DeadlineAfter(std::max<int64_t>(config.reconnect_timeout_ms, 0))),
+Backoff::Backoff(const Config& config, const StopFlag* stop)
+    : stop_(stop),
+      deadline_(DeadlineAfter(std::max<int64_t>(config.reconnect_timeout_ms, 0))),
       attempts_left_(config.reconnect_timeout_ms < 0 ? 0 : config.reconnect_attempts),
       delay_ms_(20) {}
 
 bool Backoff::Next(TimePoint* until) {
   TimePoint now = Clock::now();
-  if (attempts_left_-- <= 0 || now >= deadline_) return false;
+  if (stopped() || attempts_left_-- <= 0 || now >= deadline_) return false;
   // The clock's low digits are jitter enough to keep many clients apart.
   auto ticks = static_cast<uint64_t>(now.time_since_epoch().count());
   std::minstd_rand random(static_cast<unsigned>(ticks ^ (ticks >> 17)));

@@ -131,14 +131,17 @@ class Connection {
   Parser parser_;
 };
 
-// Waits between attempts to reconnect: exponential, with jitter, within limits of time and number.
+// Waits between attempts to reconnect: exponential, with jitter, within limits of time and number,
+// and while nobody asks to stop.
 class Backoff {
  public:
-  explicit Backoff(const Config& config);
+  explicit Backoff(const Config& config, const StopFlag* stop = nullptr);
   // How long to wait before the next attempt; false if there is none left.
   bool Next(TimePoint* until);
+  bool stopped() const { return stop_ != nullptr && *stop_; }
 
  private:
+  const StopFlag* stop_;
   TimePoint deadline_;
   int64_t attempts_left_;
   int64_t delay_ms_;

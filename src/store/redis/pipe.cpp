@@ -115,6 +115,10 @@ Pipe::Pipe(Dialer& dialer, const Log& log, OnConnect on_connect)
 
 Status Pipe::Closed() const { return {AGX_ECLOSED, "the client is closed"}; }
 
+Status Pipe::NotConnected() const {
+  return {AGX_ECONNECT, Cat("not connected to ", Describe(config_))};
+}
+
 Status Pipe::Open() {
   Lock lock(mutex_);
   return Connect(lock, nullptr);
@@ -127,6 +131,7 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
     if (wire_ != nullptr) return {};
     uint32_t ticket = connected_.ticket();
     if (connecting_) {
+      if (backoff != nullptr && backoff->stopped()) return NotConnected();
       lock.unlock();
       connected_.Wait(ticket, kNever);
       lock.lock();
@@ -159,9 +164,10 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
                     status.code() == AGX_ELOADING;
     if (!worth_it || backoff == nullptr || !backoff->Next(&until)) return status;
     log_(AGX_LOG_WARNING, status.message());
-    // Another thread's success ends this wait early, as Close does; its failure does not.
-    while (!closed_ && wire_ == nullptr && Clock::now() < until) {
+    // Another thread's success ends this wait early, as Close and a stop do; its failure does not.
+    for (;;) {
       ticket = connected_.ticket();
+      if (closed_ || wire_ != nullptr || backoff->stopped() || Clock::now() >= until) break;
       lock.unlock();
       connected_.Wait(ticket, until);
       lock.lock();
@@ -169,8 +175,9 @@ Status Pipe::Connect(Lock& lock, Backoff* backoff) {
   }
 }
 
-Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated) {
-  Backoff backoff(config_);
+Status Pipe::Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated,
+                     const StopFlag* stop) {
+  Backoff backoff(config_, stop);
   bool uncertain = false;
   for (;;) {
     Call call;
@@ -199,7 +206,7 @@ Status Pipe::EnsureUsable(Lock& lock, Backoff* backoff) {
   for (;;) {
     if (closed_) return Closed();
     if (wire_ == nullptr) {
-      if (backoff == nullptr) return {AGX_ECONNECT, Cat("not connected to ", Describe(config_))};
+      if (backoff == nullptr) return NotConnected();
       if (Status status = Connect(lock, backoff); !status.ok()) return status;
     }
     TimePoint now = Clock::now();

@@ -45,7 +45,9 @@ class Pipe {
   // Sends the commands, waits for all replies, and gives them to the sink. Reconnects within the
   // configured limits. The sink may see replies of an attempt that failed before those of the one
   // that succeeded. *repeated: an attempt that failed may have been carried out too.
-  Status Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated = nullptr);
+  // stop, or null: once it is set, and Hurry was called, a connection is not waited for.
+  Status Execute(const Commands& commands, Effect effect, Sink* sink, bool* repeated = nullptr,
+                 const StopFlag* stop = nullptr);
 
   // Commands that are under way: Execute in two steps, so that the server works on the first while
   // the next are written. Lives until Wait has returned.
@@ -77,6 +79,8 @@ class Pipe {
   // *may_have_run: on an error, whether the server may have run some of it all the same.
   Status Wait(Call* call, bool* may_have_run);
 
+  // Those that wait for a connection look if they are to stop.
+  void Hurry() noexcept { connected_.Ring(); }
   // Drops the connection; the next command makes a new one.
   void Reset();
   // Makes all calls, now and later, return AGX_ECLOSED.
@@ -95,6 +99,7 @@ class Pipe {
   void Break(Wire* wire) noexcept;
   void Fail(Wire* wire, agx_status code, const std::shared_ptr<const Status>& status) noexcept;
   Status Closed() const;
+  Status NotConnected() const;
 
   Dialer& dialer_;
   const Config& config_;
@@ -106,7 +111,7 @@ class Pipe {
   bool closed_ = false;
   bool connecting_ = false;
   uint32_t resets_ = 0;
-  Bell connected_;  // rings when an attempt to connect is over, or at Close
+  Bell connected_;  // rings when an attempt to connect is over, at Hurry and at Close
 };
 
 }  // namespace agx::redis

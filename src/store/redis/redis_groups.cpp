@@ -201,8 +201,8 @@ std::string On(std::string_view what, const GroupOf& of) {
 
 template <class S>
 Status RedisGroups::Run(Pipe& pipe, const Commands& commands, Effect effect, const GroupOf& of,
-                        std::string_view what, S* sink, bool* repeated) {
-  Status status = runner_.Run(pipe, commands, effect, what, sink, repeated);
+                        std::string_view what, S* sink, bool* repeated, const StopFlag* stop) {
+  Status status = runner_.Run(pipe, commands, effect, what, sink, repeated, stop);
   if (status.code() == AGX_ESERVER && SaysNoGroup(sink->error())) return NoGroup(of);
   return status;
 }
@@ -242,20 +242,21 @@ Status RedisGroups::ReadNew(const NewRequest& request, BatchPtr* batch) {
   commands.Add("XREADGROUP", "GROUP", request.of.group, request.consumer, "COUNT",
                static_cast<int64_t>(request.count), "STREAMS", request.of.key, ">");
   NewSink sink(request.count, request.arm);
-  Status status =
-      Run(reads_, commands, Effect::kOnce, request.of, On("reading", request.of), &sink);
+  Status status = Run(reads_, commands, Effect::kOnce, request.of, On("reading", request.of), &sink,
+                      nullptr, request.stop);
   if (status.ok()) *batch = sink.Take();
   return status;
 }
 
-Status RedisGroups::RunTake(const Commands& commands, Effect effect, const GroupOf& of, size_t most,
-                            EntryId after, Takings* taken) {
+// Of the request count, after, stop and the group are looked at.
+Status RedisGroups::RunTake(const Commands& commands, Effect effect, const TakeRequest& request,
+                            Takings* taken) {
   *taken = {};
-  TakenSink sink(most);
-  std::string what = On("taking what is pending in", of);
-  Status status = Run(reads_, commands, effect, of, what, &sink);
+  TakenSink sink(request.count);
+  std::string what = On("taking what is pending in", request.of);
+  Status status = Run(reads_, commands, effect, request.of, what, &sink, nullptr, request.stop);
   if (!status.ok()) return status;
-  return sink.Give(after, taken) ? Status() : Unfit(what);
+  return sink.Give(request.after, taken) ? Status() : Unfit(what);
 }
 
 Status RedisGroups::Take(const TakeRequest& request, Takings* taken) {
@@ -268,7 +269,7 @@ Status RedisGroups::Take(const TakeRequest& request, Takings* taken) {
   // What a claim whose reply was lost has taken is not idle any more. One's own come again, at worst
   // as if they had been delivered once more.
   Effect effect = request.mode == TakeMode::kClaim ? Effect::kOnce : Effect::kRepeatable;
-  return RunTake(commands, effect, request.of, request.count, request.after, taken);
+  return RunTake(commands, effect, request, taken);
 }
 
 Status RedisGroups::Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
@@ -280,8 +281,10 @@ Status RedisGroups::Claim(const GroupOf& of, std::string_view consumer, int64_t 
   commands.Arg(of.group).Arg(consumer).Arg(min_idle_ms);
   for (EntryId id : ids) commands.Arg(id);
   // One more than there can be: that all were looked at does not mean that there are more.
-  Status status = RunTake(commands, Effect::kOnce, of, ids.size() + 1, {}, taken);
-  return status;
+  TakeRequest request;
+  request.of = of;
+  request.count = ids.size() + 1;
+  return RunTake(commands, Effect::kOnce, request, taken);
 }
 
 Status RedisGroups::Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,

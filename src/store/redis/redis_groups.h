@@ -39,9 +39,10 @@ class RedisGroups final : public Groups {
   // As Runner::Run; AGX_NONE if the server says that there is no such group.
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, const GroupOf& of,
-             std::string_view what, S* sink, bool* repeated = nullptr);
-  Status RunTake(const Commands& commands, Effect effect, const GroupOf& of, size_t most,
-                 EntryId after, Takings* taken);
+             std::string_view what, S* sink, bool* repeated = nullptr,
+             const StopFlag* stop = nullptr);
+  Status RunTake(const Commands& commands, Effect effect, const TakeRequest& request,
+                 Takings* taken);
   Status RunInteger(const Commands& commands, const GroupOf& of, std::string_view what,
                     uint64_t* number, bool* repeated = nullptr);
   Status CountLag(std::string_view key, GroupFacts* group);

@@ -108,6 +108,12 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
   return tail;
 }
 
+void RedisStore::Hurry() noexcept {
+  closing_.Ring();
+  commands_.Hurry();
+  reads_.Hurry();
+}
+
 void RedisStore::Close() noexcept {
   closed_ = true;
   closing_.Ring();

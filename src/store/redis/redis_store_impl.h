@@ -33,6 +33,7 @@ class RedisStore final : public Store {
   RedisStore(const Config& config, Log log);
   Status Open() { return commands_.Open(); }
   std::unique_ptr<Tail> OpenTail() override;
+  void Hurry() noexcept override;
   void Close() noexcept override;
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
@@ -83,8 +84,8 @@ class RedisStore final : public Store {
  private:
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
-             bool* repeated = nullptr) {
-    return runner_.Run(pipe, commands, effect, what, sink, repeated);
+             bool* repeated = nullptr, const StopFlag* stop = nullptr) {
+    return runner_.Run(pipe, commands, effect, what, sink, repeated, stop);
   }
   Status AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                    size_t* added, bool* may_have_run, Backoff* backoff);
@@ -103,7 +104,7 @@ class RedisStore final : public Store {
   std::mutex tails_mutex_;
   std::array<RedisTail*, kTails> tails_{};
   std::atomic<bool> closed_{false};
-  Bell closing_;
+  Bell closing_;  // and hurrying
   const Runner runner_{config_, closed_, closing_};
   RedisGroups groups_{runner_, commands_, reads_};
 };

@@ -73,8 +73,9 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
   // What was sent on a connection that is lost may yet be carried out: before what is sent on the one
   // that takes its place, but maybe after what is sent on another that was open all the while.
   bool behind_writes = !requests.empty() && requests[0].behind_writes;
-  Status status =
-      Run(behind_writes ? commands_ : reads_, commands, Effect::kRepeatable, what, &sink);
+  const StopFlag* stop = !requests.empty() ? requests[0].stop : nullptr;
+  Pipe& pipe = behind_writes ? commands_ : reads_;
+  Status status = Run(pipe, commands, Effect::kRepeatable, what, &sink, nullptr, stop);
   for (ReadRequest* request : sink.suspects()) {
     if (!status.ok()) break;
     if (request->list) {

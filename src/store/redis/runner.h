@@ -27,7 +27,7 @@ class Runner {
   // Within the limits of a reconnect. `what` names the commands in errors.
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
-             bool* repeated = nullptr) const;
+             bool* repeated = nullptr, const StopFlag* stop = nullptr) const;
 
  private:
   const Config& config_;
@@ -37,17 +37,17 @@ class Runner {
 
 template <class S>
 Status Runner::Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what,
-                   S* sink, bool* repeated) const {
+                   S* sink, bool* repeated, const StopFlag* stop) const {
   if (commands.count() == 0) return {};
   std::optional<Backoff> backoff;
   for (;;) {
-    if (Status status = pipe.Execute(commands, effect, sink, repeated); !status.ok()) {
+    if (Status status = pipe.Execute(commands, effect, sink, repeated, stop); !status.ok()) {
       return status;
     }
     if (sink->error().empty()) return {};
     Status status = ServerError(sink->error(), what);
     if (status.code() != AGX_ELOADING || effect == Effect::kIfConnected) return status;
-    if (!backoff) backoff.emplace(config_);
+    if (!backoff) backoff.emplace(config_, stop);
     TimePoint until;
     uint32_t ticket = closing_.ticket();
     if (closed_) return ClosedStore();
