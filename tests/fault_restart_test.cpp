@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "support/background.h"
+#include "support/fault_proxy.h"
 #include "support/fault_tools.h"
 #include "support/redis_server.h"
 #include "support/wait.h"
@@ -515,6 +516,44 @@ TEST_F(Losing, ARunGoesOn) {
   ASSERT_GE(stream.size(), 4U);
   EXPECT_EQ(stream.front().type, "begin");
   EXPECT_EQ(stream.back().type, "end");
+}
+
+// What a look at the flag is answered while the store has neither flag nor stream counts no more once
+// another thread has begun the session anew.
+TEST(LosingAtOnce, AnOldAnswerIsNoCancel) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  Owned<agx_client> client = OpenClient(proxy.url());
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "openai-agents";
+  agx_session* raw = nullptr;
+  Require(agx_stream_open(client.get(), "s", &options, &raw));
+  Owned<agx_session> session(raw);
+  Require(agx_start(raw, nullptr));
+  Require(agx_add(raw, "t", "o", "{}", nullptr));
+  proxy.HoldReply("EXISTS");
+  server.Command({"FLUSHALL"});
+  // One from before may have been under way.
+  ASSERT_TRUE(WaitUntil([&] {
+    std::string reply = proxy.HeldReply("EXISTS");
+    if (reply == ":1\r\n") {
+      proxy.HoldReply("EXISTS");
+      proxy.ReleaseReply("EXISTS");
+    }
+    return reply == ":0\r\n";
+  }));
+  // It finds that there is no stream, begins it anew, and has not yet heard that it wrote to it.
+  proxy.HoldReply("XADD", 2);
+  Background<agx_status> adding([&] { return agx_add(raw, "t", "o", "{}", nullptr); });
+  EXPECT_TRUE(WaitUntil([&] { return !proxy.HeldReply("XADD").empty(); }));
+  int looks = proxy.commands("EXISTS");
+  proxy.ReleaseReply("EXISTS");
+  EXPECT_TRUE(
+      WaitUntil([&] { return proxy.commands("EXISTS") > looks || agx_is_canceled(raw) == 1; }));
+  EXPECT_EQ(agx_is_canceled(raw), 0);
+  proxy.ReleaseReply("XADD");
+  EXPECT_EQ(adding.Get(), AGX_OK);
+  EXPECT_EQ(agx_is_canceled(raw), 0);
 }
 
 struct FormatCase {

@@ -337,6 +337,12 @@ Status Session::CheckNow() noexcept try {
 // asked.
 void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until) {
   if (state() != State::kLive || run != this->run() || stopping_) return;
+  bool gone = lease.state == LeaseState::kAbsent || lease.state == LeaseState::kLost;
+  if (gone && run->leased_until.load() != leased_until) {
+    // Another thread has set the flag since, perhaps behind this look.
+    changed_ = true;
+    return client_->keeper().Poke(this);
+  }
   switch (lease.state) {
     case LeaseState::kOther:
       return Lose(run, State::kTakenOver);
@@ -355,8 +361,7 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
 
 // The flag is gone. It was taken, unless the lease had time to run out because the store could not
 // be reached or this process was stopped: then it is taken back, if nobody else has it. What counts
-// is when the answer came, since the question may have waited for the store; and the lease of
-// before, since another thread may have taken it back meanwhile.
+// is when the answer came, since the question may have waited for the store.
 void Session::LearnAbsent(const RunPtr& run, TimePoint leased_until) {
   if (Clock::now() < leased_until) return Lose(run, State::kCanceled);
   TakeBack(run);

@@ -99,6 +99,7 @@ struct FaultProxy::Link {
   struct Expected {
     std::optional<std::string> instead;  // of the server's reply
     bool from_server = true;
+    std::string hold;  // the command whose reply it is, if it is to be held
   };
   struct Held {
     Clock::time_point due;
@@ -111,6 +112,7 @@ struct FaultProxy::Link {
   std::string to_server;
   std::string to_client;
   std::deque<Held> held;
+  std::string holds;  // as Expected::hold, of the first of what is held
   RespFramer request_framer;
   std::string request;
   RespFramer reply_framer;
@@ -215,6 +217,12 @@ void FaultProxy::OnRequest(Link* link) {
     expected.from_server = rule->second.forward;
     if (rule->second.times > 0) --rule->second.times;
   }
+  for (const std::string& command : {name, two}) {
+    auto hold = holds_.find(command);
+    if (hold == holds_.end() || --hold->second > 0) continue;
+    expected.hold = command;
+    holds_.erase(hold);
+  }
   std::string request = std::exchange(link->request, {});
   if (expected.from_server && !Cut(link, &request_budget_, &request)) {
     link->to_server += request;
@@ -243,6 +251,7 @@ void FaultProxy::OnReply(Link* link) {
   std::string reply = std::exchange(link->reply, {});
   if (!unasked && !link->expected.empty()) {
     if (link->expected.front().instead) reply = *link->expected.front().instead;
+    link->holds += link->expected.front().hold;
     link->expected.pop_front();
   }
   Deliver(link, std::move(reply));
@@ -263,7 +272,9 @@ void FaultProxy::Deliver(Link* link, std::string bytes) {
     }
     return;
   }
-  if (delay_.count() > 0 || !link->held.empty()) {
+  if (!link->holds.empty() && link->held.empty()) {
+    link->held.push_back({Clock::time_point::max(), std::move(bytes)});
+  } else if (delay_.count() > 0 || !link->held.empty()) {
     link->held.push_back({Clock::now() + delay_, std::move(bytes)});
   } else {
     link->to_client += bytes;
@@ -354,6 +365,29 @@ void FaultProxy::ReplaceReply(const std::string& command, const std::string& raw
 void FaultProxy::ForgetCommandRules() {
   std::lock_guard lock(mutex_);
   rules_.clear();
+}
+
+void FaultProxy::HoldReply(const std::string& command, int nth) {
+  std::lock_guard lock(mutex_);
+  holds_[Upper(command)] = nth;
+}
+
+std::string FaultProxy::HeldReply(const std::string& command) const {
+  std::lock_guard lock(mutex_);
+  for (const auto& link : links_) {
+    if (link->holds == Upper(command) && !link->held.empty()) return link->held.front().bytes;
+  }
+  return "";
+}
+
+void FaultProxy::ReleaseReply(const std::string& command) {
+  std::lock_guard lock(mutex_);
+  for (auto& link : links_) {
+    if (link->holds != Upper(command)) continue;
+    link->holds.clear();
+    if (!link->held.empty()) link->held.front().due = Clock::now();
+  }
+  poller_.Wake();
 }
 
 int FaultProxy::connections() const {

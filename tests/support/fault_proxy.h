@@ -73,6 +73,12 @@ class FaultProxy {
   // The next `times` of them reach the server, but their replies are replaced by raw bytes.
   void ReplaceReply(const std::string& command, const std::string& raw, int times = 1);
   void ForgetCommandRules();
+  // The reply to the nth such command from now on, and all behind it on its connection, wait until
+  // they are released.
+  void HoldReply(const std::string& command, int nth = 1);
+  // That reply, while it waits; else "".
+  std::string HeldReply(const std::string& command) const;
+  void ReleaseReply(const std::string& command);
 
   // Connections that were accepted so far, and those open now.
   int connections() const;
@@ -112,7 +118,8 @@ class FaultProxy {
   std::vector<std::unique_ptr<Link>> links_;
   std::map<std::string, Rule> rules_;
   std::map<std::string, int> commands_;
-  int64_t reply_budget_ = -1;  // negative: no limit
+  std::map<std::string, int> holds_;  // how many more until the one whose reply is held
+  int64_t reply_budget_ = -1;         // negative: no limit
   int64_t request_budget_ = -1;
   std::chrono::milliseconds delay_{0};
   size_t chunk_ = 0;
