@@ -93,6 +93,12 @@ ClientPtr OpenClient(const Address& address) {
   return ClientPtr(client);
 }
 
+ClientPtr OpenMemory() {
+  agx_client* client = nullptr;
+  Check(agx_open("memory:bench", nullptr, &client), "agx_open");
+  return ClientPtr(client);
+}
+
 SessionPtr OpenSession(const ClientPtr& client, const std::string& id) {
   agx_session* session = nullptr;
   Check(agx_session_open(client.get(), 1, 1, id.c_str(), &session), "agx_session_open");

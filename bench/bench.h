@@ -106,6 +106,8 @@ using ListenerPtr = std::unique_ptr<agx_listener, Closer<agx_listener, agx_liste
 using MuxPtr = std::unique_ptr<agx_mux, Closer<agx_mux, agx_mux_close>>;
 
 ClientPtr OpenClient(const Address& address);
+// On `memory:`.
+ClientPtr OpenMemory();
 SessionPtr OpenSession(const ClientPtr& client, const std::string& id);
 // Everything from the beginning, without giving up.
 ListenerPtr Listen(const SessionPtr& session);

@@ -77,9 +77,7 @@ double ParseSeconds(const std::string& stream) {
 std::vector<Measure> FeedMemory(const Options& options) {
   const auto deltas = static_cast<size_t>(Scaled(options, 100000));
   const std::string stream = StreamOf(deltas);
-  agx_client* opened = nullptr;
-  Check(agx_open("memory:bench", nullptr, &opened), "agx_open");
-  ClientPtr client(opened);
+  ClientPtr client = OpenMemory();
   Measure events{"feed",
                  "agx_run_feed, " + Grouped(deltas) + " deltas, into memory:",
                  "cJSON_Parse of the same bytes",

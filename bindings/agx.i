@@ -52,6 +52,9 @@ AGX_HANDLE(agxb_log)
 %ignore agx_listen_next_many;
 %ignore agx_wait_for;
 %ignore agx_add_many;
+%ignore agx_addition;
+%ignore agx_addition::event;
+%ignore agx_add_each;
 %ignore agx_history_read;
 %ignore agx_history_replace;
 %ignore agx_history_info;

@@ -374,6 +374,23 @@ typedef struct agx_new_event {
 AGX_API agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count,
                                 char* ids, size_t* added);
 
+/** One event of agx_add_each, and what became of it. This struct does not grow. */
+typedef struct agx_addition {
+  agx_session* session; /**< where it goes */
+  agx_new_event event;  /**< what is added */
+  agx_status status;    /**< out */
+  char id[AGX_ID_SIZE]; /**< out: the entry's id, or "" */
+} agx_addition;
+
+/** Adds count events, each to a session of its own or not, in as few round trips as possible: for who
+ * writes to many sessions. All sessions are of one client. Each event is added as agx_add does, whatever
+ * becomes of the others, and has its own status and id afterwards; those of one session are stored in
+ * their order. Streams of the format agent-framework, which numbers its entries, and sessions with
+ * interceptors take a round trip for each event. Returns AGX_OK if all are stored, else the first other
+ * status, which agx_last_error explains. Blocks: one command. Outcomes and errors, for each event, as
+ * for agx_add; AGX_EINVAL also if its session is of another client than the first. */
+AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
+
 /** Adds count events (0 as well) and moves a checkpoint of the session, in one atomic step: for who
  * copies from elsewhere, and is to know after any crash how far that came. name: free text, such as
  * where the events are from. from: what the checkpoint is now ("" if there is none); to: what it is

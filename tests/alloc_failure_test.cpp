@@ -74,6 +74,24 @@ TEST_P(OutOfMemory, EachCallSaysSoAndTheNextTryWorks) {
   };
   run.Run("agx_add_many", add_many, {AGX_EUNCERTAIN});
 
+  auto add_each = [&] {
+    armed = false;
+    constexpr int kCount = 70;
+    std::vector<std::string> bodies;
+    for (int i = 0; i < kCount; ++i) bodies.push_back(BodyOf({0, n + i}));
+    std::vector<agx_addition> additions(kCount);
+    for (size_t i = 0; i < kCount; ++i) {
+      additions[i].session = raw_session;
+      additions[i].event = {"t", "o", bodies[i].c_str()};
+    }
+    armed = true;
+    agx_status status = agx_add_each(additions.data(), additions.size());
+    armed = false;
+    for (const agx_addition& one : additions) outcomes[n++] = one.status;
+    return status;
+  };
+  run.Run("agx_add_each", add_each, {AGX_EUNCERTAIN});
+
   agx_listen_options options = Patient();
   agx_listener* listener = nullptr;
   ASSERT_EQ(run.Run("agx_listen", [&] { return agx_listen(raw_session, &options, &listener); }),

@@ -54,6 +54,10 @@ class Handles {
     Of("add", [](agx_session* s) { return agx_add(s, "t", "o", "{}", nullptr); });
     static constexpr agx_new_event kEvents[] = {{"t", "o", nullptr}, {"t", "o", nullptr}};
     Of("add_many", [](agx_session* s) { return agx_add_many(s, kEvents, 2, nullptr, nullptr); });
+    Of("add_each", [](agx_session* s) {
+      agx_addition one{s, kEvents[0], AGX_OK, ""};
+      return agx_add_each(&one, 1);
+    });
     Of("add_checked",
        [](agx_session* s) { return agx_add_checked(s, kEvents, 2, "from", "", "1"); });
     Of("renew", [](agx_session* s) { return agx_renew(s); });

@@ -317,6 +317,77 @@ TEST_F(ManyAtOnce, AreWrittenAtMostOnceAndInOrderIfRequestsAreCut) {
   }
 }
 
+// --- Each to a stream of its own, in several writes
+
+class EachAtOnce : public testing::Test {
+ protected:
+  static constexpr int kSessions = 100;
+  static constexpr int kEach = 3;
+
+  static std::string IdOf(int session) { return "s" + std::to_string(session); }
+
+  void Run(uint64_t bytes, bool requests) {
+    FaultProxy proxy(server_.port());
+    Owned<agx_client> client = OpenClient(proxy.url());
+    std::vector<Owned<agx_session>> sessions;
+    for (int s = 0; s < kSessions; ++s) sessions.push_back(OpenSession(client.get(), IdOf(s)));
+    std::vector<std::string> bodies;
+    for (int n = 0; n < kEach; ++n) bodies.push_back(BodyOf({0, n}));
+    std::vector<agx_addition> additions;
+    for (const std::string& body : bodies) {
+      for (const Owned<agx_session>& session : sessions) {
+        agx_addition& one = additions.emplace_back();
+        one.session = session.get();
+        one.event = {"t", "o", body.c_str()};
+      }
+    }
+    if (requests) {
+      proxy.CutAfterRequestBytes(bytes);
+    } else {
+      proxy.CutAfterReplyBytes(bytes);
+    }
+    bool all = agx_add_each(additions.data(), additions.size()) == AGX_OK;
+    for (int s = 0; s < kSessions; ++s) {
+      std::vector<int> times(kEach);
+      int last = -1;
+      for (Numbered event : EventsIn(ReadStream(server_, KeyOf(IdOf(s))))) {
+        ++times[static_cast<size_t>(event.number)];
+        EXPECT_GT(event.number, last) << "repeated or out of order";
+        last = event.number;
+      }
+      for (int n = 0; n < kEach; ++n) {
+        const agx_addition& one = additions[static_cast<size_t>(n * kSessions + s)];
+        bool stored = one.status == AGX_OK;
+        EXPECT_TRUE(stored || one.status == AGX_EUNCERTAIN) << Explain(one.status);
+        EXPECT_GE(times[static_cast<size_t>(n)], stored ? 1 : 0);
+        EXPECT_LE(times[static_cast<size_t>(n)], 1);
+        EXPECT_EQ(*one.id != '\0', stored);
+        all = all && stored;
+      }
+    }
+    uncertain_ += all ? 0 : 1;
+    server_.Command({"FLUSHALL"});
+  }
+
+  RedisServer server_;
+  int uncertain_ = 0;
+};
+
+TEST_F(EachAtOnce, IsWrittenAtMostOnceAndInOrderIfRepliesAreCut) {
+  for (uint64_t bytes = 0; bytes < uint64_t{kSessions * kEach} * 24; bytes += 331 + kSample) {
+    Run(bytes, false);
+    ASSERT_FALSE(HasFailure()) << "cut after " << bytes << " bytes";
+  }
+  EXPECT_GT(uncertain_, 0);
+}
+
+TEST_F(EachAtOnce, IsWrittenAtMostOnceAndInOrderIfRequestsAreCut) {
+  for (uint64_t bytes = 0; bytes < uint64_t{kSessions * kEach} * 100; bytes += 1597 + kSample) {
+    Run(bytes, true);
+    ASSERT_FALSE(HasFailure()) << "cut after " << bytes << " bytes";
+  }
+}
+
 // --- Cut again and again
 
 TEST(CutOften, ListenersFollowWithoutLoss) {

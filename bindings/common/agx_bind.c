@@ -157,6 +157,40 @@ agx_status agxb_add_many(agx_session* session, const void* events, size_t size, 
   return status;
 }
 
+/* Pairs events with the handles of their sessions; NULL if there is no memory. To be freed. */
+static agx_addition* take_additions(const void* sessions, const agx_new_event* events,
+                                    size_t count) {
+  agx_addition* additions = calloc(count == 0 ? 1 : count, sizeof(additions[0]));
+  for (size_t i = 0; additions != NULL && i < count; ++i) {
+    uint64_t handle;
+    memcpy(&handle, (const char*)sessions + i * sizeof(handle), sizeof(handle));
+    additions[i].session = (agx_session*)(uintptr_t)handle;
+    additions[i].event = events[i];
+  }
+  return additions;
+}
+
+agx_status agxb_add_each(const void* sessions, size_t sessions_size, const void* events,
+                         size_t size, size_t count, char* ids, char* statuses) {
+  agx_status status = AGX_EINVAL;
+  agx_new_event* list = NULL;
+  agx_addition* additions = NULL;
+  if (sessions_size == count * sizeof(uint64_t)) list = take_events(events, size, count, &status);
+  if (list != NULL) {
+    additions = take_additions(sessions, list, count);
+    status = additions != NULL ? agx_add_each(additions, count) : AGX_ENOMEM;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    int32_t code = additions != NULL ? additions[i].status : status;
+    memcpy(statuses + i * sizeof(code), &code, sizeof(code));
+    ids[i * AGX_ID_SIZE] = '\0';
+    if (additions != NULL) memcpy(ids + i * AGX_ID_SIZE, additions[i].id, AGX_ID_SIZE);
+  }
+  free(additions);
+  free(list);
+  return status;
+}
+
 agx_status agxb_history_replace(agx_session* session, const void* events, size_t size, size_t count,
                                 uint64_t* removed) {
   agx_status status;

@@ -78,6 +78,10 @@ agx_status agxb_wait_for_batch(agx_session* session, const char* where, int64_t 
  * texts, each with a NUL behind it (that of no body too); without padding. */
 agx_status agxb_add_many(agx_session* session, const void* events, size_t size, size_t count,
                          char* ids, size_t* added);
+/* As agx_add_each. sessions: `count` handles, uint64 each. ids: room for count * AGX_ID_SIZE bytes;
+ * statuses: for count int32. */
+agx_status agxb_add_each(const void* sessions, size_t sessions_size, const void* events,
+                         size_t size, size_t count, char* ids, char* statuses);
 /* As agx_history_replace and agx_add_checked. */
 agx_status agxb_history_replace(agx_session* session, const void* events, size_t size, size_t count,
                                 uint64_t* removed);

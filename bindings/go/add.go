@@ -232,9 +232,11 @@ func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, err
 // An addRoom is what one call of C's reads events from and writes ids to. It is used again for the
 // next, since what is large is dear to allocate.
 type addRoom struct {
-	packed []byte
-	ids    []byte
-	added  *uint64 // not in here: C must not be shown what has Go's pointers beside it
+	packed   []byte
+	ids      []byte
+	added    *uint64 // not in here: C must not be shown what has Go's pointers beside it
+	sessions []byte  // handles, uint64 each; and what became of each event, int32
+	statuses []byte
 }
 
 var addRooms = sync.Pool{New: func() any { return &addRoom{added: new(uint64)} }}
@@ -247,17 +249,30 @@ func (r *addRoom) free() {
 		return
 	}
 	r.packed = r.packed[:0]
+	r.sessions = r.sessions[:0]
 	addRooms.Put(r)
 }
 
 func (r *addRoom) add(s *Session, count int) native.Enum_SS_agx_status {
-	if need := count * idSize; cap(r.ids) < need {
-		r.ids = make([]byte, need)
-	}
-	r.ids = r.ids[:count*idSize]
+	r.ids = sized(r.ids, count*idSize)
 	*r.added = 0
 	return native.Agxb_add_many(s.handle, unsafe.Pointer(bytesOf(r.packed)), int64(len(r.packed)),
 		int64(count), &r.ids[0], r.added)
+}
+
+func (r *addRoom) addEach(count int) native.Enum_SS_agx_status {
+	r.ids = sized(r.ids, count*idSize)
+	r.statuses = sized(r.statuses, count*4)
+	return native.Agxb_add_each(unsafe.Pointer(bytesOf(r.sessions)), int64(len(r.sessions)),
+		unsafe.Pointer(bytesOf(r.packed)), int64(len(r.packed)), int64(count), &r.ids[0], &r.statuses[0])
+}
+
+// sized gives what has room for size bytes.
+func sized(bytes []byte, size int) []byte {
+	if cap(bytes) < size {
+		return make([]byte, size)
+	}
+	return bytes[:size]
 }
 
 func (r *addRoom) idList() []string { return idList(r.ids, int(*r.added)) }
@@ -320,6 +335,12 @@ func packOne(out []byte, e *NewEvent) []byte {
 	out = append(append(out, e.Type...), 0)
 	out = append(append(out, e.Origin...), 0)
 	return append(append(out, e.Body...), 0)
+}
+
+func nativeAppend64(out []byte, value uint64) []byte {
+	var bytes [8]byte
+	nativeOrder.PutUint64(bytes[:], value)
+	return append(out, bytes[:]...)
 }
 
 var nativeOrder = func() binary.ByteOrder {
@@ -389,38 +410,69 @@ func (a *adder) push(s *Session, p *Pending) {
 func (a *adder) work() {
 	for {
 		a.mu.Lock()
-		if len(a.ready) == 0 {
+		round := a.take()
+		if len(round) == 0 {
 			a.workers--
 			a.ready = nil
 			a.mu.Unlock()
 			return
 		}
-		s := a.ready[0]
-		a.ready[0] = nil
-		a.ready = a.ready[1:]
-		list := a.pop(&s.queue)
 		a.mu.Unlock()
 
-		s.send(list)
+		if len(round) == 1 {
+			round[0].session.send(round[0].list)
+		} else {
+			sendEach(round)
+		}
 		// Those who were told add the next, which then go together.
 		runtime.Gosched()
 
 		a.mu.Lock()
-		if len(s.queue.events) > 0 {
-			a.ready = append(a.ready, s)
-		} else {
-			s.queue.events = nil
-			s.queue.busy = false
+		for _, p := range round {
+			if s := p.session; len(s.queue.events) > 0 {
+				a.ready = append(a.ready, s)
+			} else {
+				s.queue.events = nil
+				s.queue.busy = false
+			}
 		}
 		a.mu.Unlock()
 	}
 }
 
-// pop takes what fits into one call, and leaves out what was withdrawn.
-func (a *adder) pop(q *sessionQueue) []*Pending {
-	var list []*Pending
-	bytes := 0
-	for len(q.events) > 0 && len(list) < gatherMost && bytes < gatherBytes {
+// A portion is what one session has in a round.
+type portion struct {
+	session *Session
+	list    []*Pending
+}
+
+// take takes what fits into one call: of one session, or of many. What is intercepted goes alone. At
+// least one session, if any is ready.
+func (a *adder) take() []portion {
+	var round []portion
+	events, bytes := 0, 0
+	for len(a.ready) > 0 && events < gatherMost && bytes < gatherBytes {
+		s := a.ready[0]
+		alone := s.intercepts.any()
+		if alone && len(round) > 0 {
+			break
+		}
+		a.ready[0] = nil
+		a.ready = a.ready[1:]
+		list, size := a.pop(&s.queue, gatherMost-events, gatherBytes-bytes)
+		round = append(round, portion{s, list})
+		events += len(list)
+		bytes += size
+		if alone {
+			break
+		}
+	}
+	return round
+}
+
+// pop takes what fits, and leaves out what was withdrawn.
+func (a *adder) pop(q *sessionQueue, most, mostBytes int) (list []*Pending, bytes int) {
+	for len(q.events) > 0 && len(list) < most && bytes < mostBytes {
 		p := q.events[0]
 		q.events[0] = nil
 		q.events = q.events[1:]
@@ -433,7 +485,57 @@ func (a *adder) pop(q *sessionQueue) []*Pending {
 		list = append(list, p)
 		bytes += len(p.event.Body)
 	}
-	return list
+	return list, bytes
+}
+
+// sendEach sends events of many sessions.
+func sendEach(round []portion) {
+	room := newAddRoom()
+	count := 0
+	for _, part := range round {
+		for _, p := range part.list {
+			room.packed = packOne(room.packed, &p.event)
+			room.sessions = nativeAppend64(room.sessions, uint64(part.session.handle))
+			count++
+		}
+	}
+	if count == 0 {
+		room.free()
+		return
+	}
+	err := call(func() native.Enum_SS_agx_status { return room.addEach(count) })
+	statuses := room.statuses[:count*4]
+	ids := idList(room.ids, count)
+	at := 0
+	for _, part := range round {
+		for _, p := range part.list {
+			status := native.Enum_SS_agx_status(int32(nativeOrder.Uint32(statuses[at*4:])))
+			if status == 0 {
+				p.settle(ids[at], nil)
+			} else {
+				p.settleFailed(part.session, status, err)
+			}
+			at++
+		}
+		runtime.KeepAlive(part.session)
+	}
+	room.free()
+}
+
+// settleFailed tells what became of an event that was one of many. Where it is itself at fault, and so
+// was not written, it is tried alone to learn why.
+func (p *Pending) settleFailed(s *Session, status native.Enum_SS_agx_status, of error) {
+	if own := (&Error{Code: Code(status)}); isOfOne(own) || own.Code == ErrTakenOver || own.Code == ErrType {
+		p.settle(s.addOne(p.event.Type, p.event.Origin, p.event.Body))
+		return
+	}
+	if _, ok := of.(*thrown); ok && Code(status) == ErrFailed {
+		p.settle("", of)
+	} else if err, ok := of.(*Error); ok && err.Code == Code(status) {
+		p.settle("", err)
+	} else {
+		p.settle("", &Error{Code: Code(status)})
+	}
 }
 
 func (s *Session) send(list []*Pending) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -93,6 +94,72 @@ func TestOneBadEventAmongManyFailsAlone(t *testing.T) {
 				continue
 			}
 			must(t, err)
+		}
+	})
+}
+
+// What is queued of many sessions goes to the store together, and each event fares by itself.
+func TestAddAsyncToManySessions(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		const sessions, each = 300, 5
+		refused := errors.New("refused")
+		type one struct {
+			*agx.Pending
+			body string
+		}
+		var all []*agx.Session
+		pending := make([][]one, sessions)
+		for i := 0; i < sessions; i++ {
+			all = append(all, session(t, c))
+		}
+		closed, intercepted := all[7], all[11]
+		stop, err := intercepted.Intercept("", func(event *agx.Intercepted) error {
+			if string(event.Body) == "2" {
+				return refused
+			}
+			return nil
+		})
+		must(t, err)
+		defer stop.Close()
+		for n := 0; n < each; n++ {
+			for i, s := range all {
+				body := fmt.Sprint(n)
+				if i == 3 && n == 2 {
+					body = "{"
+				}
+				p, err := s.AddAsync(background, "event", "test", json.RawMessage(body))
+				must(t, err)
+				pending[i] = append(pending[i], one{p, body})
+			}
+		}
+		must(t, closed.Close())
+		for i, s := range all {
+			var stored []string
+			for _, p := range pending[i] {
+				id, err := p.Wait(background)
+				switch {
+				case i == 3 && p.body == "{":
+					wantIs(t, err, agx.ErrJSON)
+				case s == intercepted && p.body == "2":
+					wantIs(t, err, refused)
+				case s == closed && err != nil:
+					wantIs(t, err, agx.ErrClosed)
+				default:
+					must(t, err)
+					stored = append(stored, id+" "+p.body)
+				}
+			}
+			if s == closed {
+				continue
+			}
+			var found []string
+			events, err := s.History(background, agx.HistoryRange{})
+			must(t, err)
+			for _, event := range events {
+				found = append(found, event.ID+" "+string(event.Body))
+			}
+			want(t, strings.Join(found, ", "), strings.Join(stored, ", "))
 		}
 	})
 }

@@ -203,6 +203,7 @@ AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
 %apply (const char* bytes, size_t length) {
   (const char* json, size_t length),
   (const void* events, size_t size),
+  (const void* sessions, size_t sessions_size),
   (const void* ids, size_t size)
 };
 
@@ -255,7 +256,7 @@ AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
   }
 }
 %typemap(freearg) char* ids "free($1);"
-%apply char* ids { char* id, char* position };
+%apply char* ids { char* id, char* position, char* statuses };
 
 /* One that C reads as well. */
 %apply char* ids { char* cursor };

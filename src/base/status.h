@@ -1,6 +1,7 @@
 // Errors as values: a code of the C ABI and a message that a user can act on.
 #pragma once
 
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,6 +24,15 @@ class [[nodiscard]] Status {
   agx_status code_ = AGX_OK;
   std::string message_;
 };
+
+// Without its message, if there is no memory for that.
+inline Status CopyOf(const Status& status) noexcept {
+  try {
+    return status;
+  } catch (const std::bad_alloc&) {
+    return {status.code(), {}};
+  }
+}
 
 template <class T>
 class [[nodiscard]] Result {

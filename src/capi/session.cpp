@@ -1,5 +1,10 @@
 #include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/options.h"
@@ -35,6 +40,81 @@ agx_status AddOne(agx_session* session, const char* type, const char* origin, co
     return status;
   });
 }
+
+// Of one agx_add_each.
+class Additions {
+ public:
+  Additions(agx_addition* additions, size_t count) : all_(additions, count) {
+    for (agx_addition& one : all_) {
+      one.status = AGX_ENOMEM;  // for as long as nothing was sent
+      *one.id = '\0';
+    }
+  }
+
+  Status Add() {
+    AddPlain();
+    for (agx_addition* one : intercepted_) {
+      const agx_new_event& event = one->event;
+      agx_status code = AddOne(one->session, event.type, event.origin, event.body, one->id);
+      Settle(one, code, agx_last_error());
+    }
+    return first_failed_ != nullptr ? std::move(failure_) : Status();
+  }
+
+ private:
+  // Handles are not closed meanwhile; but an interceptor may close what it likes.
+  void AddPlain() {
+    using Held = std::optional<Using<agx_session>>;
+    auto held = std::make_unique<Held[]>(all_.size());
+    std::vector<Session::ToAdd> events;
+    std::vector<agx_addition*> additions;
+    events.reserve(all_.size());
+    additions.reserve(all_.size());
+    intercepted_.reserve(all_.size());
+    const Client* client = nullptr;
+    for (size_t i = 0; i < all_.size(); ++i) {
+      agx_addition& one = all_[i];
+      Using<agx_session>& session = held[i].emplace(one.session);
+      if (!session) {
+        agx_status code = session.Invalid();
+        Settle(&one, code, agx_last_error());
+        continue;
+      }
+      if (client == nullptr) client = session->client().get();
+      if (client != session->client().get()) {
+        Settle(&one, AGX_EINVAL, "the session is of another client than the first");
+      } else if (session->intercepted()) {
+        held[i].reset();
+        intercepted_.push_back(&one);
+      } else {
+        events.push_back({&*session, one.event, {}, {}});
+        additions.push_back(&one);
+      }
+    }
+    Session::AddEach(events);
+    for (size_t i = 0; i < events.size(); ++i) {
+      const Session::ToAdd& event = events[i];
+      if (event.status.ok()) PrintEntryId(event.id, additions[i]->id);
+      Settle(additions[i], event.status.code(), event.status.message());
+    }
+  }
+
+  void Settle(agx_addition* one, agx_status code, std::string_view message) noexcept {
+    one->status = code;
+    if (code == AGX_OK || (first_failed_ != nullptr && first_failed_ < one)) return;
+    first_failed_ = one;
+    try {
+      failure_ = {code, Cat("event ", one - all_.data(), ": ", message)};
+    } catch (const std::bad_alloc&) {
+      failure_ = {code, {}};
+    }
+  }
+
+  std::span<agx_addition> all_;
+  std::vector<agx_addition*> intercepted_;
+  const agx_addition* first_failed_ = nullptr;
+  Status failure_;
+};
 
 }  // namespace
 
@@ -105,6 +185,13 @@ agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_
     }
     return status;
   });
+}
+
+agx_status agx_add_each(agx_addition* additions, size_t count) {
+  if (count == 0) return Report(Status());
+  if (additions == nullptr) return Report(AGX_EINVAL, "agx_add_each: additions is NULL");
+  Additions all(additions, count);
+  return Guarded([&] { return all.Add(); });
 }
 
 agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,

@@ -52,7 +52,7 @@ Status ParseStart(const char* start, std::optional<EntryId>* id) {
     return {};
   }
   if (ParseEntryId(text, &**id)) return {};
-  return {AGX_EINVAL, Cat("agx_group_options.start is neither an entry id such as "
+  return {AGX_EINVAL, Cat("the option start is neither an entry id such as "
                           "1734649123456-0, nor \"new\", nor \"0\": ",
                           text.substr(0, 64))};
 }
@@ -95,19 +95,19 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
   if (Status status = ParseStart(options.start, &start); !status.ok()) return status;
   std::string consumer = "agx-" + RandomHex();
   if (options.consumer != nullptr) {
-    Status status = CheckName("agx_group_options.consumer", options.consumer);
+    Status status = CheckName("the option consumer", options.consumer);
     if (!status.ok()) return status;
     consumer = options.consumer;
   }
   std::string dead_letters = Cat(session.key(), kDeadLettersSuffix);
   if (options.dead_letters != nullptr) {
     dead_letters = options.dead_letters;
-    Status status = CheckKey("agx_group_options.dead_letters", dead_letters);
+    Status status = CheckKey("the option dead_letters", dead_letters);
     if (!status.ok()) return status;
   }
   if (dead_letters == session.key() || dead_letters == session.live_key()) {
     return Status(AGX_EINVAL,
-                  "agx_group_options.dead_letters is a key of the session's own; name another");
+                  "the option dead_letters is a key of the session's own; name another");
   }
   std::shared_ptr<Group> group(new Group(session, name, std::move(consumer),
                                          std::move(dead_letters), start, options.recreate != 0));

@@ -48,7 +48,7 @@ Result<Limits> Check(const agx_group_process_options& options) {
   if (options.max_retries < 0 || options.count < 0 || options.limit < 0 || options.backoff_ms < 0 ||
       options.backoff_max_ms < 0) {
     return Status(AGX_EINVAL,
-                  "agx_group_process_options: max_retries, count, limit and the back-offs are to "
+                  "the options max_retries, count, limit and the back-offs are to "
                   "be 0 (the default) or more");
   }
   Limits limits;

@@ -85,12 +85,12 @@ class Reading {
 Status Reading::Take(const agx_history_options& options) {
   range_.reverse = options.reverse != 0;
   if (options.after != nullptr) {
-    Result<EntryId> after = ParseId("agx_history_options.after", options.after);
+    Result<EntryId> after = ParseId("the option after", options.after);
     if (!after.ok()) return after.status();
     range_.after = *after;
   }
   if (options.before != nullptr) {
-    Result<EntryId> before = ParseId("agx_history_options.before", options.before);
+    Result<EntryId> before = ParseId("the option before", options.before);
     if (!before.ok()) return before.status();
     range_.before = *before;
   }

@@ -20,7 +20,7 @@ Result<EntryId> ParseAfter(const char* after, const Session& session) {
   }
   if (ParseEntryId(text, &id)) return id;
   return Status(AGX_EINVAL,
-                Cat("agx_listen_options.after is neither an entry id such as 1734649123456-0, nor "
+                Cat("the option after is neither an entry id such as 1734649123456-0, nor "
                     "\"new\", nor \"0\": ",
                     text.substr(0, 64)));
 }
@@ -30,7 +30,7 @@ Result<EntryId> ParseAfter(const char* after, const Session& session) {
 Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
                                                  const agx_listen_options& options) {
   if (options.limit < 0) {
-    return Status(AGX_EINVAL, "agx_listen_options.limit is to be 0 (none) or more");
+    return Status(AGX_EINVAL, "the option limit is to be 0 (none) or more");
   }
   Result<EntryId> after = ParseAfter(options.after, session);
   if (!after.ok()) return after.status();

@@ -86,11 +86,10 @@ Result<std::shared_ptr<Run>> Run::Begin(std::shared_ptr<Session> session,
     if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
   }
   if (options.coalesce_ms < 0 || options.coalesce_ms > 60000) {
-    return Status(AGX_EINVAL, "agx_run_options.coalesce_ms is to be 0 to 60000");
+    return Status(AGX_EINVAL, "the option coalesce_ms is to be 0 to 60000");
   }
   if (options.coalesce_bytes < 0 || options.coalesce_bytes > AGX_BODY_MAX / 8) {
-    return Status(AGX_EINVAL,
-                  Cat("agx_run_options.coalesce_bytes is to be 0 to ", AGX_BODY_MAX / 8));
+    return Status(AGX_EINVAL, Cat("the option coalesce_bytes is to be 0 to ", AGX_BODY_MAX / 8));
   }
   std::shared_ptr<Run> run(new Run(std::move(session), options));
   Session& object = *run->session_;

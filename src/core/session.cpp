@@ -41,7 +41,7 @@ Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> cli
                                                      const agx_stream_options& options) {
   const Format* format = &client->format();
   if (options.format != nullptr) {
-    Result<const Format*> found = FindFormat("agx_stream_options.format", options.format);
+    Result<const Format*> found = FindFormat("the option format", options.format);
     if (!found.ok()) return found.status();
     format = *found;
   }
@@ -49,11 +49,11 @@ Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> cli
   if (!traits.named) {
     return Status(AGX_EINVAL, Cat("streams of the format ", traits.name,
                                   " have no names: open them with agx_session_open, or choose a "
-                                  "format (agx_options.format or agx_stream_options.format)"));
+                                  "format, by the option of the client or the stream"));
   }
   if (Status status = CheckStreamName(name); !status.ok()) return status;
   if (options.max_length < 0 || options.expire_ms < 0) {
-    return Status(AGX_EINVAL, "agx_stream_options: max_length and expire_ms are to be 0 or more");
+    return Status(AGX_EINVAL, "the options max_length and expire_ms are to be 0 or more");
   }
   Place place;
   place.format = format;
@@ -63,7 +63,7 @@ Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> cli
   if (!key.ok()) return key.status();
   place.key = std::move(*key);
   if (traits.list && options.max_length > 0) {
-    return Status(AGX_EUNSUPPORTED, "agx_stream_options.max_length: a list of ag2 has no bound");
+    return Status(AGX_EUNSUPPORTED, "the option max_length: a list of ag2 has no bound");
   }
   place.channel = format->Channel(prefix, name);
   if (traits.list && options.tagged != 0) place.tag = NewToken() + '\x1e';

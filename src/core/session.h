@@ -49,6 +49,16 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status StopAfter(std::span<const NewEntry> entries, int64_t grace_ms, bool expect_canceled);
   Status Add(const char* type, const char* origin, const char* body, EntryId* id);
   Status AddMany(std::span<const agx_new_event> events, EntryId* ids, size_t* added);
+  // Each to its session; all of one client. None is intercepted.
+  struct ToAdd {
+    Session* session = nullptr;
+    agx_new_event event{};
+    EntryId id;     // out
+    Status status;  // out, unless bad_alloc is thrown: then nothing was written
+
+    void AddByItself() noexcept;
+  };
+  static void AddEach(std::span<ToAdd> events);
   // The fields of an event that is of the library's own making.
   void MakeFields(const NewEvent& event, EventFields* fields) const;
   // All that the stream holds, by these.
@@ -167,6 +177,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status Onto(F write);
   Status WriteOnce(const NewEvent& event, EntryId* id);
   Status AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
+  static void AddLost(std::span<ToAdd* const> added);
   Status BeginAnew();
   Status Resume(const RunPtr& run);
   Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);

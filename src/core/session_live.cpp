@@ -33,7 +33,7 @@ Status Session::Start(const agx_start_options& options) {
     if (Status status = BeginKeeping(run); !status.ok()) return status;
   }
   if (options.keep != 0 && options.take_over == 0) {
-    return {AGX_EINVAL, "agx_start_options.keep goes with take_over"};
+    return {AGX_EINVAL, "the option keep goes with take_over"};
   }
   StartMode mode = options.keep != 0        ? StartMode::kContinue
                    : options.take_over != 0 ? StartMode::kTakeOver
@@ -77,7 +77,7 @@ Result<Session::RunPtr> Session::MakeRun(const agx_start_options& options, const
     if (Status status = CheckName("origin", options.origin); !status.ok()) return status;
   }
   if (options.lease_ms != 0 && (options.lease_ms < 100 || options.lease_ms > 86400000)) {
-    return Status(AGX_EINVAL, "agx_start_options.lease_ms is to be 100 to 86400000, or 0");
+    return Status(AGX_EINVAL, "the option lease_ms is to be 100 to 86400000, or 0");
   }
   auto run = std::make_shared<Run>();
   run->token = NewToken();

@@ -2,6 +2,9 @@
 // written to a stream that the store may have lost.
 #include <algorithm>
 #include <deque>
+#include <new>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -115,6 +118,74 @@ Status Session::WriteMany(std::span<const NewEvent> events, const size_t* places
     Numbered(status, *added - done);
     return status;
   });
+}
+
+void Session::AddEach(std::span<ToAdd> events) {
+  std::vector<EventFields> fields(events.size());  // entries point at them
+  std::vector<Addition> additions;
+  std::vector<ToAdd*> added;
+  std::vector<ToAdd*> numbered;
+  additions.reserve(events.size());
+  added.reserve(events.size());
+  numbered.reserve(events.size());
+  Stamp stamp = Now();
+  for (size_t i = 0; i < events.size(); ++i) {
+    ToAdd& one = events[i];
+    size_t length = 0;
+    one.status = CheckEvent(one.event, &length);
+    if (one.status.ok() && one.session->taken_over()) one.status = TakenOver();
+    if (!one.status.ok()) continue;
+    if (one.session->format_->traits().numbered) {
+      numbered.push_back(&one);
+      continue;
+    }
+    one.status = one.session->format_->Write(EventOf(one.event, length), stamp, &fields[i]);
+    if (!one.status.ok()) continue;
+    additions.push_back({one.session->target(), fields[i].entry(), {}, {}, false});
+    added.push_back(&one);
+  }
+  if (!additions.empty()) added[0]->session->client_->store().AddEach(additions);
+  for (size_t i = 0; i < added.size(); ++i) {
+    added[i]->status = std::move(additions[i].status);
+    added[i]->id = additions[i].id;
+    if (added[i]->status.ok()) added[i]->session->Numbered({}, 1);
+  }
+  try {
+    AddLost(added);
+  } catch (const std::bad_alloc&) {
+    for (ToAdd* one : added) {
+      if (one->status.code() == AGX_NONE) one->status = {AGX_ENOMEM, {}};
+    }
+  }
+  for (ToAdd* one : numbered) one->AddByItself();
+}
+
+void Session::ToAdd::AddByItself() noexcept {
+  try {
+    status = session->Add(event.type, event.origin, event.body, &id);
+  } catch (const std::bad_alloc&) {
+    status = {AGX_ENOMEM, {}};
+  }
+}
+
+// Those whose stream the store has lost: it is begun anew, unless another event was written behind one of
+// them, which would be out of order then.
+void Session::AddLost(std::span<ToAdd* const> added) {
+  auto lost = [](const ToAdd* one) { return one->status.code() == AGX_NONE; };
+  if (std::none_of(added.begin(), added.end(), lost)) return;
+  std::unordered_set<std::string_view> written;
+  for (size_t i = added.size(); i > 0; --i) {
+    ToAdd* one = added[i - 1];
+    bool may_be = one->status.ok() || one->status.code() == AGX_EUNCERTAIN;
+    if (may_be) written.insert(one->session->key_);
+    if (lost(one) && written.contains(one->session->key_)) {
+      one->status = {AGX_ESERVER, Cat("the store lost ", one->session->key_,
+                                      " while events were added to it; this one is not stored")};
+    }
+  }
+  for (ToAdd* one : added) {
+    if (lost(one)) one->AddByItself();
+  }
 }
 
 Status Session::Replace(std::span<const agx_new_event> events, uint64_t* removed) {

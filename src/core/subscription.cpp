@@ -57,7 +57,7 @@ Result<std::shared_ptr<Subscription>> Subscription::Open(const Session& session,
                                                          const agx_subscribe_options& options) {
   if (options.queue < 0 || options.queue_bytes < 0) {
     return Status(AGX_EINVAL,
-                  "agx_subscribe_options.queue and .queue_bytes are to be 0 (the default) or more");
+                  "the options queue and queue_bytes are to be 0 (the default) or more");
   }
   agx_listen_options listen = AGX_LISTEN_OPTIONS_INIT;
   listen.after = options.after;

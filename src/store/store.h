@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -75,6 +76,15 @@ struct Target {
   // not there either, so of a list it takes that there is no such flag as well.
   bool existing = false;
   std::string_view live_key = {};
+};
+
+// One of many adds, each to a stream of its own, and what became of it.
+struct Addition {
+  Target target;
+  NewEntry entry;
+  EntryId id;             // out
+  Status status;          // out
+  bool answered = false;  // the store's own
 };
 
 enum class StartMode {
@@ -269,6 +279,18 @@ class Store {
   Status AddMany(std::string_view key, std::span<const NewEntry> entries, uint64_t max_length,
                  EntryId* ids, size_t* added) {
     return AddMany({key, max_length}, entries, ids, added);
+  }
+
+  // Each by itself, whatever becomes of the others; those of one stream in their order, and none is tried
+  // again behind which one was stored. All get their status, also if there is no memory.
+  virtual void AddEach(std::span<Addition> additions) {
+    for (Addition& one : additions) {
+      try {
+        one.status = Add(one.target, one.entry, &one.id);
+      } catch (const std::bad_alloc&) {
+        one.status = {AGX_ENOMEM, {}};
+      }
+    }
   }
 
   // All that the stream holds, by these entries, in one atomic step; neither bound of the target

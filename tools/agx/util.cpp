@@ -91,11 +91,10 @@ std::string LastError() {
   // The library's begin its sentences, or end them: what others wrote is in between.
   constexpr std::array kBeginnings = {
       Words{"agx_options.prefix", "--prefix"},
-      Words{"agx_listen_options.after", "--after"},
-      Words{"agx_history_options.after", "--after"},
-      Words{"agx_history_options.before", "--before"},
-      Words{"agx_group_options.start", "--from"},
-      Words{"agx_stream_options.format", "the format"},
+      Words{"the option after", "--after"},
+      Words{"the option before", "--before"},
+      Words{"the option start", "--from"},
+      Words{"the option format", "the format"},
   };
   constexpr std::array kEnds = {
       Words{"agx_options in agx.h names those that there are",

@@ -36,14 +36,6 @@ Status Uncertain(const Status& why) noexcept {
   }
 }
 
-Status Copy(const Status& status) noexcept {
-  try {
-    return status;
-  } catch (const std::bad_alloc&) {
-    return {status.code(), {}};
-  }
-}
-
 // Where the threads sleep whose commands left together.
 struct Cohort {
   std::atomic<uint32_t> word{0};
@@ -305,7 +297,7 @@ Status Pipe::Wait(Call* call, bool* may_have_run) {
   *may_have_run = call->may_have_run_;
   if (call->code_ == AGX_OK) return {};
   if (call->code_ == AGX_ECLOSED) return Closed();
-  return call->status_ != nullptr ? Copy(*call->status_) : Status(call->code_, {});
+  return call->status_ != nullptr ? CopyOf(*call->status_) : Status(call->code_, {});
 }
 
 // Reads for all until `own` is done.

@@ -35,9 +35,12 @@ class RedisStore final : public Store {
   std::unique_ptr<Tail> OpenTail() override;
   void Hurry() noexcept override;
   void Close() noexcept override;
+
+  // redis_store_write.cpp
   Status Add(const Target& target, NewEntry entry, EntryId* id) override;
   Status AddMany(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                  size_t* added) override;
+  void AddEach(std::span<Addition> additions) override;
   Status Replace(const Target& target, std::span<const NewEntry> entries,
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
@@ -89,6 +92,8 @@ class RedisStore final : public Store {
   }
   Status AddPieces(const Target& target, std::span<const NewEntry> entries, EntryId* ids,
                    size_t* added, bool* may_have_run, Backoff* backoff);
+  void AddSome(std::span<Addition* const> additions, Backoff* backoff) noexcept;
+  static void KeepForAgain(std::vector<Addition*>* left) noexcept;
   Status ReadListAnew(ReadRequest* request);
   Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
   Status RangeOfList(const RangeRequest& request, BatchPtr* batch);

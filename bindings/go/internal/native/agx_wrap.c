@@ -181,7 +181,7 @@ static void* Swig_malloc(int c) {
 extern "C" {
 #endif
 
-void _wrap_Swig_free_native_1471327ea33af568(void *_swig_go_0) {
+void _wrap_Swig_free_native_e2cf14798e770227(void *_swig_go_0) {
   void *arg1 = (void *) 0 ;
   
   arg1 = *(void **)&_swig_go_0; 
@@ -191,7 +191,7 @@ void _wrap_Swig_free_native_1471327ea33af568(void *_swig_go_0) {
 }
 
 
-void *_wrap_Swig_malloc_native_1471327ea33af568(intgo _swig_go_0) {
+void *_wrap_Swig_malloc_native_e2cf14798e770227(intgo _swig_go_0) {
   int arg1 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -204,7 +204,7 @@ void *_wrap_Swig_malloc_native_1471327ea33af568(intgo _swig_go_0) {
 }
 
 
-intgo _wrap_AGX_VERSION_NUMBER_native_1471327ea33af568() {
+intgo _wrap_AGX_VERSION_NUMBER_native_e2cf14798e770227() {
   int result;
   intgo _swig_go_result;
   
@@ -215,7 +215,7 @@ intgo _wrap_AGX_VERSION_NUMBER_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_agx_version_native_1471327ea33af568() {
+intgo _wrap_agx_version_native_e2cf14798e770227() {
   int result;
   intgo _swig_go_result;
   
@@ -226,7 +226,7 @@ intgo _wrap_agx_version_native_1471327ea33af568() {
 }
 
 
-char *_wrap_agx_version_string_native_1471327ea33af568() {
+char *_wrap_agx_version_string_native_e2cf14798e770227() {
   char *result = 0 ;
   char *_swig_go_result;
   
@@ -237,7 +237,7 @@ char *_wrap_agx_version_string_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_OK_native_1471327ea33af568() {
+intgo _wrap_AGX_OK_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -249,7 +249,7 @@ intgo _wrap_AGX_OK_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_TIMEOUT_native_1471327ea33af568() {
+intgo _wrap_AGX_TIMEOUT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -261,7 +261,7 @@ intgo _wrap_AGX_TIMEOUT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ENDED_native_1471327ea33af568() {
+intgo _wrap_AGX_ENDED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -273,7 +273,7 @@ intgo _wrap_AGX_ENDED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ABSENT_native_1471327ea33af568() {
+intgo _wrap_AGX_ABSENT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -285,7 +285,7 @@ intgo _wrap_AGX_ABSENT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_SILENT_native_1471327ea33af568() {
+intgo _wrap_AGX_SILENT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -297,7 +297,7 @@ intgo _wrap_AGX_SILENT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_GONE_native_1471327ea33af568() {
+intgo _wrap_AGX_GONE_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -309,7 +309,7 @@ intgo _wrap_AGX_GONE_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_GAP_native_1471327ea33af568() {
+intgo _wrap_AGX_GAP_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -321,7 +321,7 @@ intgo _wrap_AGX_GAP_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_INTERRUPTED_native_1471327ea33af568() {
+intgo _wrap_AGX_INTERRUPTED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -333,7 +333,7 @@ intgo _wrap_AGX_INTERRUPTED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LIMIT_native_1471327ea33af568() {
+intgo _wrap_AGX_LIMIT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -345,7 +345,7 @@ intgo _wrap_AGX_LIMIT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_CANCELED_native_1471327ea33af568() {
+intgo _wrap_AGX_CANCELED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -357,7 +357,7 @@ intgo _wrap_AGX_CANCELED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_TAKEN_OVER_native_1471327ea33af568() {
+intgo _wrap_AGX_TAKEN_OVER_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -369,7 +369,7 @@ intgo _wrap_AGX_TAKEN_OVER_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_NOT_LIVE_native_1471327ea33af568() {
+intgo _wrap_AGX_NOT_LIVE_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -381,7 +381,7 @@ intgo _wrap_AGX_NOT_LIVE_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_NONE_native_1471327ea33af568() {
+intgo _wrap_AGX_NONE_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -393,7 +393,7 @@ intgo _wrap_AGX_NONE_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_BEHIND_native_1471327ea33af568() {
+intgo _wrap_AGX_BEHIND_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -405,7 +405,7 @@ intgo _wrap_AGX_BEHIND_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_SWALLOWED_native_1471327ea33af568() {
+intgo _wrap_AGX_SWALLOWED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -417,7 +417,7 @@ intgo _wrap_AGX_SWALLOWED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EINVAL_native_1471327ea33af568() {
+intgo _wrap_AGX_EINVAL_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -429,7 +429,7 @@ intgo _wrap_AGX_EINVAL_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ENOMEM_native_1471327ea33af568() {
+intgo _wrap_AGX_ENOMEM_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -441,7 +441,7 @@ intgo _wrap_AGX_ENOMEM_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ECLOSED_native_1471327ea33af568() {
+intgo _wrap_AGX_ECLOSED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -453,7 +453,7 @@ intgo _wrap_AGX_ECLOSED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EBUSY_native_1471327ea33af568() {
+intgo _wrap_AGX_EBUSY_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -465,7 +465,7 @@ intgo _wrap_AGX_EBUSY_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ECONNECT_native_1471327ea33af568() {
+intgo _wrap_AGX_ECONNECT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -477,7 +477,7 @@ intgo _wrap_AGX_ECONNECT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ETIMEOUT_native_1471327ea33af568() {
+intgo _wrap_AGX_ETIMEOUT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -489,7 +489,7 @@ intgo _wrap_AGX_ETIMEOUT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EUNCERTAIN_native_1471327ea33af568() {
+intgo _wrap_AGX_EUNCERTAIN_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -501,7 +501,7 @@ intgo _wrap_AGX_EUNCERTAIN_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EAUTH_native_1471327ea33af568() {
+intgo _wrap_AGX_EAUTH_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -513,7 +513,7 @@ intgo _wrap_AGX_EAUTH_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EDENIED_native_1471327ea33af568() {
+intgo _wrap_AGX_EDENIED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -525,7 +525,7 @@ intgo _wrap_AGX_EDENIED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EUNSUPPORTED_native_1471327ea33af568() {
+intgo _wrap_AGX_EUNSUPPORTED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -537,7 +537,7 @@ intgo _wrap_AGX_EUNSUPPORTED_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ETYPE_native_1471327ea33af568() {
+intgo _wrap_AGX_ETYPE_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -549,7 +549,7 @@ intgo _wrap_AGX_ETYPE_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EFULL_native_1471327ea33af568() {
+intgo _wrap_AGX_EFULL_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -561,7 +561,7 @@ intgo _wrap_AGX_EFULL_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EREADONLY_native_1471327ea33af568() {
+intgo _wrap_AGX_EREADONLY_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -573,7 +573,7 @@ intgo _wrap_AGX_EREADONLY_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ELOADING_native_1471327ea33af568() {
+intgo _wrap_AGX_ELOADING_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -585,7 +585,7 @@ intgo _wrap_AGX_ELOADING_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EPROTOCOL_native_1471327ea33af568() {
+intgo _wrap_AGX_EPROTOCOL_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -597,7 +597,7 @@ intgo _wrap_AGX_EPROTOCOL_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ESERVER_native_1471327ea33af568() {
+intgo _wrap_AGX_ESERVER_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -609,7 +609,7 @@ intgo _wrap_AGX_ESERVER_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ETOOBIG_native_1471327ea33af568() {
+intgo _wrap_AGX_ETOOBIG_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -621,7 +621,7 @@ intgo _wrap_AGX_ETOOBIG_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EJSON_native_1471327ea33af568() {
+intgo _wrap_AGX_EJSON_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -633,7 +633,7 @@ intgo _wrap_AGX_EJSON_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ESYSTEM_native_1471327ea33af568() {
+intgo _wrap_AGX_ESYSTEM_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -645,7 +645,7 @@ intgo _wrap_AGX_ESYSTEM_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ESTATE_native_1471327ea33af568() {
+intgo _wrap_AGX_ESTATE_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -657,7 +657,7 @@ intgo _wrap_AGX_ESTATE_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ECONFLICT_native_1471327ea33af568() {
+intgo _wrap_AGX_ECONFLICT_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -669,7 +669,7 @@ intgo _wrap_AGX_ECONFLICT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EMODEL_native_1471327ea33af568() {
+intgo _wrap_AGX_EMODEL_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -681,7 +681,7 @@ intgo _wrap_AGX_EMODEL_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_EFAILED_native_1471327ea33af568() {
+intgo _wrap_AGX_EFAILED_native_e2cf14798e770227() {
   enum agx_status result;
   intgo _swig_go_result;
   
@@ -693,7 +693,7 @@ intgo _wrap_AGX_EFAILED_native_1471327ea33af568() {
 }
 
 
-char *_wrap_agx_status_string_native_1471327ea33af568(intgo _swig_go_0) {
+char *_wrap_agx_status_string_native_e2cf14798e770227(intgo _swig_go_0) {
   agx_status arg1 ;
   char *result = 0 ;
   char *_swig_go_result;
@@ -706,7 +706,7 @@ char *_wrap_agx_status_string_native_1471327ea33af568(intgo _swig_go_0) {
 }
 
 
-char *_wrap_agx_last_error_native_1471327ea33af568() {
+char *_wrap_agx_last_error_native_e2cf14798e770227() {
   char *result = 0 ;
   char *_swig_go_result;
   
@@ -717,7 +717,7 @@ char *_wrap_agx_last_error_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LOG_ERROR_native_1471327ea33af568() {
+intgo _wrap_AGX_LOG_ERROR_native_e2cf14798e770227() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -729,7 +729,7 @@ intgo _wrap_AGX_LOG_ERROR_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LOG_WARNING_native_1471327ea33af568() {
+intgo _wrap_AGX_LOG_WARNING_native_e2cf14798e770227() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -741,7 +741,7 @@ intgo _wrap_AGX_LOG_WARNING_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LOG_INFO_native_1471327ea33af568() {
+intgo _wrap_AGX_LOG_INFO_native_e2cf14798e770227() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -753,7 +753,7 @@ intgo _wrap_AGX_LOG_INFO_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LOG_DEBUG_native_1471327ea33af568() {
+intgo _wrap_AGX_LOG_DEBUG_native_e2cf14798e770227() {
   enum agx_log_level result;
   intgo _swig_go_result;
   
@@ -765,7 +765,7 @@ intgo _wrap_AGX_LOG_DEBUG_native_1471327ea33af568() {
 }
 
 
-void _wrap_agx_close_native_1471327ea33af568(agx_client *_swig_go_0) {
+void _wrap_agx_close_native_e2cf14798e770227(agx_client *_swig_go_0) {
   agx_client *arg1 = (agx_client *) 0 ;
   
   arg1 = (agx_client *)_swig_go_0; 
@@ -775,7 +775,7 @@ void _wrap_agx_close_native_1471327ea33af568(agx_client *_swig_go_0) {
 }
 
 
-intgo _wrap_AGX_BODY_MAX_native_1471327ea33af568() {
+intgo _wrap_AGX_BODY_MAX_native_e2cf14798e770227() {
   int result;
   intgo _swig_go_result;
   
@@ -786,7 +786,7 @@ intgo _wrap_AGX_BODY_MAX_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_agx_session_open_native_1471327ea33af568(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, agx_session **_swig_go_4) {
+intgo _wrap_agx_session_open_native_e2cf14798e770227(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, agx_session **_swig_go_4) {
   agx_client *arg1 = (agx_client *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -809,7 +809,7 @@ intgo _wrap_agx_session_open_native_1471327ea33af568(agx_client *_swig_go_0, lon
 }
 
 
-void _wrap_agx_session_close_native_1471327ea33af568(agx_session *_swig_go_0) {
+void _wrap_agx_session_close_native_e2cf14798e770227(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   
   arg1 = (agx_session *)_swig_go_0; 
@@ -819,7 +819,7 @@ void _wrap_agx_session_close_native_1471327ea33af568(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_stop_native_1471327ea33af568(agx_session *_swig_go_0, long long _swig_go_1) {
+intgo _wrap_agx_stop_native_e2cf14798e770227(agx_session *_swig_go_0, long long _swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   agx_status result;
@@ -834,7 +834,7 @@ intgo _wrap_agx_stop_native_1471327ea33af568(agx_session *_swig_go_0, long long 
 }
 
 
-intgo _wrap_agx_add_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, char *_swig_go_4) {
+intgo _wrap_agx_add_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, char *_swig_go_4) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -863,7 +863,7 @@ intgo _wrap_agx_add_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig
 }
 
 
-intgo _wrap_agx_checkpoint_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2) {
+intgo _wrap_agx_checkpoint_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -884,7 +884,7 @@ intgo _wrap_agx_checkpoint_native_1471327ea33af568(agx_session *_swig_go_0, char
 }
 
 
-intgo _wrap_agx_add_error_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_add_error_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -909,7 +909,7 @@ intgo _wrap_agx_add_error_native_1471327ea33af568(agx_session *_swig_go_0, char 
 }
 
 
-intgo _wrap_agx_add_info_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_add_info_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -934,7 +934,7 @@ intgo _wrap_agx_add_info_native_1471327ea33af568(agx_session *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_is_live_native_1471327ea33af568(agx_session *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_is_live_native_e2cf14798e770227(agx_session *_swig_go_0, int *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -951,7 +951,7 @@ intgo _wrap_agx_is_live_native_1471327ea33af568(agx_session *_swig_go_0, int *_s
 }
 
 
-intgo _wrap_agx_renew_native_1471327ea33af568(agx_session *_swig_go_0) {
+intgo _wrap_agx_renew_native_e2cf14798e770227(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -964,7 +964,7 @@ intgo _wrap_agx_renew_native_1471327ea33af568(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_cancel_native_1471327ea33af568(agx_session *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_cancel_native_e2cf14798e770227(agx_session *_swig_go_0, int *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -981,7 +981,7 @@ intgo _wrap_agx_cancel_native_1471327ea33af568(agx_session *_swig_go_0, int *_sw
 }
 
 
-intgo _wrap_agx_is_canceled_native_1471327ea33af568(agx_session *_swig_go_0) {
+intgo _wrap_agx_is_canceled_native_e2cf14798e770227(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   int result;
   intgo _swig_go_result;
@@ -994,7 +994,7 @@ intgo _wrap_agx_is_canceled_native_1471327ea33af568(agx_session *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_wait_canceled_native_1471327ea33af568(agx_session *_swig_go_0, long long _swig_go_1) {
+intgo _wrap_agx_wait_canceled_native_e2cf14798e770227(agx_session *_swig_go_0, long long _swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   agx_status result;
@@ -1009,7 +1009,7 @@ intgo _wrap_agx_wait_canceled_native_1471327ea33af568(agx_session *_swig_go_0, l
 }
 
 
-intgo _wrap_agx_listener_interrupt_native_1471327ea33af568(agx_listener *_swig_go_0) {
+intgo _wrap_agx_listener_interrupt_native_e2cf14798e770227(agx_listener *_swig_go_0) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1022,7 +1022,7 @@ intgo _wrap_agx_listener_interrupt_native_1471327ea33af568(agx_listener *_swig_g
 }
 
 
-intgo _wrap_agx_listener_fd_native_1471327ea33af568(agx_listener *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_listener_fd_native_e2cf14798e770227(agx_listener *_swig_go_0, int *_swig_go_1) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -1039,7 +1039,7 @@ intgo _wrap_agx_listener_fd_native_1471327ea33af568(agx_listener *_swig_go_0, in
 }
 
 
-intgo _wrap_agx_listener_position_native_1471327ea33af568(agx_listener *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_listener_position_native_e2cf14798e770227(agx_listener *_swig_go_0, char *_swig_go_1) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1056,7 +1056,7 @@ intgo _wrap_agx_listener_position_native_1471327ea33af568(agx_listener *_swig_go
 }
 
 
-void _wrap_agx_listener_close_native_1471327ea33af568(agx_listener *_swig_go_0) {
+void _wrap_agx_listener_close_native_e2cf14798e770227(agx_listener *_swig_go_0) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   
   arg1 = (agx_listener *)_swig_go_0; 
@@ -1066,7 +1066,7 @@ void _wrap_agx_listener_close_native_1471327ea33af568(agx_listener *_swig_go_0) 
 }
 
 
-void _wrap_agx_subscription_close_native_1471327ea33af568(agx_subscription *_swig_go_0) {
+void _wrap_agx_subscription_close_native_e2cf14798e770227(agx_subscription *_swig_go_0) {
   agx_subscription *arg1 = (agx_subscription *) 0 ;
   
   arg1 = (agx_subscription *)_swig_go_0; 
@@ -1076,7 +1076,7 @@ void _wrap_agx_subscription_close_native_1471327ea33af568(agx_subscription *_swi
 }
 
 
-void _wrap_agx_interceptor_close_native_1471327ea33af568(agx_interceptor *_swig_go_0) {
+void _wrap_agx_interceptor_close_native_e2cf14798e770227(agx_interceptor *_swig_go_0) {
   agx_interceptor *arg1 = (agx_interceptor *) 0 ;
   
   arg1 = (agx_interceptor *)_swig_go_0; 
@@ -1086,7 +1086,7 @@ void _wrap_agx_interceptor_close_native_1471327ea33af568(agx_interceptor *_swig_
 }
 
 
-intgo _wrap_agx_intercepted_set_type_native_1471327ea33af568(agx_intercepted *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_intercepted_set_type_native_e2cf14798e770227(agx_intercepted *_swig_go_0, char *_swig_go_1) {
   agx_intercepted *arg1 = (agx_intercepted *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1103,7 +1103,7 @@ intgo _wrap_agx_intercepted_set_type_native_1471327ea33af568(agx_intercepted *_s
 }
 
 
-intgo _wrap_agx_intercepted_set_origin_native_1471327ea33af568(agx_intercepted *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_intercepted_set_origin_native_e2cf14798e770227(agx_intercepted *_swig_go_0, char *_swig_go_1) {
   agx_intercepted *arg1 = (agx_intercepted *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1120,7 +1120,7 @@ intgo _wrap_agx_intercepted_set_origin_native_1471327ea33af568(agx_intercepted *
 }
 
 
-intgo _wrap_agx_intercepted_set_body_native_1471327ea33af568(agx_intercepted *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_intercepted_set_body_native_e2cf14798e770227(agx_intercepted *_swig_go_0, char *_swig_go_1) {
   agx_intercepted *arg1 = (agx_intercepted *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1137,7 +1137,7 @@ intgo _wrap_agx_intercepted_set_body_native_1471327ea33af568(agx_intercepted *_s
 }
 
 
-intgo _wrap_agx_intercepted_refuse_native_1471327ea33af568(agx_intercepted *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
+intgo _wrap_agx_intercepted_refuse_native_e2cf14798e770227(agx_intercepted *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
   agx_intercepted *arg1 = (agx_intercepted *) 0 ;
   agx_status arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1156,7 +1156,7 @@ intgo _wrap_agx_intercepted_refuse_native_1471327ea33af568(agx_intercepted *_swi
 }
 
 
-intgo _wrap_agx_history_trim_native_1471327ea33af568(agx_session *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long *_swig_go_3) {
+intgo _wrap_agx_history_trim_native_e2cf14798e770227(agx_session *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1179,7 +1179,7 @@ intgo _wrap_agx_history_trim_native_1471327ea33af568(agx_session *_swig_go_0, lo
 }
 
 
-intgo _wrap_agx_history_drop_native_1471327ea33af568(agx_session *_swig_go_0, long long *_swig_go_1) {
+intgo _wrap_agx_history_drop_native_e2cf14798e770227(agx_session *_swig_go_0, long long *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   uint64_t *arg2 = (uint64_t *) 0 ;
   agx_status result;
@@ -1196,7 +1196,7 @@ intgo _wrap_agx_history_drop_native_1471327ea33af568(agx_session *_swig_go_0, lo
 }
 
 
-intgo _wrap_agx_history_delete_native_1471327ea33af568(agx_session *_swig_go_0) {
+intgo _wrap_agx_history_delete_native_e2cf14798e770227(agx_session *_swig_go_0) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1209,7 +1209,7 @@ intgo _wrap_agx_history_delete_native_1471327ea33af568(agx_session *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_mux_open_native_1471327ea33af568(agx_client *_swig_go_0, agx_mux **_swig_go_1) {
+intgo _wrap_agx_mux_open_native_e2cf14798e770227(agx_client *_swig_go_0, agx_mux **_swig_go_1) {
   agx_client *arg1 = (agx_client *) 0 ;
   agx_mux **arg2 = (agx_mux **) 0 ;
   agx_status result;
@@ -1224,7 +1224,7 @@ intgo _wrap_agx_mux_open_native_1471327ea33af568(agx_client *_swig_go_0, agx_mux
 }
 
 
-intgo _wrap_agx_mux_add_native_1471327ea33af568(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
+intgo _wrap_agx_mux_add_native_e2cf14798e770227(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_listener *arg2 = (agx_listener *) 0 ;
   agx_status result;
@@ -1239,7 +1239,7 @@ intgo _wrap_agx_mux_add_native_1471327ea33af568(agx_mux *_swig_go_0, agx_listene
 }
 
 
-intgo _wrap_agx_mux_remove_native_1471327ea33af568(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
+intgo _wrap_agx_mux_remove_native_e2cf14798e770227(agx_mux *_swig_go_0, agx_listener *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_listener *arg2 = (agx_listener *) 0 ;
   agx_status result;
@@ -1254,7 +1254,7 @@ intgo _wrap_agx_mux_remove_native_1471327ea33af568(agx_mux *_swig_go_0, agx_list
 }
 
 
-intgo _wrap_agx_mux_interrupt_native_1471327ea33af568(agx_mux *_swig_go_0) {
+intgo _wrap_agx_mux_interrupt_native_e2cf14798e770227(agx_mux *_swig_go_0) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1267,7 +1267,7 @@ intgo _wrap_agx_mux_interrupt_native_1471327ea33af568(agx_mux *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_mux_fd_native_1471327ea33af568(agx_mux *_swig_go_0, int *_swig_go_1) {
+intgo _wrap_agx_mux_fd_native_e2cf14798e770227(agx_mux *_swig_go_0, int *_swig_go_1) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   int *arg2 = (int *) 0 ;
   agx_status result;
@@ -1284,7 +1284,7 @@ intgo _wrap_agx_mux_fd_native_1471327ea33af568(agx_mux *_swig_go_0, int *_swig_g
 }
 
 
-void _wrap_agx_mux_close_native_1471327ea33af568(agx_mux *_swig_go_0) {
+void _wrap_agx_mux_close_native_e2cf14798e770227(agx_mux *_swig_go_0) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   
   arg1 = (agx_mux *)_swig_go_0; 
@@ -1294,7 +1294,7 @@ void _wrap_agx_mux_close_native_1471327ea33af568(agx_mux *_swig_go_0) {
 }
 
 
-void _wrap_agx_group_close_native_1471327ea33af568(agx_group *_swig_go_0) {
+void _wrap_agx_group_close_native_e2cf14798e770227(agx_group *_swig_go_0) {
   agx_group *arg1 = (agx_group *) 0 ;
   
   arg1 = (agx_group *)_swig_go_0; 
@@ -1304,7 +1304,7 @@ void _wrap_agx_group_close_native_1471327ea33af568(agx_group *_swig_go_0) {
 }
 
 
-char *_wrap_agx_group_consumer_name_native_1471327ea33af568(agx_group *_swig_go_0) {
+char *_wrap_agx_group_consumer_name_native_e2cf14798e770227(agx_group *_swig_go_0) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *result = 0 ;
   char *_swig_go_result;
@@ -1317,7 +1317,7 @@ char *_wrap_agx_group_consumer_name_native_1471327ea33af568(agx_group *_swig_go_
 }
 
 
-intgo _wrap_agx_group_interrupt_native_1471327ea33af568(agx_group *_swig_go_0) {
+intgo _wrap_agx_group_interrupt_native_e2cf14798e770227(agx_group *_swig_go_0) {
   agx_group *arg1 = (agx_group *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1330,7 +1330,7 @@ intgo _wrap_agx_group_interrupt_native_1471327ea33af568(agx_group *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_group_delete_consumer_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_group_delete_consumer_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   uint64_t *arg3 = (uint64_t *) 0 ;
@@ -1351,7 +1351,7 @@ intgo _wrap_agx_group_delete_consumer_native_1471327ea33af568(agx_group *_swig_g
 }
 
 
-intgo _wrap_agx_group_delete_native_1471327ea33af568(agx_group *_swig_go_0) {
+intgo _wrap_agx_group_delete_native_e2cf14798e770227(agx_group *_swig_go_0) {
   agx_group *arg1 = (agx_group *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1364,7 +1364,7 @@ intgo _wrap_agx_group_delete_native_1471327ea33af568(agx_group *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_group_fail_reason_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_group_fail_reason_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1381,7 +1381,7 @@ intgo _wrap_agx_group_fail_reason_native_1471327ea33af568(agx_group *_swig_go_0,
 }
 
 
-intgo _wrap_agx_query_open_native_1471327ea33af568(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, agx_query **_swig_go_3) {
+intgo _wrap_agx_query_open_native_e2cf14798e770227(agx_client *_swig_go_0, long long _swig_go_1, long long _swig_go_2, agx_query **_swig_go_3) {
   agx_client *arg1 = (agx_client *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -1400,7 +1400,7 @@ intgo _wrap_agx_query_open_native_1471327ea33af568(agx_client *_swig_go_0, long 
 }
 
 
-intgo _wrap_agx_query_next_native_1471327ea33af568(agx_query *_swig_go_0, long long *_swig_go_1, long long *_swig_go_2, char **_swig_go_3) {
+intgo _wrap_agx_query_next_native_e2cf14798e770227(agx_query *_swig_go_0, long long *_swig_go_1, long long *_swig_go_2, char **_swig_go_3) {
   agx_query *arg1 = (agx_query *) 0 ;
   int64_t *arg2 = (int64_t *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -1425,7 +1425,7 @@ intgo _wrap_agx_query_next_native_1471327ea33af568(agx_query *_swig_go_0, long l
 }
 
 
-void _wrap_agx_query_close_native_1471327ea33af568(agx_query *_swig_go_0) {
+void _wrap_agx_query_close_native_e2cf14798e770227(agx_query *_swig_go_0) {
   agx_query *arg1 = (agx_query *) 0 ;
   
   arg1 = (agx_query *)_swig_go_0; 
@@ -1435,7 +1435,7 @@ void _wrap_agx_query_close_native_1471327ea33af568(agx_query *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_node_begin_native_1471327ea33af568(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_node_begin_native_e2cf14798e770227(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1448,7 +1448,7 @@ intgo _wrap_agx_run_node_begin_native_1471327ea33af568(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_tool_return_native_1471327ea33af568(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_run_tool_return_native_e2cf14798e770227(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1473,7 +1473,7 @@ intgo _wrap_agx_run_tool_return_native_1471327ea33af568(agx_run *_swig_go_0, cha
 }
 
 
-intgo _wrap_AGX_PART_TEXT_native_1471327ea33af568() {
+intgo _wrap_AGX_PART_TEXT_native_e2cf14798e770227() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1485,7 +1485,7 @@ intgo _wrap_AGX_PART_TEXT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_PART_THINKING_native_1471327ea33af568() {
+intgo _wrap_AGX_PART_THINKING_native_e2cf14798e770227() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1497,7 +1497,7 @@ intgo _wrap_AGX_PART_THINKING_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_PART_TOOL_CALL_native_1471327ea33af568() {
+intgo _wrap_AGX_PART_TOOL_CALL_native_e2cf14798e770227() {
   enum agx_part_kind result;
   intgo _swig_go_result;
   
@@ -1509,7 +1509,7 @@ intgo _wrap_AGX_PART_TOOL_CALL_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_LAST_PART_native_1471327ea33af568() {
+intgo _wrap_AGX_LAST_PART_native_e2cf14798e770227() {
   int result;
   intgo _swig_go_result;
   
@@ -1520,7 +1520,7 @@ intgo _wrap_AGX_LAST_PART_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_agx_run_part_begin_native_1471327ea33af568(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, int *_swig_go_3) {
+intgo _wrap_agx_run_part_begin_native_e2cf14798e770227(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, int *_swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_part_kind arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1543,7 +1543,7 @@ intgo _wrap_agx_run_part_begin_native_1471327ea33af568(agx_run *_swig_go_0, intg
 }
 
 
-intgo _wrap_agx_run_tool_call_begin_native_1471327ea33af568(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, int *_swig_go_4) {
+intgo _wrap_agx_run_tool_call_begin_native_e2cf14798e770227(agx_run *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, int *_swig_go_4) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -1572,7 +1572,7 @@ intgo _wrap_agx_run_tool_call_begin_native_1471327ea33af568(agx_run *_swig_go_0,
 }
 
 
-intgo _wrap_agx_run_part_delta_native_1471327ea33af568(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
+intgo _wrap_agx_run_part_delta_native_e2cf14798e770227(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   int arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1591,7 +1591,7 @@ intgo _wrap_agx_run_part_delta_native_1471327ea33af568(agx_run *_swig_go_0, intg
 }
 
 
-intgo _wrap_agx_run_part_end_native_1471327ea33af568(agx_run *_swig_go_0, intgo _swig_go_1) {
+intgo _wrap_agx_run_part_end_native_e2cf14798e770227(agx_run *_swig_go_0, intgo _swig_go_1) {
   agx_run *arg1 = (agx_run *) 0 ;
   int arg2 ;
   agx_status result;
@@ -1606,7 +1606,7 @@ intgo _wrap_agx_run_part_end_native_1471327ea33af568(agx_run *_swig_go_0, intgo 
 }
 
 
-intgo _wrap_agx_run_answer_native_1471327ea33af568(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_answer_native_e2cf14798e770227(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1619,7 +1619,7 @@ intgo _wrap_agx_run_answer_native_1471327ea33af568(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_node_end_native_1471327ea33af568(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_run_node_end_native_e2cf14798e770227(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1640,7 +1640,7 @@ intgo _wrap_agx_run_node_end_native_1471327ea33af568(agx_run *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_run_flush_native_1471327ea33af568(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_flush_native_e2cf14798e770227(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1653,7 +1653,7 @@ intgo _wrap_agx_run_flush_native_1471327ea33af568(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_finish_native_1471327ea33af568(agx_run *_swig_go_0) {
+intgo _wrap_agx_run_finish_native_e2cf14798e770227(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1666,7 +1666,7 @@ intgo _wrap_agx_run_finish_native_1471327ea33af568(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_agx_run_fail_native_1471327ea33af568(agx_run *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_run_fail_native_e2cf14798e770227(agx_run *_swig_go_0, char *_swig_go_1) {
   agx_run *arg1 = (agx_run *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1683,7 +1683,7 @@ intgo _wrap_agx_run_fail_native_1471327ea33af568(agx_run *_swig_go_0, char *_swi
 }
 
 
-void _wrap_agx_run_close_native_1471327ea33af568(agx_run *_swig_go_0) {
+void _wrap_agx_run_close_native_e2cf14798e770227(agx_run *_swig_go_0) {
   agx_run *arg1 = (agx_run *) 0 ;
   
   arg1 = (agx_run *)_swig_go_0; 
@@ -1693,7 +1693,7 @@ void _wrap_agx_run_close_native_1471327ea33af568(agx_run *_swig_go_0) {
 }
 
 
-intgo _wrap_AGX_OPENAI_CHAT_native_1471327ea33af568() {
+intgo _wrap_AGX_OPENAI_CHAT_native_e2cf14798e770227() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1705,7 +1705,7 @@ intgo _wrap_AGX_OPENAI_CHAT_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_OPENAI_RESPONSES_native_1471327ea33af568() {
+intgo _wrap_AGX_OPENAI_RESPONSES_native_e2cf14798e770227() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1717,7 +1717,7 @@ intgo _wrap_AGX_OPENAI_RESPONSES_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_AGX_ANTHROPIC_native_1471327ea33af568() {
+intgo _wrap_AGX_ANTHROPIC_native_e2cf14798e770227() {
   enum agx_model_api result;
   intgo _swig_go_result;
   
@@ -1729,7 +1729,7 @@ intgo _wrap_AGX_ANTHROPIC_native_1471327ea33af568() {
 }
 
 
-intgo _wrap_agx_run_feed_native_1471327ea33af568(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, long long _swig_go_3) {
+intgo _wrap_agx_run_feed_native_e2cf14798e770227(agx_run *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, long long _swig_go_3) {
   agx_run *arg1 = (agx_run *) 0 ;
   agx_model_api arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1750,7 +1750,7 @@ intgo _wrap_agx_run_feed_native_1471327ea33af568(agx_run *_swig_go_0, intgo _swi
 }
 
 
-intgo _wrap_agx_run_feed_end_native_1471327ea33af568(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_run_feed_end_native_e2cf14798e770227(agx_run *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_run *arg1 = (agx_run *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1771,7 +1771,7 @@ intgo _wrap_agx_run_feed_end_native_1471327ea33af568(agx_run *_swig_go_0, char *
 }
 
 
-intgo _wrap_agx_messages_parse_native_1471327ea33af568(char *_swig_go_0, long long _swig_go_1, agx_messages **_swig_go_2) {
+intgo _wrap_agx_messages_parse_native_e2cf14798e770227(char *_swig_go_0, long long _swig_go_1, agx_messages **_swig_go_2) {
   char *arg1 = (char *) 0 ;
   size_t arg2 ;
   agx_messages **arg3 = (agx_messages **) 0 ;
@@ -1790,7 +1790,7 @@ intgo _wrap_agx_messages_parse_native_1471327ea33af568(char *_swig_go_0, long lo
 }
 
 
-intgo _wrap_agx_messages_open_native_1471327ea33af568(agx_session *_swig_go_0, agx_messages **_swig_go_1) {
+intgo _wrap_agx_messages_open_native_e2cf14798e770227(agx_session *_swig_go_0, agx_messages **_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   agx_messages **arg2 = (agx_messages **) 0 ;
   agx_status result;
@@ -1805,7 +1805,7 @@ intgo _wrap_agx_messages_open_native_1471327ea33af568(agx_session *_swig_go_0, a
 }
 
 
-intgo _wrap_agx_messages_open_file_native_1471327ea33af568(char *_swig_go_0, agx_messages **_swig_go_1) {
+intgo _wrap_agx_messages_open_file_native_e2cf14798e770227(char *_swig_go_0, agx_messages **_swig_go_1) {
   char *arg1 = (char *) 0 ;
   agx_messages **arg2 = (agx_messages **) 0 ;
   agx_status result;
@@ -1822,7 +1822,7 @@ intgo _wrap_agx_messages_open_file_native_1471327ea33af568(char *_swig_go_0, agx
 }
 
 
-intgo _wrap_agx_messages_load_native_1471327ea33af568(agx_messages *_swig_go_0) {
+intgo _wrap_agx_messages_load_native_e2cf14798e770227(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1835,7 +1835,7 @@ intgo _wrap_agx_messages_load_native_1471327ea33af568(agx_messages *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_messages_save_native_1471327ea33af568(agx_messages *_swig_go_0) {
+intgo _wrap_agx_messages_save_native_e2cf14798e770227(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_status result;
   intgo _swig_go_result;
@@ -1848,7 +1848,7 @@ intgo _wrap_agx_messages_save_native_1471327ea33af568(agx_messages *_swig_go_0) 
 }
 
 
-intgo _wrap_agx_messages_json_native_1471327ea33af568(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_json_native_e2cf14798e770227(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -1869,7 +1869,7 @@ intgo _wrap_agx_messages_json_native_1471327ea33af568(agx_messages *_swig_go_0, 
 }
 
 
-long long _wrap_agx_messages_count_native_1471327ea33af568(agx_messages *_swig_go_0) {
+long long _wrap_agx_messages_count_native_e2cf14798e770227(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -1882,7 +1882,7 @@ long long _wrap_agx_messages_count_native_1471327ea33af568(agx_messages *_swig_g
 }
 
 
-long long _wrap_agx_messages_part_count_native_1471327ea33af568(agx_messages *_swig_go_0, long long _swig_go_1) {
+long long _wrap_agx_messages_part_count_native_e2cf14798e770227(agx_messages *_swig_go_0, long long _swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   size_t result;
@@ -1897,7 +1897,7 @@ long long _wrap_agx_messages_part_count_native_1471327ea33af568(agx_messages *_s
 }
 
 
-intgo _wrap_agx_messages_field_native_1471327ea33af568(agx_messages *_swig_go_0, long long _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4, int *_swig_go_5) {
+intgo _wrap_agx_messages_field_native_e2cf14798e770227(agx_messages *_swig_go_0, long long _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4, int *_swig_go_5) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -1928,7 +1928,7 @@ intgo _wrap_agx_messages_field_native_1471327ea33af568(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_part_field_native_1471327ea33af568(agx_messages *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, char **_swig_go_4, long long *_swig_go_5, int *_swig_go_6) {
+intgo _wrap_agx_messages_part_field_native_e2cf14798e770227(agx_messages *_swig_go_0, long long _swig_go_1, long long _swig_go_2, char *_swig_go_3, char **_swig_go_4, long long *_swig_go_5, int *_swig_go_6) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   size_t arg2 ;
   size_t arg3 ;
@@ -1961,7 +1961,7 @@ intgo _wrap_agx_messages_part_field_native_1471327ea33af568(agx_messages *_swig_
 }
 
 
-intgo _wrap_agx_messages_append_native_1471327ea33af568(agx_messages *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
+intgo _wrap_agx_messages_append_native_e2cf14798e770227(agx_messages *_swig_go_0, char *_swig_go_1, long long _swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -1980,7 +1980,7 @@ intgo _wrap_agx_messages_append_native_1471327ea33af568(agx_messages *_swig_go_0
 }
 
 
-intgo _wrap_agx_messages_append_system_native_1471327ea33af568(agx_messages *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_messages_append_system_native_e2cf14798e770227(agx_messages *_swig_go_0, char *_swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -1997,7 +1997,7 @@ intgo _wrap_agx_messages_append_system_native_1471327ea33af568(agx_messages *_sw
 }
 
 
-intgo _wrap_agx_messages_append_user_native_1471327ea33af568(agx_messages *_swig_go_0, char *_swig_go_1) {
+intgo _wrap_agx_messages_append_user_native_e2cf14798e770227(agx_messages *_swig_go_0, char *_swig_go_1) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   agx_status result;
@@ -2014,7 +2014,7 @@ intgo _wrap_agx_messages_append_user_native_1471327ea33af568(agx_messages *_swig
 }
 
 
-intgo _wrap_agx_messages_append_tool_return_native_1471327ea33af568(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_messages_append_tool_return_native_e2cf14798e770227(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2039,7 +2039,7 @@ intgo _wrap_agx_messages_append_tool_return_native_1471327ea33af568(agx_messages
 }
 
 
-intgo _wrap_agx_messages_append_retry_native_1471327ea33af568(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
+intgo _wrap_agx_messages_append_retry_native_e2cf14798e770227(agx_messages *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2064,7 +2064,7 @@ intgo _wrap_agx_messages_append_retry_native_1471327ea33af568(agx_messages *_swi
 }
 
 
-intgo _wrap_agx_messages_title_native_1471327ea33af568(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_title_native_e2cf14798e770227(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -2085,7 +2085,7 @@ intgo _wrap_agx_messages_title_native_1471327ea33af568(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_nodes_native_1471327ea33af568(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agx_messages_nodes_native_e2cf14798e770227(agx_messages *_swig_go_0, char **_swig_go_1, long long *_swig_go_2) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   char **arg2 = (char **) 0 ;
   size_t *arg3 = (size_t *) 0 ;
@@ -2106,7 +2106,7 @@ intgo _wrap_agx_messages_nodes_native_1471327ea33af568(agx_messages *_swig_go_0,
 }
 
 
-intgo _wrap_agx_messages_request_native_1471327ea33af568(agx_messages *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agx_messages_request_native_e2cf14798e770227(agx_messages *_swig_go_0, intgo _swig_go_1, char *_swig_go_2, char **_swig_go_3, long long *_swig_go_4) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   agx_model_api arg2 ;
   char *arg3 = (char *) 0 ;
@@ -2133,7 +2133,7 @@ intgo _wrap_agx_messages_request_native_1471327ea33af568(agx_messages *_swig_go_
 }
 
 
-void _wrap_agx_messages_close_native_1471327ea33af568(agx_messages *_swig_go_0) {
+void _wrap_agx_messages_close_native_e2cf14798e770227(agx_messages *_swig_go_0) {
   agx_messages *arg1 = (agx_messages *) 0 ;
   
   arg1 = (agx_messages *)_swig_go_0; 
@@ -2143,7 +2143,7 @@ void _wrap_agx_messages_close_native_1471327ea33af568(agx_messages *_swig_go_0) 
 }
 
 
-agxb_batch *_wrap_agxb_batch_new_native_1471327ea33af568() {
+agxb_batch *_wrap_agxb_batch_new_native_e2cf14798e770227() {
   agxb_batch *result = 0 ;
   agxb_batch *_swig_go_result;
   
@@ -2154,7 +2154,7 @@ agxb_batch *_wrap_agxb_batch_new_native_1471327ea33af568() {
 }
 
 
-void _wrap_agxb_batch_free_native_1471327ea33af568(agxb_batch *_swig_go_0) {
+void _wrap_agxb_batch_free_native_e2cf14798e770227(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   
   arg1 = (agxb_batch *)_swig_go_0; 
@@ -2164,7 +2164,7 @@ void _wrap_agxb_batch_free_native_1471327ea33af568(agxb_batch *_swig_go_0) {
 }
 
 
-void *_wrap_agxb_batch_data_native_1471327ea33af568(agxb_batch *_swig_go_0) {
+void *_wrap_agxb_batch_data_native_e2cf14798e770227(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   void *result = 0 ;
   void *_swig_go_result;
@@ -2177,7 +2177,7 @@ void *_wrap_agxb_batch_data_native_1471327ea33af568(agxb_batch *_swig_go_0) {
 }
 
 
-long long _wrap_agxb_batch_size_native_1471327ea33af568(agxb_batch *_swig_go_0) {
+long long _wrap_agxb_batch_size_native_e2cf14798e770227(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -2190,7 +2190,7 @@ long long _wrap_agxb_batch_size_native_1471327ea33af568(agxb_batch *_swig_go_0) 
 }
 
 
-long long _wrap_agxb_batch_count_native_1471327ea33af568(agxb_batch *_swig_go_0) {
+long long _wrap_agxb_batch_count_native_e2cf14798e770227(agxb_batch *_swig_go_0) {
   agxb_batch *arg1 = (agxb_batch *) 0 ;
   size_t result;
   long long _swig_go_result;
@@ -2203,7 +2203,7 @@ long long _wrap_agxb_batch_count_native_1471327ea33af568(agxb_batch *_swig_go_0)
 }
 
 
-intgo _wrap_agxb_listen_batch_native_1471327ea33af568(agx_listener *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_listen_batch_native_e2cf14798e770227(agx_listener *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   int64_t arg2 ;
   size_t arg3 ;
@@ -2224,7 +2224,7 @@ intgo _wrap_agxb_listen_batch_native_1471327ea33af568(agx_listener *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_mux_batch_native_1471327ea33af568(agx_mux *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_mux_batch_native_e2cf14798e770227(agx_mux *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_mux *arg1 = (agx_mux *) 0 ;
   int64_t arg2 ;
   size_t arg3 ;
@@ -2245,7 +2245,7 @@ intgo _wrap_agxb_mux_batch_native_1471327ea33af568(agx_mux *_swig_go_0, long lon
 }
 
 
-intgo _wrap_agxb_history_batch_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, intgo _swig_go_3, char *_swig_go_4, long long _swig_go_5, agxb_batch *_swig_go_6) {
+intgo _wrap_agxb_history_batch_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, intgo _swig_go_3, char *_swig_go_4, long long _swig_go_5, agxb_batch *_swig_go_6) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2276,7 +2276,7 @@ intgo _wrap_agxb_history_batch_native_1471327ea33af568(agx_session *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_wait_for_batch_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
+intgo _wrap_agxb_wait_for_batch_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2297,7 +2297,7 @@ intgo _wrap_agxb_wait_for_batch_native_1471327ea33af568(agx_session *_swig_go_0,
 }
 
 
-intgo _wrap_agxb_add_many_native_1471327ea33af568(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, long long *_swig_go_5) {
+intgo _wrap_agxb_add_many_native_e2cf14798e770227(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, long long *_swig_go_5) {
   agx_session *arg1 = (agx_session *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2326,7 +2326,40 @@ intgo _wrap_agxb_add_many_native_1471327ea33af568(agx_session *_swig_go_0, void 
 }
 
 
-intgo _wrap_agxb_history_replace_native_1471327ea33af568(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agxb_add_each_native_e2cf14798e770227(void *_swig_go_0, long long _swig_go_1, void *_swig_go_2, long long _swig_go_3, long long _swig_go_4, char *_swig_go_5, char *_swig_go_6) {
+  void *arg1 = (void *) 0 ;
+  size_t arg2 ;
+  void *arg3 = (void *) 0 ;
+  size_t arg4 ;
+  size_t arg5 ;
+  char *arg6 = (char *) 0 ;
+  char *arg7 = (char *) 0 ;
+  agx_status result;
+  intgo _swig_go_result;
+  
+  arg1 = (void *)_swig_go_0; 
+  arg2 = (size_t)_swig_go_1; 
+  arg3 = (void *)_swig_go_2; 
+  arg4 = (size_t)_swig_go_3; 
+  arg5 = (size_t)_swig_go_4; 
+  arg6 = (char *)_swig_go_5; 
+  arg7 = (char *)_swig_go_6; 
+  
+  result = (agx_status)agxb_add_each((void const *)arg1,arg2,(void const *)arg3,arg4,arg5,arg6,arg7);
+  _swig_go_result = (intgo)result; 
+  
+  
+  
+  
+  
+  
+  
+  
+  return _swig_go_result;
+}
+
+
+intgo _wrap_agxb_history_replace_native_e2cf14798e770227(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
   agx_session *arg1 = (agx_session *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2351,7 +2384,7 @@ intgo _wrap_agxb_history_replace_native_1471327ea33af568(agx_session *_swig_go_0
 }
 
 
-intgo _wrap_agxb_add_checked_native_1471327ea33af568(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, char *_swig_go_5, char *_swig_go_6) {
+intgo _wrap_agxb_add_checked_native_e2cf14798e770227(agx_session *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, char *_swig_go_4, char *_swig_go_5, char *_swig_go_6) {
   agx_session *arg1 = (agx_session *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2384,7 +2417,7 @@ intgo _wrap_agxb_add_checked_native_1471327ea33af568(agx_session *_swig_go_0, vo
 }
 
 
-intgo _wrap_agxb_group_open_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, intgo _swig_go_4, intgo _swig_go_5, char *_swig_go_6, agx_group **_swig_go_7) {
+intgo _wrap_agxb_group_open_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, char *_swig_go_3, intgo _swig_go_4, intgo _swig_go_5, char *_swig_go_6, agx_group **_swig_go_7) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2419,7 +2452,7 @@ intgo _wrap_agxb_group_open_native_1471327ea33af568(agx_session *_swig_go_0, cha
 }
 
 
-intgo _wrap_agxb_group_batch_native_1471327ea33af568(agx_group *_swig_go_0, intgo _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_group_batch_native_e2cf14798e770227(agx_group *_swig_go_0, intgo _swig_go_1, long long _swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_group *arg1 = (agx_group *) 0 ;
   int arg2 ;
   int64_t arg3 ;
@@ -2440,7 +2473,7 @@ intgo _wrap_agxb_group_batch_native_1471327ea33af568(agx_group *_swig_go_0, intg
 }
 
 
-intgo _wrap_agxb_group_ack_native_1471327ea33af568(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agxb_group_ack_native_e2cf14798e770227(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
   agx_group *arg1 = (agx_group *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2465,7 +2498,7 @@ intgo _wrap_agxb_group_ack_native_1471327ea33af568(agx_group *_swig_go_0, void *
 }
 
 
-intgo _wrap_agxb_group_claim_native_1471327ea33af568(agx_group *_swig_go_0, long long _swig_go_1, void *_swig_go_2, long long _swig_go_3, long long _swig_go_4, agxb_batch *_swig_go_5) {
+intgo _wrap_agxb_group_claim_native_e2cf14798e770227(agx_group *_swig_go_0, long long _swig_go_1, void *_swig_go_2, long long _swig_go_3, long long _swig_go_4, agxb_batch *_swig_go_5) {
   agx_group *arg1 = (agx_group *) 0 ;
   int64_t arg2 ;
   void *arg3 = (void *) 0 ;
@@ -2490,7 +2523,7 @@ intgo _wrap_agxb_group_claim_native_1471327ea33af568(agx_group *_swig_go_0, long
 }
 
 
-intgo _wrap_agxb_group_autoclaim_native_1471327ea33af568(agx_group *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
+intgo _wrap_agxb_group_autoclaim_native_e2cf14798e770227(agx_group *_swig_go_0, long long _swig_go_1, char *_swig_go_2, long long _swig_go_3, agxb_batch *_swig_go_4) {
   agx_group *arg1 = (agx_group *) 0 ;
   int64_t arg2 ;
   char *arg3 = (char *) 0 ;
@@ -2513,7 +2546,7 @@ intgo _wrap_agxb_group_autoclaim_native_1471327ea33af568(agx_group *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_group_pending_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agxb_group_pending_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -2534,7 +2567,7 @@ intgo _wrap_agxb_group_pending_native_1471327ea33af568(agx_group *_swig_go_0, ch
 }
 
 
-intgo _wrap_agxb_group_pending_batch_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1, long long _swig_go_2, char *_swig_go_3, long long _swig_go_4, agxb_batch *_swig_go_5) {
+intgo _wrap_agxb_group_pending_batch_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1, long long _swig_go_2, char *_swig_go_3, long long _swig_go_4, agxb_batch *_swig_go_5) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2561,7 +2594,7 @@ intgo _wrap_agxb_group_pending_batch_native_1471327ea33af568(agx_group *_swig_go
 }
 
 
-intgo _wrap_agxb_group_list_native_1471327ea33af568(agx_session *_swig_go_0, agxb_batch *_swig_go_1) {
+intgo _wrap_agxb_group_list_native_e2cf14798e770227(agx_session *_swig_go_0, agxb_batch *_swig_go_1) {
   agx_session *arg1 = (agx_session *) 0 ;
   agxb_batch *arg2 = (agxb_batch *) 0 ;
   agx_status result;
@@ -2576,7 +2609,7 @@ intgo _wrap_agxb_group_list_native_1471327ea33af568(agx_session *_swig_go_0, agx
 }
 
 
-intgo _wrap_agxb_group_consumers_native_1471327ea33af568(agx_group *_swig_go_0, agxb_batch *_swig_go_1) {
+intgo _wrap_agxb_group_consumers_native_e2cf14798e770227(agx_group *_swig_go_0, agxb_batch *_swig_go_1) {
   agx_group *arg1 = (agx_group *) 0 ;
   agxb_batch *arg2 = (agxb_batch *) 0 ;
   agx_status result;
@@ -2591,7 +2624,7 @@ intgo _wrap_agxb_group_consumers_native_1471327ea33af568(agx_group *_swig_go_0, 
 }
 
 
-intgo _wrap_agxb_group_health_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agxb_group_health_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;
@@ -2612,7 +2645,7 @@ intgo _wrap_agxb_group_health_native_1471327ea33af568(agx_group *_swig_go_0, cha
 }
 
 
-intgo _wrap_agxb_group_dead_letters_native_1471327ea33af568(agx_group *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
+intgo _wrap_agxb_group_dead_letters_native_e2cf14798e770227(agx_group *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agxb_batch *_swig_go_3) {
   agx_group *arg1 = (agx_group *) 0 ;
   char *arg2 = (char *) 0 ;
   size_t arg3 ;
@@ -2633,7 +2666,7 @@ intgo _wrap_agxb_group_dead_letters_native_1471327ea33af568(agx_group *_swig_go_
 }
 
 
-intgo _wrap_agxb_group_replay_native_1471327ea33af568(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agxb_group_replay_native_e2cf14798e770227(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
   agx_group *arg1 = (agx_group *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2658,7 +2691,7 @@ intgo _wrap_agxb_group_replay_native_1471327ea33af568(agx_group *_swig_go_0, voi
 }
 
 
-intgo _wrap_agxb_group_delete_dead_letters_native_1471327ea33af568(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
+intgo _wrap_agxb_group_delete_dead_letters_native_e2cf14798e770227(agx_group *_swig_go_0, void *_swig_go_1, long long _swig_go_2, long long _swig_go_3, long long *_swig_go_4) {
   agx_group *arg1 = (agx_group *) 0 ;
   void *arg2 = (void *) 0 ;
   size_t arg3 ;
@@ -2683,7 +2716,7 @@ intgo _wrap_agxb_group_delete_dead_letters_native_1471327ea33af568(agx_group *_s
 }
 
 
-intgo _wrap_agxb_group_process_native_1471327ea33af568(agx_group *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9) {
+intgo _wrap_agxb_group_process_native_e2cf14798e770227(agx_group *_swig_go_0, long long _swig_go_1, long long _swig_go_2, long long _swig_go_3, long long _swig_go_4, long long _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9) {
   agx_group *arg1 = (agx_group *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -2714,7 +2747,7 @@ intgo _wrap_agxb_group_process_native_1471327ea33af568(agx_group *_swig_go_0, lo
 }
 
 
-intgo _wrap_agxb_intercept_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agx_interceptor **_swig_go_3) {
+intgo _wrap_agxb_intercept_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, agx_interceptor **_swig_go_3) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2735,7 +2768,7 @@ intgo _wrap_agxb_intercept_native_1471327ea33af568(agx_session *_swig_go_0, char
 }
 
 
-intgo _wrap_agxb_subscribe_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, long long _swig_go_3, long long _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, agx_subscription **_swig_go_10) {
+intgo _wrap_agxb_subscribe_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, char *_swig_go_2, long long _swig_go_3, long long _swig_go_4, intgo _swig_go_5, long long _swig_go_6, long long _swig_go_7, long long _swig_go_8, long long _swig_go_9, agx_subscription **_swig_go_10) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2772,7 +2805,7 @@ intgo _wrap_agxb_subscribe_native_1471327ea33af568(agx_session *_swig_go_0, char
 }
 
 
-agxb_log *_wrap_agxb_log_new_native_1471327ea33af568() {
+agxb_log *_wrap_agxb_log_new_native_e2cf14798e770227() {
   agxb_log *result = 0 ;
   agxb_log *_swig_go_result;
   
@@ -2783,7 +2816,7 @@ agxb_log *_wrap_agxb_log_new_native_1471327ea33af568() {
 }
 
 
-void _wrap_agxb_log_free_native_1471327ea33af568(agxb_log *_swig_go_0) {
+void _wrap_agxb_log_free_native_e2cf14798e770227(agxb_log *_swig_go_0) {
   agxb_log *arg1 = (agxb_log *) 0 ;
   
   arg1 = (agxb_log *)_swig_go_0; 
@@ -2793,7 +2826,7 @@ void _wrap_agxb_log_free_native_1471327ea33af568(agxb_log *_swig_go_0) {
 }
 
 
-intgo _wrap_agxb_log_take_native_1471327ea33af568(agxb_log *_swig_go_0, int *_swig_go_1, char *_swig_go_2, long long _swig_go_3) {
+intgo _wrap_agxb_log_take_native_e2cf14798e770227(agxb_log *_swig_go_0, int *_swig_go_1, char *_swig_go_2, long long _swig_go_3) {
   agxb_log *arg1 = (agxb_log *) 0 ;
   int *arg2 = (int *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2816,7 +2849,7 @@ intgo _wrap_agxb_log_take_native_1471327ea33af568(agxb_log *_swig_go_0, int *_sw
 }
 
 
-intgo _wrap_agxb_open_native_1471327ea33af568(char *_swig_go_0, intgo _swig_go_1, agxb_log *_swig_go_2, agx_client **_swig_go_3) {
+intgo _wrap_agxb_open_native_e2cf14798e770227(char *_swig_go_0, intgo _swig_go_1, agxb_log *_swig_go_2, agx_client **_swig_go_3) {
   char *arg1 = (char *) 0 ;
   int arg2 ;
   agxb_log *arg3 = (agxb_log *) 0 ;
@@ -2837,7 +2870,7 @@ intgo _wrap_agxb_open_native_1471327ea33af568(char *_swig_go_0, intgo _swig_go_1
 }
 
 
-intgo _wrap_agxb_stream_open_native_1471327ea33af568(agx_client *_swig_go_0, char *_swig_go_1, char *_swig_go_2, long long _swig_go_3, long long _swig_go_4, char *_swig_go_5, intgo _swig_go_6, agx_session **_swig_go_7) {
+intgo _wrap_agxb_stream_open_native_e2cf14798e770227(agx_client *_swig_go_0, char *_swig_go_1, char *_swig_go_2, long long _swig_go_3, long long _swig_go_4, char *_swig_go_5, intgo _swig_go_6, agx_session **_swig_go_7) {
   agx_client *arg1 = (agx_client *) 0 ;
   char *arg2 = (char *) 0 ;
   char *arg3 = (char *) 0 ;
@@ -2870,7 +2903,7 @@ intgo _wrap_agxb_stream_open_native_1471327ea33af568(agx_client *_swig_go_0, cha
 }
 
 
-intgo _wrap_agxb_start_native_1471327ea33af568(agx_session *_swig_go_0, intgo _swig_go_1, intgo _swig_go_2, long long _swig_go_3, char *_swig_go_4, intgo _swig_go_5) {
+intgo _wrap_agxb_start_native_e2cf14798e770227(agx_session *_swig_go_0, intgo _swig_go_1, intgo _swig_go_2, long long _swig_go_3, char *_swig_go_4, intgo _swig_go_5) {
   agx_session *arg1 = (agx_session *) 0 ;
   int arg2 ;
   int arg3 ;
@@ -2895,7 +2928,7 @@ intgo _wrap_agxb_start_native_1471327ea33af568(agx_session *_swig_go_0, intgo _s
 }
 
 
-intgo _wrap_agxb_listen_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, long long _swig_go_3, intgo _swig_go_4, long long _swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_listener **_swig_go_8) {
+intgo _wrap_agxb_listen_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, long long _swig_go_2, long long _swig_go_3, intgo _swig_go_4, long long _swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_listener **_swig_go_8) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t arg3 ;
@@ -2928,7 +2961,7 @@ intgo _wrap_agxb_listen_native_1471327ea33af568(agx_session *_swig_go_0, char *_
 }
 
 
-intgo _wrap_agxb_run_begin_native_1471327ea33af568(agx_session *_swig_go_0, long long _swig_go_1, long long _swig_go_2, intgo _swig_go_3, long long _swig_go_4, char *_swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_run **_swig_go_8) {
+intgo _wrap_agxb_run_begin_native_e2cf14798e770227(agx_session *_swig_go_0, long long _swig_go_1, long long _swig_go_2, intgo _swig_go_3, long long _swig_go_4, char *_swig_go_5, char *_swig_go_6, long long _swig_go_7, agx_run **_swig_go_8) {
   agx_session *arg1 = (agx_session *) 0 ;
   int64_t arg2 ;
   int64_t arg3 ;
@@ -2961,7 +2994,7 @@ intgo _wrap_agxb_run_begin_native_1471327ea33af568(agx_session *_swig_go_0, long
 }
 
 
-intgo _wrap_agxb_history_info_native_1471327ea33af568(agx_session *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
+intgo _wrap_agxb_history_info_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1, long long *_swig_go_2) {
   agx_session *arg1 = (agx_session *) 0 ;
   char *arg2 = (char *) 0 ;
   int64_t *arg3 = (int64_t *) 0 ;

@@ -103,174 +103,178 @@ typedef long long swig_type_73;
 typedef long long swig_type_74;
 typedef long long swig_type_75;
 typedef long long swig_type_76;
-extern void _wrap_Swig_free_native_1471327ea33af568(uintptr_t arg1);
-extern uintptr_t _wrap_Swig_malloc_native_1471327ea33af568(swig_intgo arg1);
-extern swig_intgo _wrap_AGX_VERSION_NUMBER_native_1471327ea33af568(void);
-extern swig_intgo _wrap_agx_version_native_1471327ea33af568(void);
-extern swig_voidp _wrap_agx_version_string_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_OK_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_TIMEOUT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ENDED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ABSENT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_SILENT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_GONE_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_GAP_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_INTERRUPTED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LIMIT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_CANCELED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_TAKEN_OVER_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_NOT_LIVE_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_NONE_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_BEHIND_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_SWALLOWED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EINVAL_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ENOMEM_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ECLOSED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EBUSY_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ECONNECT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ETIMEOUT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EUNCERTAIN_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EAUTH_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EDENIED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EUNSUPPORTED_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ETYPE_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EFULL_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EREADONLY_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ELOADING_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EPROTOCOL_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ESERVER_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ETOOBIG_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EJSON_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ESYSTEM_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ESTATE_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ECONFLICT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EMODEL_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_EFAILED_native_1471327ea33af568(void);
-extern swig_voidp _wrap_agx_status_string_native_1471327ea33af568(swig_intgo arg1);
-extern swig_voidp _wrap_agx_last_error_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LOG_ERROR_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LOG_WARNING_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LOG_INFO_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LOG_DEBUG_native_1471327ea33af568(void);
-extern void _wrap_agx_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_AGX_BODY_MAX_native_1471327ea33af568(void);
-extern swig_intgo _wrap_agx_session_open_native_1471327ea33af568(uintptr_t arg1, swig_type_1 arg2, swig_type_2 arg3, swig_voidp arg4, swig_voidp arg5);
-extern void _wrap_agx_session_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_stop_native_1471327ea33af568(uintptr_t arg1, swig_type_3 arg2);
-extern swig_intgo _wrap_agx_add_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agx_checkpoint_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_add_error_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_add_info_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_is_live_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_renew_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_cancel_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_is_canceled_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_wait_canceled_native_1471327ea33af568(uintptr_t arg1, swig_type_4 arg2);
-extern swig_intgo _wrap_agx_listener_interrupt_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_listener_fd_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_listener_position_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern void _wrap_agx_listener_close_native_1471327ea33af568(uintptr_t arg1);
-extern void _wrap_agx_subscription_close_native_1471327ea33af568(uintptr_t arg1);
-extern void _wrap_agx_interceptor_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_intercepted_set_type_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_intercepted_set_origin_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_intercepted_set_body_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_intercepted_refuse_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_history_trim_native_1471327ea33af568(uintptr_t arg1, swig_type_5 arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_history_drop_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_history_delete_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_mux_open_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_mux_add_native_1471327ea33af568(uintptr_t arg1, uintptr_t arg2);
-extern swig_intgo _wrap_agx_mux_remove_native_1471327ea33af568(uintptr_t arg1, uintptr_t arg2);
-extern swig_intgo _wrap_agx_mux_interrupt_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_mux_fd_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern void _wrap_agx_mux_close_native_1471327ea33af568(uintptr_t arg1);
-extern void _wrap_agx_group_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_voidp _wrap_agx_group_consumer_name_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_group_interrupt_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_group_delete_consumer_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_group_delete_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_group_fail_reason_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_query_open_native_1471327ea33af568(uintptr_t arg1, swig_type_6 arg2, swig_type_7 arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_query_next_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern void _wrap_agx_query_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_run_node_begin_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_run_tool_return_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_AGX_PART_TEXT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_PART_THINKING_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_PART_TOOL_CALL_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_LAST_PART_native_1471327ea33af568(void);
-extern swig_intgo _wrap_agx_run_part_begin_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_run_tool_call_begin_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agx_run_part_delta_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_run_part_end_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2);
-extern swig_intgo _wrap_agx_run_answer_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_run_node_end_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_run_flush_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_run_finish_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_run_fail_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern void _wrap_agx_run_close_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_AGX_OPENAI_CHAT_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_OPENAI_RESPONSES_native_1471327ea33af568(void);
-extern swig_intgo _wrap_AGX_ANTHROPIC_native_1471327ea33af568(void);
-extern swig_intgo _wrap_agx_run_feed_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_type_8 arg4);
-extern swig_intgo _wrap_agx_run_feed_end_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_messages_parse_native_1471327ea33af568(swig_voidp arg1, swig_type_9 arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_messages_open_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_messages_open_file_native_1471327ea33af568(swig_voidp arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_messages_load_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_messages_save_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agx_messages_json_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_type_10 _wrap_agx_messages_count_native_1471327ea33af568(uintptr_t arg1);
-extern swig_type_11 _wrap_agx_messages_part_count_native_1471327ea33af568(uintptr_t arg1, swig_type_12 arg2);
-extern swig_intgo _wrap_agx_messages_field_native_1471327ea33af568(uintptr_t arg1, swig_type_13 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
-extern swig_intgo _wrap_agx_messages_part_field_native_1471327ea33af568(uintptr_t arg1, swig_type_14 arg2, swig_type_15 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6, swig_voidp arg7);
-extern swig_intgo _wrap_agx_messages_append_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_16 arg3);
-extern swig_intgo _wrap_agx_messages_append_system_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_messages_append_user_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2);
-extern swig_intgo _wrap_agx_messages_append_tool_return_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_messages_append_retry_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agx_messages_title_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_messages_nodes_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agx_messages_request_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
-extern void _wrap_agx_messages_close_native_1471327ea33af568(uintptr_t arg1);
-extern uintptr_t _wrap_agxb_batch_new_native_1471327ea33af568(void);
-extern void _wrap_agxb_batch_free_native_1471327ea33af568(uintptr_t arg1);
-extern swig_voidp _wrap_agxb_batch_data_native_1471327ea33af568(uintptr_t arg1);
-extern swig_type_17 _wrap_agxb_batch_size_native_1471327ea33af568(uintptr_t arg1);
-extern swig_type_18 _wrap_agxb_batch_count_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agxb_listen_batch_native_1471327ea33af568(uintptr_t arg1, swig_type_19 arg2, swig_type_20 arg3, swig_type_21 arg4, uintptr_t arg5);
-extern swig_intgo _wrap_agxb_mux_batch_native_1471327ea33af568(uintptr_t arg1, swig_type_22 arg2, swig_type_23 arg3, swig_type_24 arg4, uintptr_t arg5);
-extern swig_intgo _wrap_agxb_history_batch_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_intgo arg4, swig_voidp arg5, swig_type_25 arg6, uintptr_t arg7);
-extern swig_intgo _wrap_agxb_wait_for_batch_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_26 arg3, uintptr_t arg4);
-extern swig_intgo _wrap_agxb_add_many_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_27 arg3, swig_type_28 arg4, swig_voidp arg5, swig_voidp arg6);
-extern swig_intgo _wrap_agxb_history_replace_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_29 arg3, swig_type_30 arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agxb_add_checked_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_31 arg3, swig_type_32 arg4, swig_voidp arg5, swig_voidp arg6, swig_voidp arg7);
-extern swig_intgo _wrap_agxb_group_open_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_intgo arg5, swig_intgo arg6, swig_voidp arg7, swig_voidp arg8);
-extern swig_intgo _wrap_agxb_group_batch_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_type_33 arg3, swig_type_34 arg4, uintptr_t arg5);
-extern swig_intgo _wrap_agxb_group_ack_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_35 arg3, swig_type_36 arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agxb_group_claim_native_1471327ea33af568(uintptr_t arg1, swig_type_37 arg2, swig_voidp arg3, swig_type_38 arg4, swig_type_39 arg5, uintptr_t arg6);
-extern swig_intgo _wrap_agxb_group_autoclaim_native_1471327ea33af568(uintptr_t arg1, swig_type_40 arg2, swig_voidp arg3, swig_type_41 arg4, uintptr_t arg5);
-extern swig_intgo _wrap_agxb_group_pending_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agxb_group_pending_batch_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_42 arg3, swig_voidp arg4, swig_type_43 arg5, uintptr_t arg6);
-extern swig_intgo _wrap_agxb_group_list_native_1471327ea33af568(uintptr_t arg1, uintptr_t arg2);
-extern swig_intgo _wrap_agxb_group_consumers_native_1471327ea33af568(uintptr_t arg1, uintptr_t arg2);
-extern swig_intgo _wrap_agxb_group_health_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
-extern swig_intgo _wrap_agxb_group_dead_letters_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_44 arg3, uintptr_t arg4);
-extern swig_intgo _wrap_agxb_group_replay_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_45 arg3, swig_type_46 arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agxb_group_delete_dead_letters_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_47 arg3, swig_type_48 arg4, swig_voidp arg5);
-extern swig_intgo _wrap_agxb_group_process_native_1471327ea33af568(uintptr_t arg1, swig_type_49 arg2, swig_type_50 arg3, swig_type_51 arg4, swig_type_52 arg5, swig_type_53 arg6, swig_type_54 arg7, swig_type_55 arg8, swig_type_56 arg9, swig_type_57 arg10);
-extern swig_intgo _wrap_agxb_intercept_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_58 arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agxb_subscribe_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_59 arg4, swig_type_60 arg5, swig_intgo arg6, swig_type_61 arg7, swig_type_62 arg8, swig_type_63 arg9, swig_type_64 arg10, swig_voidp arg11);
-extern uintptr_t _wrap_agxb_log_new_native_1471327ea33af568(void);
-extern void _wrap_agxb_log_free_native_1471327ea33af568(uintptr_t arg1);
-extern swig_intgo _wrap_agxb_log_take_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_65 arg4);
-extern swig_intgo _wrap_agxb_open_native_1471327ea33af568(swig_voidp arg1, swig_intgo arg2, uintptr_t arg3, swig_voidp arg4);
-extern swig_intgo _wrap_agxb_stream_open_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_66 arg4, swig_type_67 arg5, swig_voidp arg6, swig_intgo arg7, swig_voidp arg8);
-extern swig_intgo _wrap_agxb_start_native_1471327ea33af568(uintptr_t arg1, swig_intgo arg2, swig_intgo arg3, swig_type_68 arg4, swig_voidp arg5, swig_intgo arg6);
-extern swig_intgo _wrap_agxb_listen_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_type_69 arg3, swig_type_70 arg4, swig_intgo arg5, swig_type_71 arg6, swig_voidp arg7, swig_type_72 arg8, swig_voidp arg9);
-extern swig_intgo _wrap_agxb_run_begin_native_1471327ea33af568(uintptr_t arg1, swig_type_73 arg2, swig_type_74 arg3, swig_intgo arg4, swig_type_75 arg5, swig_voidp arg6, swig_voidp arg7, swig_type_76 arg8, swig_voidp arg9);
-extern swig_intgo _wrap_agxb_history_info_native_1471327ea33af568(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+typedef long long swig_type_77;
+typedef long long swig_type_78;
+typedef long long swig_type_79;
+extern void _wrap_Swig_free_native_e2cf14798e770227(uintptr_t arg1);
+extern uintptr_t _wrap_Swig_malloc_native_e2cf14798e770227(swig_intgo arg1);
+extern swig_intgo _wrap_AGX_VERSION_NUMBER_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_agx_version_native_e2cf14798e770227(void);
+extern swig_voidp _wrap_agx_version_string_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_OK_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_TIMEOUT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ENDED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ABSENT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_SILENT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_GONE_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_GAP_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_INTERRUPTED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LIMIT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_CANCELED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_TAKEN_OVER_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_NOT_LIVE_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_NONE_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_BEHIND_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_SWALLOWED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EINVAL_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ENOMEM_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ECLOSED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EBUSY_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ECONNECT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ETIMEOUT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EUNCERTAIN_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EAUTH_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EDENIED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EUNSUPPORTED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ETYPE_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EFULL_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EREADONLY_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ELOADING_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EPROTOCOL_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ESERVER_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ETOOBIG_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EJSON_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ESYSTEM_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ESTATE_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ECONFLICT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EMODEL_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_EFAILED_native_e2cf14798e770227(void);
+extern swig_voidp _wrap_agx_status_string_native_e2cf14798e770227(swig_intgo arg1);
+extern swig_voidp _wrap_agx_last_error_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LOG_ERROR_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LOG_WARNING_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LOG_INFO_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LOG_DEBUG_native_e2cf14798e770227(void);
+extern void _wrap_agx_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_AGX_BODY_MAX_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_agx_session_open_native_e2cf14798e770227(uintptr_t arg1, swig_type_1 arg2, swig_type_2 arg3, swig_voidp arg4, swig_voidp arg5);
+extern void _wrap_agx_session_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_stop_native_e2cf14798e770227(uintptr_t arg1, swig_type_3 arg2);
+extern swig_intgo _wrap_agx_add_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agx_checkpoint_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_add_error_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_add_info_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_is_live_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_renew_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_cancel_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_is_canceled_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_wait_canceled_native_e2cf14798e770227(uintptr_t arg1, swig_type_4 arg2);
+extern swig_intgo _wrap_agx_listener_interrupt_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_listener_fd_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_listener_position_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern void _wrap_agx_listener_close_native_e2cf14798e770227(uintptr_t arg1);
+extern void _wrap_agx_subscription_close_native_e2cf14798e770227(uintptr_t arg1);
+extern void _wrap_agx_interceptor_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_intercepted_set_type_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_intercepted_set_origin_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_intercepted_set_body_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_intercepted_refuse_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_history_trim_native_e2cf14798e770227(uintptr_t arg1, swig_type_5 arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_history_drop_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_history_delete_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_mux_open_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_mux_add_native_e2cf14798e770227(uintptr_t arg1, uintptr_t arg2);
+extern swig_intgo _wrap_agx_mux_remove_native_e2cf14798e770227(uintptr_t arg1, uintptr_t arg2);
+extern swig_intgo _wrap_agx_mux_interrupt_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_mux_fd_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern void _wrap_agx_mux_close_native_e2cf14798e770227(uintptr_t arg1);
+extern void _wrap_agx_group_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_voidp _wrap_agx_group_consumer_name_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_group_interrupt_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_group_delete_consumer_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_group_delete_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_group_fail_reason_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_query_open_native_e2cf14798e770227(uintptr_t arg1, swig_type_6 arg2, swig_type_7 arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_query_next_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern void _wrap_agx_query_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_run_node_begin_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_run_tool_return_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_AGX_PART_TEXT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_PART_THINKING_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_PART_TOOL_CALL_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_LAST_PART_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_agx_run_part_begin_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_run_tool_call_begin_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agx_run_part_delta_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_run_part_end_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2);
+extern swig_intgo _wrap_agx_run_answer_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_run_node_end_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_run_flush_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_run_finish_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_run_fail_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern void _wrap_agx_run_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_AGX_OPENAI_CHAT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_OPENAI_RESPONSES_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_ANTHROPIC_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_agx_run_feed_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_type_8 arg4);
+extern swig_intgo _wrap_agx_run_feed_end_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_messages_parse_native_e2cf14798e770227(swig_voidp arg1, swig_type_9 arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_messages_open_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_messages_open_file_native_e2cf14798e770227(swig_voidp arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_messages_load_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_messages_save_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_messages_json_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_type_10 _wrap_agx_messages_count_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_type_11 _wrap_agx_messages_part_count_native_e2cf14798e770227(uintptr_t arg1, swig_type_12 arg2);
+extern swig_intgo _wrap_agx_messages_field_native_e2cf14798e770227(uintptr_t arg1, swig_type_13 arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6);
+extern swig_intgo _wrap_agx_messages_part_field_native_e2cf14798e770227(uintptr_t arg1, swig_type_14 arg2, swig_type_15 arg3, swig_voidp arg4, swig_voidp arg5, swig_voidp arg6, swig_voidp arg7);
+extern swig_intgo _wrap_agx_messages_append_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_16 arg3);
+extern swig_intgo _wrap_agx_messages_append_system_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_messages_append_user_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_messages_append_tool_return_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_messages_append_retry_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agx_messages_title_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_messages_nodes_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agx_messages_request_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_voidp arg3, swig_voidp arg4, swig_voidp arg5);
+extern void _wrap_agx_messages_close_native_e2cf14798e770227(uintptr_t arg1);
+extern uintptr_t _wrap_agxb_batch_new_native_e2cf14798e770227(void);
+extern void _wrap_agxb_batch_free_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_voidp _wrap_agxb_batch_data_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_type_17 _wrap_agxb_batch_size_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_type_18 _wrap_agxb_batch_count_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agxb_listen_batch_native_e2cf14798e770227(uintptr_t arg1, swig_type_19 arg2, swig_type_20 arg3, swig_type_21 arg4, uintptr_t arg5);
+extern swig_intgo _wrap_agxb_mux_batch_native_e2cf14798e770227(uintptr_t arg1, swig_type_22 arg2, swig_type_23 arg3, swig_type_24 arg4, uintptr_t arg5);
+extern swig_intgo _wrap_agxb_history_batch_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_intgo arg4, swig_voidp arg5, swig_type_25 arg6, uintptr_t arg7);
+extern swig_intgo _wrap_agxb_wait_for_batch_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_26 arg3, uintptr_t arg4);
+extern swig_intgo _wrap_agxb_add_many_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_27 arg3, swig_type_28 arg4, swig_voidp arg5, swig_voidp arg6);
+extern swig_intgo _wrap_agxb_add_each_native_e2cf14798e770227(swig_voidp arg1, swig_type_29 arg2, swig_voidp arg3, swig_type_30 arg4, swig_type_31 arg5, swig_voidp arg6, swig_voidp arg7);
+extern swig_intgo _wrap_agxb_history_replace_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_32 arg3, swig_type_33 arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agxb_add_checked_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_34 arg3, swig_type_35 arg4, swig_voidp arg5, swig_voidp arg6, swig_voidp arg7);
+extern swig_intgo _wrap_agxb_group_open_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_voidp arg4, swig_intgo arg5, swig_intgo arg6, swig_voidp arg7, swig_voidp arg8);
+extern swig_intgo _wrap_agxb_group_batch_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_type_36 arg3, swig_type_37 arg4, uintptr_t arg5);
+extern swig_intgo _wrap_agxb_group_ack_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_38 arg3, swig_type_39 arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agxb_group_claim_native_e2cf14798e770227(uintptr_t arg1, swig_type_40 arg2, swig_voidp arg3, swig_type_41 arg4, swig_type_42 arg5, uintptr_t arg6);
+extern swig_intgo _wrap_agxb_group_autoclaim_native_e2cf14798e770227(uintptr_t arg1, swig_type_43 arg2, swig_voidp arg3, swig_type_44 arg4, uintptr_t arg5);
+extern swig_intgo _wrap_agxb_group_pending_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agxb_group_pending_batch_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_45 arg3, swig_voidp arg4, swig_type_46 arg5, uintptr_t arg6);
+extern swig_intgo _wrap_agxb_group_list_native_e2cf14798e770227(uintptr_t arg1, uintptr_t arg2);
+extern swig_intgo _wrap_agxb_group_consumers_native_e2cf14798e770227(uintptr_t arg1, uintptr_t arg2);
+extern swig_intgo _wrap_agxb_group_health_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
+extern swig_intgo _wrap_agxb_group_dead_letters_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_47 arg3, uintptr_t arg4);
+extern swig_intgo _wrap_agxb_group_replay_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_48 arg3, swig_type_49 arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agxb_group_delete_dead_letters_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_50 arg3, swig_type_51 arg4, swig_voidp arg5);
+extern swig_intgo _wrap_agxb_group_process_native_e2cf14798e770227(uintptr_t arg1, swig_type_52 arg2, swig_type_53 arg3, swig_type_54 arg4, swig_type_55 arg5, swig_type_56 arg6, swig_type_57 arg7, swig_type_58 arg8, swig_type_59 arg9, swig_type_60 arg10);
+extern swig_intgo _wrap_agxb_intercept_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_61 arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agxb_subscribe_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_62 arg4, swig_type_63 arg5, swig_intgo arg6, swig_type_64 arg7, swig_type_65 arg8, swig_type_66 arg9, swig_type_67 arg10, swig_voidp arg11);
+extern uintptr_t _wrap_agxb_log_new_native_e2cf14798e770227(void);
+extern void _wrap_agxb_log_free_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agxb_log_take_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_68 arg4);
+extern swig_intgo _wrap_agxb_open_native_e2cf14798e770227(swig_voidp arg1, swig_intgo arg2, uintptr_t arg3, swig_voidp arg4);
+extern swig_intgo _wrap_agxb_stream_open_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3, swig_type_69 arg4, swig_type_70 arg5, swig_voidp arg6, swig_intgo arg7, swig_voidp arg8);
+extern swig_intgo _wrap_agxb_start_native_e2cf14798e770227(uintptr_t arg1, swig_intgo arg2, swig_intgo arg3, swig_type_71 arg4, swig_voidp arg5, swig_intgo arg6);
+extern swig_intgo _wrap_agxb_listen_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_type_72 arg3, swig_type_73 arg4, swig_intgo arg5, swig_type_74 arg6, swig_voidp arg7, swig_type_75 arg8, swig_voidp arg9);
+extern swig_intgo _wrap_agxb_run_begin_native_e2cf14798e770227(uintptr_t arg1, swig_type_76 arg2, swig_type_77 arg3, swig_intgo arg4, swig_type_78 arg5, swig_voidp arg6, swig_voidp arg7, swig_type_79 arg8, swig_voidp arg9);
+extern swig_intgo _wrap_agxb_history_info_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2, swig_voidp arg3);
 #undef intgo
 */
 import "C"
@@ -304,13 +308,13 @@ type _ sync.Mutex
 
 func Swig_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_Swig_free_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_Swig_free_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Swig_malloc(arg1 int) (_swig_ret uintptr) {
 	var swig_r uintptr
 	_swig_i_0 := arg1
-	swig_r = (uintptr)(C._wrap_Swig_malloc_native_1471327ea33af568(C.swig_intgo(_swig_i_0)))
+	swig_r = (uintptr)(C._wrap_Swig_malloc_native_e2cf14798e770227(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
@@ -319,286 +323,286 @@ const AGX_VERSION_MINOR int = 1
 const AGX_VERSION_PATCH int = 0
 func _swig_getAGX_VERSION_NUMBER() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_AGX_VERSION_NUMBER_native_1471327ea33af568())
+	swig_r = (int)(C._wrap_AGX_VERSION_NUMBER_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_VERSION_NUMBER int = _swig_getAGX_VERSION_NUMBER()
 func Agx_version() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_agx_version_native_1471327ea33af568())
+	swig_r = (int)(C._wrap_agx_version_native_e2cf14798e770227())
 	return swig_r
 }
 
 func Agx_version_string() (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
-	swig_r = (unsafe.Pointer)(C._wrap_agx_version_string_native_1471327ea33af568())
+	swig_r = (unsafe.Pointer)(C._wrap_agx_version_string_native_e2cf14798e770227())
 	return swig_r
 }
 
 type Enum_SS_agx_status int
 func _swig_getAGX_OK() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_OK_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_OK_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_OK Enum_SS_agx_status = _swig_getAGX_OK()
 func _swig_getAGX_TIMEOUT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_TIMEOUT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_TIMEOUT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_TIMEOUT Enum_SS_agx_status = _swig_getAGX_TIMEOUT()
 func _swig_getAGX_ENDED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ENDED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ENDED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ENDED Enum_SS_agx_status = _swig_getAGX_ENDED()
 func _swig_getAGX_ABSENT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ABSENT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ABSENT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ABSENT Enum_SS_agx_status = _swig_getAGX_ABSENT()
 func _swig_getAGX_SILENT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_SILENT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_SILENT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_SILENT Enum_SS_agx_status = _swig_getAGX_SILENT()
 func _swig_getAGX_GONE() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_GONE_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_GONE_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_GONE Enum_SS_agx_status = _swig_getAGX_GONE()
 func _swig_getAGX_GAP() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_GAP_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_GAP_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_GAP Enum_SS_agx_status = _swig_getAGX_GAP()
 func _swig_getAGX_INTERRUPTED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_INTERRUPTED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_INTERRUPTED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_INTERRUPTED Enum_SS_agx_status = _swig_getAGX_INTERRUPTED()
 func _swig_getAGX_LIMIT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_LIMIT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_LIMIT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_LIMIT Enum_SS_agx_status = _swig_getAGX_LIMIT()
 func _swig_getAGX_CANCELED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_CANCELED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_CANCELED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_CANCELED Enum_SS_agx_status = _swig_getAGX_CANCELED()
 func _swig_getAGX_TAKEN_OVER() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_TAKEN_OVER_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_TAKEN_OVER_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_TAKEN_OVER Enum_SS_agx_status = _swig_getAGX_TAKEN_OVER()
 func _swig_getAGX_NOT_LIVE() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_NOT_LIVE_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_NOT_LIVE_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_NOT_LIVE Enum_SS_agx_status = _swig_getAGX_NOT_LIVE()
 func _swig_getAGX_NONE() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_NONE_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_NONE_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_NONE Enum_SS_agx_status = _swig_getAGX_NONE()
 func _swig_getAGX_BEHIND() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_BEHIND_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_BEHIND_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_BEHIND Enum_SS_agx_status = _swig_getAGX_BEHIND()
 func _swig_getAGX_SWALLOWED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_SWALLOWED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_SWALLOWED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_SWALLOWED Enum_SS_agx_status = _swig_getAGX_SWALLOWED()
 func _swig_getAGX_EINVAL() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EINVAL_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EINVAL_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EINVAL Enum_SS_agx_status = _swig_getAGX_EINVAL()
 func _swig_getAGX_ENOMEM() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ENOMEM_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ENOMEM_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ENOMEM Enum_SS_agx_status = _swig_getAGX_ENOMEM()
 func _swig_getAGX_ECLOSED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECLOSED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECLOSED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ECLOSED Enum_SS_agx_status = _swig_getAGX_ECLOSED()
 func _swig_getAGX_EBUSY() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EBUSY_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EBUSY_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EBUSY Enum_SS_agx_status = _swig_getAGX_EBUSY()
 func _swig_getAGX_ECONNECT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECONNECT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECONNECT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ECONNECT Enum_SS_agx_status = _swig_getAGX_ECONNECT()
 func _swig_getAGX_ETIMEOUT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETIMEOUT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETIMEOUT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ETIMEOUT Enum_SS_agx_status = _swig_getAGX_ETIMEOUT()
 func _swig_getAGX_EUNCERTAIN() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EUNCERTAIN_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EUNCERTAIN_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EUNCERTAIN Enum_SS_agx_status = _swig_getAGX_EUNCERTAIN()
 func _swig_getAGX_EAUTH() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EAUTH_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EAUTH_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EAUTH Enum_SS_agx_status = _swig_getAGX_EAUTH()
 func _swig_getAGX_EDENIED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EDENIED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EDENIED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EDENIED Enum_SS_agx_status = _swig_getAGX_EDENIED()
 func _swig_getAGX_EUNSUPPORTED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EUNSUPPORTED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EUNSUPPORTED_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EUNSUPPORTED Enum_SS_agx_status = _swig_getAGX_EUNSUPPORTED()
 func _swig_getAGX_ETYPE() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETYPE_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETYPE_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ETYPE Enum_SS_agx_status = _swig_getAGX_ETYPE()
 func _swig_getAGX_EFULL() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EFULL_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EFULL_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EFULL Enum_SS_agx_status = _swig_getAGX_EFULL()
 func _swig_getAGX_EREADONLY() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EREADONLY_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EREADONLY_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EREADONLY Enum_SS_agx_status = _swig_getAGX_EREADONLY()
 func _swig_getAGX_ELOADING() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ELOADING_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ELOADING_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ELOADING Enum_SS_agx_status = _swig_getAGX_ELOADING()
 func _swig_getAGX_EPROTOCOL() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EPROTOCOL_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EPROTOCOL_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EPROTOCOL Enum_SS_agx_status = _swig_getAGX_EPROTOCOL()
 func _swig_getAGX_ESERVER() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESERVER_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESERVER_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ESERVER Enum_SS_agx_status = _swig_getAGX_ESERVER()
 func _swig_getAGX_ETOOBIG() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETOOBIG_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ETOOBIG_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ETOOBIG Enum_SS_agx_status = _swig_getAGX_ETOOBIG()
 func _swig_getAGX_EJSON() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EJSON_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EJSON_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EJSON Enum_SS_agx_status = _swig_getAGX_EJSON()
 func _swig_getAGX_ESYSTEM() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESYSTEM_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESYSTEM_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ESYSTEM Enum_SS_agx_status = _swig_getAGX_ESYSTEM()
 func _swig_getAGX_ESTATE() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESTATE_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ESTATE_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ESTATE Enum_SS_agx_status = _swig_getAGX_ESTATE()
 func _swig_getAGX_ECONFLICT() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECONFLICT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_ECONFLICT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_ECONFLICT Enum_SS_agx_status = _swig_getAGX_ECONFLICT()
 func _swig_getAGX_EMODEL() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EMODEL_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EMODEL_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_EMODEL Enum_SS_agx_status = _swig_getAGX_EMODEL()
 func _swig_getAGX_EFAILED() (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
-	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EFAILED_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_status)(C._wrap_AGX_EFAILED_native_e2cf14798e770227())
 	return swig_r
 }
 
@@ -606,54 +610,54 @@ var AGX_EFAILED Enum_SS_agx_status = _swig_getAGX_EFAILED()
 func Agx_status_string(arg1 Enum_SS_agx_status) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_agx_status_string_native_1471327ea33af568(C.swig_intgo(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_agx_status_string_native_e2cf14798e770227(C.swig_intgo(_swig_i_0)))
 	return swig_r
 }
 
 func Agx_last_error() (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
-	swig_r = (unsafe.Pointer)(C._wrap_agx_last_error_native_1471327ea33af568())
+	swig_r = (unsafe.Pointer)(C._wrap_agx_last_error_native_e2cf14798e770227())
 	return swig_r
 }
 
 type Enum_SS_agx_log_level int
 func _swig_getAGX_LOG_ERROR() (_swig_ret Enum_SS_agx_log_level) {
 	var swig_r Enum_SS_agx_log_level
-	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_ERROR_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_ERROR_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_LOG_ERROR Enum_SS_agx_log_level = _swig_getAGX_LOG_ERROR()
 func _swig_getAGX_LOG_WARNING() (_swig_ret Enum_SS_agx_log_level) {
 	var swig_r Enum_SS_agx_log_level
-	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_WARNING_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_WARNING_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_LOG_WARNING Enum_SS_agx_log_level = _swig_getAGX_LOG_WARNING()
 func _swig_getAGX_LOG_INFO() (_swig_ret Enum_SS_agx_log_level) {
 	var swig_r Enum_SS_agx_log_level
-	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_INFO_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_INFO_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_LOG_INFO Enum_SS_agx_log_level = _swig_getAGX_LOG_INFO()
 func _swig_getAGX_LOG_DEBUG() (_swig_ret Enum_SS_agx_log_level) {
 	var swig_r Enum_SS_agx_log_level
-	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_DEBUG_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_log_level)(C._wrap_AGX_LOG_DEBUG_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_LOG_DEBUG Enum_SS_agx_log_level = _swig_getAGX_LOG_DEBUG()
 func Agx_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 const AGX_ID_SIZE int = 42
 func _swig_getAGX_BODY_MAX() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_AGX_BODY_MAX_native_1471327ea33af568())
+	swig_r = (int)(C._wrap_AGX_BODY_MAX_native_e2cf14798e770227())
 	return swig_r
 }
 
@@ -668,20 +672,20 @@ func Agx_session_open(arg1 uintptr, arg2 int64, arg3 int64, arg4 *byte, arg5 *ui
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_session_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_1(_swig_i_1), C.swig_type_2(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_session_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_1(_swig_i_1), C.swig_type_2(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Agx_session_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_session_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_session_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_stop(arg1 uintptr, arg2 int64) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_stop_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_3(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_stop_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_3(_swig_i_1)))
 	return swig_r
 }
 
@@ -692,7 +696,7 @@ func Agx_add(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte, arg5 *byte) (_swi
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -701,7 +705,7 @@ func Agx_checkpoint(arg1 uintptr, arg2 *byte, arg3 *byte) (_swig_ret Enum_SS_agx
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_checkpoint_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_checkpoint_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -711,7 +715,7 @@ func Agx_add_error(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte) (_swig_ret 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_error_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_error_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -721,7 +725,7 @@ func Agx_add_info(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte) (_swig_ret E
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_info_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_add_info_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -729,14 +733,14 @@ func Agx_is_live(arg1 uintptr, arg2 *int32) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_is_live_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_is_live_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_renew(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_renew_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_renew_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -744,14 +748,14 @@ func Agx_cancel(arg1 uintptr, arg2 *int32) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_cancel_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_cancel_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_is_canceled(arg1 uintptr) (_swig_ret int) {
 	var swig_r int
 	_swig_i_0 := arg1
-	swig_r = (int)(C._wrap_agx_is_canceled_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (int)(C._wrap_agx_is_canceled_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -759,14 +763,14 @@ func Agx_wait_canceled(arg1 uintptr, arg2 int64) (_swig_ret Enum_SS_agx_status) 
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_wait_canceled_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_4(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_wait_canceled_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_4(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_listener_interrupt(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_interrupt_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_interrupt_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -774,7 +778,7 @@ func Agx_listener_fd(arg1 uintptr, arg2 *int32) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_fd_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_fd_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -782,30 +786,30 @@ func Agx_listener_position(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_stat
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_position_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_position_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_listener_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_listener_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_listener_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_subscription_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_subscription_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_subscription_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_interceptor_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_interceptor_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_interceptor_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_intercepted_set_type(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_type_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_type_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -813,7 +817,7 @@ func Agx_intercepted_set_origin(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_origin_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_origin_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -821,7 +825,7 @@ func Agx_intercepted_set_body(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_s
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_body_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_set_body_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -830,7 +834,7 @@ func Agx_intercepted_refuse(arg1 uintptr, arg2 Enum_SS_agx_status, arg3 *byte) (
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_refuse_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_intercepted_refuse_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -840,7 +844,7 @@ func Agx_history_trim(arg1 uintptr, arg2 int64, arg3 *byte, arg4 *uint64) (_swig
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_trim_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_5(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_trim_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_5(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -849,14 +853,14 @@ func Agx_history_drop(arg1 uintptr, arg2 *uint64) (_swig_ret Enum_SS_agx_status)
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_drop_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_drop_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_history_delete(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_delete_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_history_delete_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -864,7 +868,7 @@ func Agx_mux_open(arg1 uintptr, arg2 *uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -872,7 +876,7 @@ func Agx_mux_add(arg1 uintptr, arg2 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_add_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_add_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
 	return swig_r
 }
 
@@ -880,14 +884,14 @@ func Agx_mux_remove(arg1 uintptr, arg2 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_remove_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_remove_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_mux_interrupt(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_interrupt_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_interrupt_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -895,31 +899,31 @@ func Agx_mux_fd(arg1 uintptr, arg2 *int32) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_fd_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_mux_fd_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_mux_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_mux_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_mux_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_group_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_group_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_group_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_group_consumer_name(arg1 uintptr) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_agx_group_consumer_name_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_agx_group_consumer_name_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
 func Agx_group_interrupt(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_interrupt_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_interrupt_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -928,14 +932,14 @@ func Agx_group_delete_consumer(arg1 uintptr, arg2 *byte, arg3 *uint64) (_swig_re
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_delete_consumer_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_delete_consumer_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Agx_group_delete(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_delete_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_delete_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -943,7 +947,7 @@ func Agx_group_fail_reason(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_stat
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_fail_reason_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_group_fail_reason_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -953,7 +957,7 @@ func Agx_query_open(arg1 uintptr, arg2 int64, arg3 int64, arg4 *uintptr) (_swig_
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_query_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_6(_swig_i_1), C.swig_type_7(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_query_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_6(_swig_i_1), C.swig_type_7(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -963,19 +967,19 @@ func Agx_query_next(arg1 uintptr, arg2 *int64, arg3 *int64, arg4 *unsafe.Pointer
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_query_next_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_query_next_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
 func Agx_query_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_query_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_query_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agx_run_node_begin(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_node_begin_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_node_begin_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -985,35 +989,35 @@ func Agx_run_tool_return(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte) (_swi
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_tool_return_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_tool_return_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
 type Enum_SS_agx_part_kind int
 func _swig_getAGX_PART_TEXT() (_swig_ret Enum_SS_agx_part_kind) {
 	var swig_r Enum_SS_agx_part_kind
-	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_TEXT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_TEXT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_PART_TEXT Enum_SS_agx_part_kind = _swig_getAGX_PART_TEXT()
 func _swig_getAGX_PART_THINKING() (_swig_ret Enum_SS_agx_part_kind) {
 	var swig_r Enum_SS_agx_part_kind
-	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_THINKING_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_THINKING_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_PART_THINKING Enum_SS_agx_part_kind = _swig_getAGX_PART_THINKING()
 func _swig_getAGX_PART_TOOL_CALL() (_swig_ret Enum_SS_agx_part_kind) {
 	var swig_r Enum_SS_agx_part_kind
-	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_TOOL_CALL_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_part_kind)(C._wrap_AGX_PART_TOOL_CALL_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_PART_TOOL_CALL Enum_SS_agx_part_kind = _swig_getAGX_PART_TOOL_CALL()
 func _swig_getAGX_LAST_PART() (_swig_ret int) {
 	var swig_r int
-	swig_r = (int)(C._wrap_AGX_LAST_PART_native_1471327ea33af568())
+	swig_r = (int)(C._wrap_AGX_LAST_PART_native_e2cf14798e770227())
 	return swig_r
 }
 
@@ -1024,7 +1028,7 @@ func Agx_run_part_begin(arg1 uintptr, arg2 Enum_SS_agx_part_kind, arg3 *byte, ar
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_begin_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_begin_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1035,7 +1039,7 @@ func Agx_run_tool_call_begin(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_tool_call_begin_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_tool_call_begin_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1044,7 +1048,7 @@ func Agx_run_part_delta(arg1 uintptr, arg2 int, arg3 *byte) (_swig_ret Enum_SS_a
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_delta_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_delta_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1052,14 +1056,14 @@ func Agx_run_part_end(arg1 uintptr, arg2 int) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_end_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_part_end_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_run_answer(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_answer_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_answer_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -1068,21 +1072,21 @@ func Agx_run_node_end(arg1 uintptr, arg2 *unsafe.Pointer, arg3 *uint64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_node_end_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_node_end_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Agx_run_flush(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_flush_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_flush_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
 func Agx_run_finish(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_finish_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_finish_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -1090,33 +1094,33 @@ func Agx_run_fail(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_fail_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_fail_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_run_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_run_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_run_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 type Enum_SS_agx_model_api int
 func _swig_getAGX_OPENAI_CHAT() (_swig_ret Enum_SS_agx_model_api) {
 	var swig_r Enum_SS_agx_model_api
-	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_OPENAI_CHAT_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_OPENAI_CHAT_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_OPENAI_CHAT Enum_SS_agx_model_api = _swig_getAGX_OPENAI_CHAT()
 func _swig_getAGX_OPENAI_RESPONSES() (_swig_ret Enum_SS_agx_model_api) {
 	var swig_r Enum_SS_agx_model_api
-	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_OPENAI_RESPONSES_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_OPENAI_RESPONSES_native_e2cf14798e770227())
 	return swig_r
 }
 
 var AGX_OPENAI_RESPONSES Enum_SS_agx_model_api = _swig_getAGX_OPENAI_RESPONSES()
 func _swig_getAGX_ANTHROPIC() (_swig_ret Enum_SS_agx_model_api) {
 	var swig_r Enum_SS_agx_model_api
-	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_ANTHROPIC_native_1471327ea33af568())
+	swig_r = (Enum_SS_agx_model_api)(C._wrap_AGX_ANTHROPIC_native_e2cf14798e770227())
 	return swig_r
 }
 
@@ -1127,7 +1131,7 @@ func Agx_run_feed(arg1 uintptr, arg2 Enum_SS_agx_model_api, arg3 *byte, arg4 int
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_feed_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_8(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_feed_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_8(_swig_i_3)))
 	return swig_r
 }
 
@@ -1136,7 +1140,7 @@ func Agx_run_feed_end(arg1 uintptr, arg2 *unsafe.Pointer, arg3 *uint64) (_swig_r
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_feed_end_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_run_feed_end_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1145,7 +1149,7 @@ func Agx_messages_parse(arg1 *byte, arg2 int64, arg3 *uintptr) (_swig_ret Enum_S
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_parse_native_1471327ea33af568(C.swig_voidp(_swig_i_0), C.swig_type_9(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_parse_native_e2cf14798e770227(C.swig_voidp(_swig_i_0), C.swig_type_9(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1153,7 +1157,7 @@ func Agx_messages_open(arg1 uintptr, arg2 *uintptr) (_swig_ret Enum_SS_agx_statu
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1161,21 +1165,21 @@ func Agx_messages_open_file(arg1 *byte, arg2 *uintptr) (_swig_ret Enum_SS_agx_st
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_open_file_native_1471327ea33af568(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_open_file_native_e2cf14798e770227(C.swig_voidp(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
 func Agx_messages_load(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_load_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_load_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
 func Agx_messages_save(arg1 uintptr) (_swig_ret Enum_SS_agx_status) {
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_save_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_save_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -1184,14 +1188,14 @@ func Agx_messages_json(arg1 uintptr, arg2 *unsafe.Pointer, arg3 *uint64) (_swig_
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_json_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_json_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
 func Agx_messages_count(arg1 uintptr) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_agx_messages_count_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (int64)(C._wrap_agx_messages_count_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -1199,7 +1203,7 @@ func Agx_messages_part_count(arg1 uintptr, arg2 int64) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (int64)(C._wrap_agx_messages_part_count_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_12(_swig_i_1)))
+	swig_r = (int64)(C._wrap_agx_messages_part_count_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_12(_swig_i_1)))
 	return swig_r
 }
 
@@ -1211,7 +1215,7 @@ func Agx_messages_field(arg1 uintptr, arg2 int64, arg3 *byte, arg4 *unsafe.Point
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_field_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_13(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_field_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_13(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
 	return swig_r
 }
 
@@ -1224,7 +1228,7 @@ func Agx_messages_part_field(arg1 uintptr, arg2 int64, arg3 int64, arg4 *byte, a
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_part_field_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_type_15(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_part_field_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_14(_swig_i_1), C.swig_type_15(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1233,7 +1237,7 @@ func Agx_messages_append(arg1 uintptr, arg2 *byte, arg3 int64) (_swig_ret Enum_S
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_16(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_16(_swig_i_2)))
 	return swig_r
 }
 
@@ -1241,7 +1245,7 @@ func Agx_messages_append_system(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_system_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_system_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1249,7 +1253,7 @@ func Agx_messages_append_user(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_s
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_user_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_user_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
 	return swig_r
 }
 
@@ -1259,7 +1263,7 @@ func Agx_messages_append_tool_return(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_tool_return_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_tool_return_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1269,7 +1273,7 @@ func Agx_messages_append_retry(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_retry_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_append_retry_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1278,7 +1282,7 @@ func Agx_messages_title(arg1 uintptr, arg2 *unsafe.Pointer, arg3 *uint64) (_swig
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_title_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_title_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1287,7 +1291,7 @@ func Agx_messages_nodes(arg1 uintptr, arg2 *unsafe.Pointer, arg3 *uint64) (_swig
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_nodes_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_nodes_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1298,13 +1302,13 @@ func Agx_messages_request(arg1 uintptr, arg2 Enum_SS_agx_model_api, arg3 *byte, 
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_request_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_messages_request_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
 func Agx_messages_close(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agx_messages_close_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agx_messages_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 const AGXB_EVENT int = 0
@@ -1317,33 +1321,33 @@ const AGXB_CONSUMER int = 6
 const AGXB_HEADER int = 40
 func Agxb_batch_new() (_swig_ret uintptr) {
 	var swig_r uintptr
-	swig_r = (uintptr)(C._wrap_agxb_batch_new_native_1471327ea33af568())
+	swig_r = (uintptr)(C._wrap_agxb_batch_new_native_e2cf14798e770227())
 	return swig_r
 }
 
 func Agxb_batch_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agxb_batch_free_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agxb_batch_free_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agxb_batch_data(arg1 uintptr) (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	_swig_i_0 := arg1
-	swig_r = (unsafe.Pointer)(C._wrap_agxb_batch_data_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (unsafe.Pointer)(C._wrap_agxb_batch_data_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
 func Agxb_batch_size(arg1 uintptr) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_agxb_batch_size_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (int64)(C._wrap_agxb_batch_size_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
 func Agxb_batch_count(arg1 uintptr) (_swig_ret int64) {
 	var swig_r int64
 	_swig_i_0 := arg1
-	swig_r = (int64)(C._wrap_agxb_batch_count_native_1471327ea33af568(C.uintptr_t(_swig_i_0)))
+	swig_r = (int64)(C._wrap_agxb_batch_count_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
@@ -1354,7 +1358,7 @@ func Agxb_listen_batch(arg1 uintptr, arg2 int64, arg3 int64, arg4 int64, arg5 ui
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_listen_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_type_20(_swig_i_2), C.swig_type_21(_swig_i_3), C.uintptr_t(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_listen_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_19(_swig_i_1), C.swig_type_20(_swig_i_2), C.swig_type_21(_swig_i_3), C.uintptr_t(_swig_i_4)))
 	return swig_r
 }
 
@@ -1365,7 +1369,7 @@ func Agxb_mux_batch(arg1 uintptr, arg2 int64, arg3 int64, arg4 int64, arg5 uintp
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_mux_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_22(_swig_i_1), C.swig_type_23(_swig_i_2), C.swig_type_24(_swig_i_3), C.uintptr_t(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_mux_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_22(_swig_i_1), C.swig_type_23(_swig_i_2), C.swig_type_24(_swig_i_3), C.uintptr_t(_swig_i_4)))
 	return swig_r
 }
 
@@ -1378,7 +1382,7 @@ func Agxb_history_batch(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 int, arg5 *by
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_25(_swig_i_5), C.uintptr_t(_swig_i_6)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_type_25(_swig_i_5), C.uintptr_t(_swig_i_6)))
 	return swig_r
 }
 
@@ -1388,7 +1392,7 @@ func Agxb_wait_for_batch(arg1 uintptr, arg2 *byte, arg3 int64, arg4 uintptr) (_s
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_wait_for_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2), C.uintptr_t(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_wait_for_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_26(_swig_i_2), C.uintptr_t(_swig_i_3)))
 	return swig_r
 }
 
@@ -1400,7 +1404,20 @@ func Agxb_add_many(arg1 uintptr, arg2 unsafe.Pointer, arg3 int64, arg4 int64, ar
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_add_many_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2), C.swig_type_28(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_add_many_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_27(_swig_i_2), C.swig_type_28(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5)))
+	return swig_r
+}
+
+func Agxb_add_each(arg1 unsafe.Pointer, arg2 int64, arg3 unsafe.Pointer, arg4 int64, arg5 int64, arg6 *byte, arg7 *byte) (_swig_ret Enum_SS_agx_status) {
+	var swig_r Enum_SS_agx_status
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	_swig_i_2 := arg3
+	_swig_i_3 := arg4
+	_swig_i_4 := arg5
+	_swig_i_5 := arg6
+	_swig_i_6 := arg7
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_add_each_native_e2cf14798e770227(C.swig_voidp(_swig_i_0), C.swig_type_29(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_30(_swig_i_3), C.swig_type_31(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1411,7 +1428,7 @@ func Agxb_history_replace(arg1 uintptr, arg2 unsafe.Pointer, arg3 int64, arg4 in
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_replace_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_29(_swig_i_2), C.swig_type_30(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_replace_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_32(_swig_i_2), C.swig_type_33(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1424,7 +1441,7 @@ func Agxb_add_checked(arg1 uintptr, arg2 unsafe.Pointer, arg3 int64, arg4 int64,
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_add_checked_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_31(_swig_i_2), C.swig_type_32(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_add_checked_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_34(_swig_i_2), C.swig_type_35(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6)))
 	return swig_r
 }
 
@@ -1438,7 +1455,7 @@ func Agxb_group_open(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 *byte, arg5 int,
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1449,7 +1466,7 @@ func Agxb_group_batch(arg1 uintptr, arg2 int, arg3 int64, arg4 int64, arg5 uintp
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_type_33(_swig_i_2), C.swig_type_34(_swig_i_3), C.uintptr_t(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_type_36(_swig_i_2), C.swig_type_37(_swig_i_3), C.uintptr_t(_swig_i_4)))
 	return swig_r
 }
 
@@ -1460,7 +1477,7 @@ func Agxb_group_ack(arg1 uintptr, arg2 unsafe.Pointer, arg3 int64, arg4 int64, a
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_ack_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_35(_swig_i_2), C.swig_type_36(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_ack_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_38(_swig_i_2), C.swig_type_39(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1472,7 +1489,7 @@ func Agxb_group_claim(arg1 uintptr, arg2 int64, arg3 unsafe.Pointer, arg4 int64,
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_claim_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_37(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_38(_swig_i_3), C.swig_type_39(_swig_i_4), C.uintptr_t(_swig_i_5)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_claim_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_40(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_41(_swig_i_3), C.swig_type_42(_swig_i_4), C.uintptr_t(_swig_i_5)))
 	return swig_r
 }
 
@@ -1483,7 +1500,7 @@ func Agxb_group_autoclaim(arg1 uintptr, arg2 int64, arg3 *byte, arg4 int64, arg5
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_autoclaim_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_40(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_41(_swig_i_3), C.uintptr_t(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_autoclaim_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_43(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_44(_swig_i_3), C.uintptr_t(_swig_i_4)))
 	return swig_r
 }
 
@@ -1492,7 +1509,7 @@ func Agxb_group_pending(arg1 uintptr, arg2 *byte, arg3 *int64) (_swig_ret Enum_S
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_pending_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_pending_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1504,7 +1521,7 @@ func Agxb_group_pending_batch(arg1 uintptr, arg2 *byte, arg3 int64, arg4 *byte, 
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_pending_batch_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_42(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_43(_swig_i_4), C.uintptr_t(_swig_i_5)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_pending_batch_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_45(_swig_i_2), C.swig_voidp(_swig_i_3), C.swig_type_46(_swig_i_4), C.uintptr_t(_swig_i_5)))
 	return swig_r
 }
 
@@ -1512,7 +1529,7 @@ func Agxb_group_list(arg1 uintptr, arg2 uintptr) (_swig_ret Enum_SS_agx_status) 
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_list_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_list_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
 	return swig_r
 }
 
@@ -1520,7 +1537,7 @@ func Agxb_group_consumers(arg1 uintptr, arg2 uintptr) (_swig_ret Enum_SS_agx_sta
 	var swig_r Enum_SS_agx_status
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_consumers_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_consumers_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.uintptr_t(_swig_i_1)))
 	return swig_r
 }
 
@@ -1529,7 +1546,7 @@ func Agxb_group_health(arg1 uintptr, arg2 *byte, arg3 *int64) (_swig_ret Enum_SS
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_health_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_health_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 
@@ -1539,7 +1556,7 @@ func Agxb_group_dead_letters(arg1 uintptr, arg2 *byte, arg3 int64, arg4 uintptr)
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_dead_letters_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_44(_swig_i_2), C.uintptr_t(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_dead_letters_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_47(_swig_i_2), C.uintptr_t(_swig_i_3)))
 	return swig_r
 }
 
@@ -1550,7 +1567,7 @@ func Agxb_group_replay(arg1 uintptr, arg2 unsafe.Pointer, arg3 int64, arg4 int64
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_replay_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_45(_swig_i_2), C.swig_type_46(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_replay_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_48(_swig_i_2), C.swig_type_49(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1561,7 +1578,7 @@ func Agxb_group_delete_dead_letters(arg1 uintptr, arg2 unsafe.Pointer, arg3 int6
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_delete_dead_letters_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_47(_swig_i_2), C.swig_type_48(_swig_i_3), C.swig_voidp(_swig_i_4)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_delete_dead_letters_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_50(_swig_i_2), C.swig_type_51(_swig_i_3), C.swig_voidp(_swig_i_4)))
 	return swig_r
 }
 
@@ -1580,7 +1597,7 @@ func Agxb_group_process(arg1 uintptr, arg2 int64, arg3 int64, arg4 int64, arg5 i
 	_swig_i_7 := arg8
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_process_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_49(_swig_i_1), C.swig_type_50(_swig_i_2), C.swig_type_51(_swig_i_3), C.swig_type_52(_swig_i_4), C.swig_type_53(_swig_i_5), C.swig_type_54(_swig_i_6), C.swig_type_55(_swig_i_7), C.swig_type_56(_swig_i_8), C.swig_type_57(_swig_i_9)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_group_process_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_52(_swig_i_1), C.swig_type_53(_swig_i_2), C.swig_type_54(_swig_i_3), C.swig_type_55(_swig_i_4), C.swig_type_56(_swig_i_5), C.swig_type_57(_swig_i_6), C.swig_type_58(_swig_i_7), C.swig_type_59(_swig_i_8), C.swig_type_60(_swig_i_9)))
 	return swig_r
 }
 
@@ -1590,7 +1607,7 @@ func Agxb_intercept(arg1 uintptr, arg2 *byte, arg3 int64, arg4 *uintptr) (_swig_
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_intercept_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_58(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_intercept_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_61(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1607,19 +1624,19 @@ func Agxb_subscribe(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 int64, arg5 int64
 	_swig_i_8 := arg9
 	_swig_i_9 := arg10
 	_swig_i_10 := arg11
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_subscribe_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_59(_swig_i_3), C.swig_type_60(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_61(_swig_i_6), C.swig_type_62(_swig_i_7), C.swig_type_63(_swig_i_8), C.swig_type_64(_swig_i_9), C.swig_voidp(_swig_i_10)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_subscribe_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_62(_swig_i_3), C.swig_type_63(_swig_i_4), C.swig_intgo(_swig_i_5), C.swig_type_64(_swig_i_6), C.swig_type_65(_swig_i_7), C.swig_type_66(_swig_i_8), C.swig_type_67(_swig_i_9), C.swig_voidp(_swig_i_10)))
 	return swig_r
 }
 
 func Agxb_log_new() (_swig_ret uintptr) {
 	var swig_r uintptr
-	swig_r = (uintptr)(C._wrap_agxb_log_new_native_1471327ea33af568())
+	swig_r = (uintptr)(C._wrap_agxb_log_new_native_e2cf14798e770227())
 	return swig_r
 }
 
 func Agxb_log_free(arg1 uintptr) {
 	_swig_i_0 := arg1
-	C._wrap_agxb_log_free_native_1471327ea33af568(C.uintptr_t(_swig_i_0))
+	C._wrap_agxb_log_free_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
 }
 
 func Agxb_log_take(arg1 uintptr, arg2 *int32, arg3 *byte, arg4 int64) (_swig_ret int) {
@@ -1628,7 +1645,7 @@ func Agxb_log_take(arg1 uintptr, arg2 *int32, arg3 *byte, arg4 int64) (_swig_ret
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (int)(C._wrap_agxb_log_take_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_65(_swig_i_3)))
+	swig_r = (int)(C._wrap_agxb_log_take_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_68(_swig_i_3)))
 	return swig_r
 }
 
@@ -1638,7 +1655,7 @@ func Agxb_open(arg1 *byte, arg2 int, arg3 uintptr, arg4 *uintptr) (_swig_ret Enu
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
 	_swig_i_3 := arg4
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_open_native_1471327ea33af568(C.swig_voidp(_swig_i_0), C.swig_intgo(_swig_i_1), C.uintptr_t(_swig_i_2), C.swig_voidp(_swig_i_3)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_open_native_e2cf14798e770227(C.swig_voidp(_swig_i_0), C.swig_intgo(_swig_i_1), C.uintptr_t(_swig_i_2), C.swig_voidp(_swig_i_3)))
 	return swig_r
 }
 
@@ -1652,7 +1669,7 @@ func Agxb_stream_open(arg1 uintptr, arg2 *byte, arg3 *byte, arg4 int64, arg5 int
 	_swig_i_5 := arg6
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_stream_open_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_66(_swig_i_3), C.swig_type_67(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_intgo(_swig_i_6), C.swig_voidp(_swig_i_7)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_stream_open_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2), C.swig_type_69(_swig_i_3), C.swig_type_70(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_intgo(_swig_i_6), C.swig_voidp(_swig_i_7)))
 	return swig_r
 }
 
@@ -1664,7 +1681,7 @@ func Agxb_start(arg1 uintptr, arg2 int, arg3 int, arg4 int64, arg5 *byte, arg6 i
 	_swig_i_3 := arg4
 	_swig_i_4 := arg5
 	_swig_i_5 := arg6
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_start_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_type_68(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_intgo(_swig_i_5)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_start_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_intgo(_swig_i_1), C.swig_intgo(_swig_i_2), C.swig_type_71(_swig_i_3), C.swig_voidp(_swig_i_4), C.swig_intgo(_swig_i_5)))
 	return swig_r
 }
 
@@ -1679,7 +1696,7 @@ func Agxb_listen(arg1 uintptr, arg2 *byte, arg3 int64, arg4 int64, arg5 int, arg
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
 	_swig_i_8 := arg9
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_listen_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_69(_swig_i_2), C.swig_type_70(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_type_71(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_type_72(_swig_i_7), C.swig_voidp(_swig_i_8)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_listen_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_type_72(_swig_i_2), C.swig_type_73(_swig_i_3), C.swig_intgo(_swig_i_4), C.swig_type_74(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_type_75(_swig_i_7), C.swig_voidp(_swig_i_8)))
 	return swig_r
 }
 
@@ -1694,7 +1711,7 @@ func Agxb_run_begin(arg1 uintptr, arg2 int64, arg3 int64, arg4 int, arg5 int64, 
 	_swig_i_6 := arg7
 	_swig_i_7 := arg8
 	_swig_i_8 := arg9
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_run_begin_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_type_73(_swig_i_1), C.swig_type_74(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_type_75(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_type_76(_swig_i_7), C.swig_voidp(_swig_i_8)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_run_begin_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_type_76(_swig_i_1), C.swig_type_77(_swig_i_2), C.swig_intgo(_swig_i_3), C.swig_type_78(_swig_i_4), C.swig_voidp(_swig_i_5), C.swig_voidp(_swig_i_6), C.swig_type_79(_swig_i_7), C.swig_voidp(_swig_i_8)))
 	return swig_r
 }
 
@@ -1703,7 +1720,7 @@ func Agxb_history_info(arg1 uintptr, arg2 *byte, arg3 *int64) (_swig_ret Enum_SS
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	_swig_i_2 := arg3
-	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_info_native_1471327ea33af568(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
+	swig_r = (Enum_SS_agx_status)(C._wrap_agxb_history_info_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1), C.swig_voidp(_swig_i_2)))
 	return swig_r
 }
 

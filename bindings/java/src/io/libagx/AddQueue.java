@@ -9,11 +9,8 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 
-/** A session's events that wait to be added: one worker at a time adds what is there, at once. */
+/** A session's events that wait to be added; the client's {@link Adder} takes them, one round at a time. */
 final class AddQueue {
-  private static final int MOST_EVENTS = 1024;
-  private static final long MOST_BYTES = 1 << 20;
-
   /** An event as C takes it. */
   static final class Packed {
     final byte[] type;
@@ -92,53 +89,59 @@ final class AddQueue {
       if (working) return event.future;
       working = true;
     }
-    work();
+    client.adder().push(this);
     return event.future;
   }
 
-  private void work() {
-    try {
-      client.work(this::run);
-    } catch (AgxException closed) {
-      List<Packed> left;
-      synchronized (this) {
-        left = new ArrayList<>(events);
-        events.clear();
-        working = false;
-      }
-      for (Packed event : left) tell(event, null, closed);
+  /** What fits, without what was cancelled before its turn: that is not added. */
+  synchronized List<Packed> take(int most, long mostBytes) {
+    List<Packed> taken = new ArrayList<>();
+    long bytes = 0;
+    while (!events.isEmpty() && taken.size() < most && bytes < mostBytes) {
+      Packed event = events.poll();
+      if (event.future.isDone()) continue;
+      taken.add(event);
+      bytes += event.size();
     }
+    return taken;
   }
 
-  /** One round, so that the sessions of a client take turns. */
-  private void run() {
-    List<Packed> round = new ArrayList<>();
+  /** After what was taken has been told of: whether there is more. */
+  synchronized boolean goesOn() {
+    working = !events.isEmpty();
+    return working;
+  }
+
+  /** Nobody will take what is here. */
+  void giveUp(Throwable why) {
+    List<Packed> left;
     synchronized (this) {
-      long bytes = 0;
-      while (!events.isEmpty() && round.size() < MOST_EVENTS && bytes < MOST_BYTES) {
-        Packed event = events.poll();
-        // Cancelled before its turn: it is not added.
-        if (event.future.isDone()) continue;
-        round.add(event);
-        bytes += event.size();
-      }
+      left = new ArrayList<>(events);
+      events.clear();
+      working = false;
     }
+    for (Packed event : left) tell(event, null, why);
+  }
+
+  boolean intercepted() {
+    return session.isIntercepted();
+  }
+
+  AgxSession session() {
+    return session;
+  }
+
+  /** Adds what was taken, by a call of its own. */
+  void send(List<Packed> taken) {
     if (session.isIntercepted()) {
       // Each is asked about once, and one that is refused is nothing to the others.
-      for (Packed event : round) addOne(event);
-    } else if (!round.isEmpty()) {
-      add(round);
+      for (Packed event : taken) addOne(event);
+    } else if (!taken.isEmpty()) {
+      add(taken);
     }
-    synchronized (this) {
-      if (events.isEmpty()) {
-        working = false;
-        return;
-      }
-    }
-    work();
   }
 
-  private void addOne(Packed event) {
+  void addOne(Packed event) {
     try {
       tell(event, session.add(event), null);
     } catch (Throwable failure) {
@@ -170,7 +173,7 @@ final class AddQueue {
     for (Packed event : round.subList(done, round.size())) tell(event, null, added.failure);
   }
 
-  private void tell(Packed event, String id, Throwable failure) {
+  void tell(Packed event, String id, Throwable failure) {
     client.deliver(() -> {
       if (failure == null) {
         event.future.complete(id);

@@ -27,6 +27,7 @@ final class ClientCore {
   private final ThreadPoolExecutor workers;
   /** For calls that wait: each has a thread for as long as it does. */
   private final ThreadPoolExecutor waiters;
+  private final Adder adder = new Adder(this);
   private final CancelWatch cancels = new CancelWatch();
   private final Set<AgxSubscription> subscriptions = ConcurrentHashMap.newKeySet();
   private volatile boolean closed;
@@ -77,6 +78,10 @@ final class ClientCore {
 
   Set<AgxSubscription> subscriptions() {
     return subscriptions;
+  }
+
+  Adder adder() {
+    return adder;
   }
 
   CancelWatch cancels() {

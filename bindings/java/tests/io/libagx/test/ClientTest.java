@@ -71,6 +71,46 @@ class ClientTest {
     }
   }
 
+  @Test
+  void events_of_many_sessions_go_together_and_each_fares_by_itself() throws Exception {
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url())) {
+      List<AgxSession> sessions = new ArrayList<>();
+      List<List<CompletableFuture<String>>> ids = new ArrayList<>();
+      for (int i = 0; i < 300; ++i) {
+        sessions.add(client.session(1, 1, "s" + i));
+        ids.add(new ArrayList<>());
+      }
+      for (int n = 0; n < 5; ++n) {
+        for (int i = 0; i < sessions.size(); ++i) {
+          String body = i == 3 && n == 2 ? "nope" : String.valueOf(n);
+          ids.get(i).add(sessions.get(i).addAsync("n", "test", body));
+        }
+      }
+      sessions.get(7).close();
+      for (int i = 0; i < sessions.size(); ++i) {
+        List<String> stored = new ArrayList<>();
+        for (int n = 0; n < 5; ++n) {
+          CompletableFuture<String> id = ids.get(i).get(n);
+          if (i == 3 && n == 2) {
+            assertInstanceOf(AgxException.BadJson.class, Behaviour.failure(id));
+            continue;
+          }
+          try {
+            stored.add(id.get(30, TimeUnit.SECONDS));
+          } catch (java.util.concurrent.ExecutionException e) {
+            assertEquals(7, i);
+            assertInstanceOf(AgxException.Closed.class, e.getCause());
+          }
+        }
+        if (i == 7) continue;
+        List<String> found = sessions.get(i).history().stream().map(AgxEvent::id)
+            .collect(Collectors.toList());
+        assertEquals(stored, found, "session " + i);
+      }
+      sessions.forEach(AgxSession::close);
+    }
+  }
+
   private static int compareIds(String left, String right) {
     String[] a = left.split("-");
     String[] b = right.split("-");

@@ -1,0 +1,157 @@
+package io.libagx;
+
+import io.libagx.internal.agxnative;
+import io.libagx.internal.agxnativeConstants;
+import java.lang.ref.Reference;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+
+/** Adds what sessions have queued: of all that wait, as much as fits into one call. */
+final class Adder {
+  private static final int MOST_WORKERS = 4;
+  private static final int MOST_EVENTS = 1024;
+  private static final long MOST_BYTES = 1 << 20;
+
+  /** What one session has in a round. */
+  private record Portion(AddQueue queue, List<AddQueue.Packed> events) {}
+
+  private final ClientCore client;
+  private final ArrayDeque<AddQueue> ready = new ArrayDeque<>();
+  private int workers;
+
+  Adder(ClientCore client) {
+    this.client = client;
+  }
+
+  /** A queue that is in no worker's hands, and has events. */
+  void push(AddQueue queue) {
+    synchronized (this) {
+      ready.add(queue);
+      if (workers == MOST_WORKERS) return;
+      ++workers;
+    }
+    work();
+  }
+
+  private void work() {
+    try {
+      client.work(this::round);
+    } catch (AgxException closed) {
+      List<AddQueue> left;
+      synchronized (this) {
+        left = new ArrayList<>(ready);
+        ready.clear();
+        --workers;
+      }
+      for (AddQueue queue : left) queue.giveUp(closed);
+    }
+  }
+
+  private void round() {
+    List<Portion> round = take();
+    if (round.size() == 1) {
+      round.get(0).queue.send(round.get(0).events);
+    } else if (!round.isEmpty()) {
+      send(round);
+    }
+    synchronized (this) {
+      for (Portion portion : round) {
+        if (portion.queue.goesOn()) ready.add(portion.queue);
+      }
+      if (ready.isEmpty()) {
+        --workers;
+        return;
+      }
+    }
+    work();
+  }
+
+  /** What is intercepted goes alone. */
+  private synchronized List<Portion> take() {
+    List<Portion> round = new ArrayList<>();
+    int room = MOST_EVENTS;
+    long bytes = MOST_BYTES;
+    while (!ready.isEmpty() && room > 0 && bytes > 0) {
+      boolean alone = ready.peek().intercepted();
+      if (alone && !round.isEmpty()) break;
+      AddQueue queue = ready.poll();
+      List<AddQueue.Packed> events = queue.take(room, bytes);
+      round.add(new Portion(queue, events));
+      room -= events.size();
+      for (AddQueue.Packed event : events) bytes -= event.size();
+      if (alone) break;
+    }
+    return round;
+  }
+
+  /** Events of many sessions, each of which fares by itself. */
+  private void send(List<Portion> round) {
+    List<AddQueue> queues = new ArrayList<>();
+    List<AddQueue.Packed> events = new ArrayList<>();
+    ByteBuffer handles =
+        ByteBuffer.allocate(MOST_EVENTS * Long.BYTES).order(ByteOrder.nativeOrder());
+    for (Portion portion : round) {
+      for (AddQueue.Packed event : portion.events) {
+        try {
+          handles.putLong(portion.queue.session().handle());
+        } catch (AgxException closed) {
+          portion.queue.tell(event, null, closed);
+          continue;
+        }
+        queues.add(portion.queue);
+        events.add(event);
+      }
+    }
+    if (events.isEmpty()) return;
+    int count = events.size();
+    byte[] ids = new byte[count * agxnativeConstants.AGX_ID_SIZE];
+    byte[] statuses = new byte[count * Integer.BYTES];
+    int status;
+    Throwable failure;
+    try {
+      byte[] sessions = Arrays.copyOf(handles.array(), handles.position());
+      status = agxnative.agxb_add_each(sessions, AddQueue.bytes(events), count, ids, statuses);
+      failure = status == 0 ? null : Calls.failure(status);
+    } catch (RuntimeException | Error thrown) {
+      for (int i = 0; i < count; ++i) queues.get(i).tell(events.get(i), null, thrown);
+      return;
+    } finally {
+      Reference.reachabilityFence(queues);
+    }
+    ByteBuffer codes = ByteBuffer.wrap(statuses).order(ByteOrder.nativeOrder());
+    for (int i = 0; i < count; ++i) {
+      AddQueue queue = queues.get(i);
+      AddQueue.Packed event = events.get(i);
+      int code = codes.getInt();
+      if (code == 0) {
+        queue.tell(event, Text.id(ids, i * agxnativeConstants.AGX_ID_SIZE), null);
+      } else if (isOfOne(AgxStatus.of(code))) {
+        queue.addOne(event);
+      } else if (code == status) {
+        queue.tell(event, null, failure);
+      } else {
+        AgxStatus own = AgxStatus.of(code);
+        queue.tell(event, null, AgxException.of(own, "the event was not added: " + own));
+      }
+    }
+  }
+
+  /** An event itself is at fault, and was not written: tried alone it is told why. */
+  private static boolean isOfOne(AgxStatus status) {
+    switch (status) {
+      case EINVAL:
+      case EJSON:
+      case ETOOBIG:
+      case EUNSUPPORTED:
+      case ETYPE:
+      case TAKEN_OVER:
+        return true;
+      default:
+        return false;
+    }
+  }
+}
