@@ -1,7 +1,10 @@
 #include "format/condition.h"
 
 #include <charconv>
+#include <cstddef>
+#include <memory>
 #include <optional>
+#include <type_traits>
 
 #include "agx.h"
 #include "base/json.h"
@@ -287,27 +290,34 @@ Result<std::shared_ptr<const Condition>> Condition::Compile(std::string_view tex
 // The body's fields that a condition asks for, looked for when the first is asked for.
 class Condition::Fields {
  public:
-  Fields(const Node& root, std::string_view body) : root_(root), body_(body) {}
+  Fields(const Node& root, size_t paths, std::string_view body)
+      : root_(root), paths_(paths), body_(body) {}
 
   JsonValue operator[](size_t path) {
     if (!read_) {
       read_ = true;
+      std::uninitialized_default_construct_n(found(), paths_);
       // What others wrote need not be JSON; then it has no fields.
-      if (ValidateJson(body_, AGX_DEPTH_MAX, nullptr)) Collect(root_, JsonValue(body_), found_);
+      if (ValidateJson(body_, AGX_DEPTH_MAX, nullptr)) Collect(root_, JsonValue(body_), found());
     }
-    return found_[path];
+    return found()[path];
   }
 
  private:
+  static_assert(std::is_trivially_destructible_v<JsonValue>);
+  JsonValue* found() { return reinterpret_cast<JsonValue*>(room_); }
+
   const Node& root_;
+  const size_t paths_;
   const std::string_view body_;
   bool read_ = false;
-  JsonValue found_[kMaxPaths];
+  // Of which few are used, and none by a condition that asks for no field.
+  alignas(JsonValue) std::byte room_[kMaxPaths * sizeof(JsonValue)];
 };
 
 bool Condition::Selects(std::string_view type, std::string_view origin,
                         std::string_view body) const {
-  Fields fields(root_, body);
+  Fields fields(root_, paths_, body);
   bool flag = false;
   for (size_t at = 0; at < steps_.size(); ++at) {
     const Step& step = steps_[at];
