@@ -133,6 +133,48 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.server("LRANGE", "ag2:stream:s", 0, -1),
                          ['{"__type__": "a.C", "n": 2}'])
 
+    def test_what_cannot_be_read_stops_a_reader_or_is_passed_over(self):
+        of = ["--format", "ag2"]
+        pickled = b"\x80\x04K\x01."
+        # The places of two that were pickled: alone, side by side, and at either end.
+        for first, second in ((2, 5), (2, 3), (1, 5)):
+            self.server("FLUSHALL")
+            for place in range(1, 6):
+                self.server("RPUSH", "ag2:stream:s", pickled if place in (first, second) else
+                            '{"__type__": "a.B", "n": %d}' % place)
+            readable = [n for n in range(1, 6) if n not in (first, second)]
+            at_or_behind = [n for n in readable if n > first]
+            before = {"history": [n for n in readable if n < first],
+                      "history --reverse": [n for n in reversed(readable) if n > second]}
+            before["listen --timeout 0"] = before["history"]
+            whole = {"history": readable, "history --reverse": readable[::-1],
+                     "listen --timeout 0": readable}
+            for words in before:
+                with self.subTest(words=words, pickled=(first, second)):
+                    def numbers(*more, status):
+                        out = self.agx(*of, *words.split(), *more, "s", status=status)
+                        return [json.loads(line)["body"]["n"] for line in out.splitlines()]
+                    self.assertEqual(numbers(status=4), before[words])
+                    stopper = second if "reverse" in words else first
+                    self.assertRegex(self.said, r"^agx: the entry %d-\d+.*PICKLE.*; --skip "
+                                     r"passes over it\n$" % stopper)
+                    status = 7 if "listen" in words else 0
+                    self.assertEqual(numbers("--skip", status=status), whole[words])
+                    lines = self.said.splitlines()
+                    self.assertEqual(len(lines), 2, lines)
+                    order = (second, first) if "reverse" in words else (first, second)
+                    for line, place in zip(lines, order):
+                        self.assertRegex(line, r"^agx: the entry %d-\d+.*PICKLE.*; passed over$"
+                                         % place)
+                    # A condition, and a count that is reached before.
+                    self.assertEqual(
+                        numbers("--skip", "--where", "body.n > %d" % first, status=status),
+                        [n for n in whole[words] if n in at_or_behind])
+            self.agx(*of, "history", "--count", "1", "--after", str(first), "s",
+                     status=0 if first + 1 in readable else 4)
+        self.agx("bridge", "ag2:s", "openai-agents:t", "--timeout", "0", status=4)
+        self.assertRegex(self.said, r"^agx: ag2:s: the entry 1-\d+.*; --skip passes over it\n$")
+
     def test_wrong_words(self):
         self.agx("--format", "openai", "live", "s", status=2)
         self.assertIn("one of agx, openai-agents", self.said)
@@ -200,10 +242,27 @@ class Streams(unittest.TestCase):
             self.agx("add", "1/2/s", "--type", "event", "--body", body)
         self.agx("stop", "1/2/s", "--grace", "60")
         self.agx("bridge", "agx:1/2/s", "agent-framework:c", status=4)
-        self.assertIn("of agx:1/2/s", self.said)
-        self.assertIn("holds text alone", self.said)
+        ids = [entry[0] for entry in self.server("XRANGE", "agx:1:2:s", "-", "+")]
+        self.assertTrue(self.said.startswith("agx: the event " + ids[1] + " of agx:1/2/s: the format "
+                                             "agent-framework holds text alone"), self.said)
+        self.assertTrue(self.said.endswith("; --skip passes over it\n"), self.said)
         self.agx("bridge", "--skip", "agx:1/2/s", "agent-framework:c")
+        self.assertEqual(self.said.splitlines(),
+                         ["agx: passed over the event %s of agx:1/2/s, which agent-framework "
+                          "cannot hold" % event for event in (ids[1], ids[3])])
         self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["Hi", ""])
+
+    def test_the_one_of_many_that_is_too_long_is_named(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "event", "--body", '{"n":1}')
+        self.server("XADD", "agx:1:2:s", "*", "type", "t" * 300, "origin", "o")
+        self.agx("stop", "1/2/s", "--grace", "60")
+        wrong = self.server("XRANGE", "agx:1:2:s", "-", "+")[2][0]
+        self.agx("bridge", "agx:1/2/s", "openai-agents:t", status=4)
+        self.assertIn("the event %s of agx:1/2/s: " % wrong, self.said)
+        self.agx("bridge", "agx:1/2/s", "openai-agents:t", "--skip")
+        self.assertIn("passed over the event %s of" % wrong, self.said)
+        self.assertEqual([e["data"] for e in self.server.entries("t")], ['{"n":1}'])
 
     def test_another_producers_stream_is_left_alone(self):
         self.agx("start", "1/2/copy")

@@ -115,7 +115,8 @@ class Bridge {
       size_t count = 0;
       const agx_status status =
           agx_listen_next_many(listener, kLookMs, events.data(), events.size(), &count);
-      const std::string reason = agx_last_error();
+      const std::string reason = LastError();
+      const bool unreadable = status == AGX_EUNSUPPORTED && !UnreadableEntry().empty();
       std::vector<Event> owned(events.begin(), events.begin() + static_cast<ptrdiff_t>(count));
       if (!started_ && (HasAppeared(status) || IsLive(from_))) {
         if (const int exit = Start(); exit != kDone) return exit;
@@ -125,9 +126,12 @@ class Bridge {
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
       if (status == AGX_ENDED) return Stop();
-      Complain(from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason));
+      std::string message =
+          from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
+      if (unreadable) message += skip_ ? kSkipped : kSkipHint;
+      Complain(message);
       gap_ = gap_ || status == AGX_GAP;
-      if (status != AGX_GAP && !(status == AGX_EUNSUPPORTED && skip_)) return ExitFor(status);
+      if (status != AGX_GAP && !(unreadable && skip_)) return ExitFor(status);
     }
   }
 
@@ -221,8 +225,8 @@ class Bridge {
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
     agx_status status = Move(copies.data(), copies.size(), last.c_str());
-    const bool refused = status == AGX_EJSON || status == AGX_EUNSUPPORTED;
-    if (refused && end - begin > 1) {
+    // One of them cannot be held: which?
+    if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
         if (const int exit = CopyAtOnce(events, i, i + 1); exit != kDone) return exit;
       }
@@ -236,10 +240,27 @@ class Bridge {
       status = Move(copies.data(), 1, last.c_str());
     }
     if (status == AGX_OK) return kDone;
-    const int exit = Fail(status, "the event " + last + " of " + from_.text);
-    if (status != AGX_EUNSUPPORTED || !skip_) return exit;
+    const std::string which = "the event " + last + " of " + from_.text;
+    if (!IsRefusal(status)) return Fail(status, which);
+    if (!skip_) {
+      Complain(which + ": " + ReasonOfRefusal() + std::string(kSkipHint));
+      return kFailed;
+    }
     status = Move(nullptr, 0, last.c_str());
-    return status == AGX_OK ? kDone : Fail(status);
+    if (status != AGX_OK) return Fail(status);
+    Complain("passed over " + which + ", which " + to_.format + " cannot hold");
+    return kDone;
+  }
+
+  // The other format cannot hold it, or another program wrote what the library does not.
+  static bool IsRefusal(agx_status status) {
+    return status == AGX_EUNSUPPORTED || status == AGX_ETOOBIG || status == AGX_EINVAL;
+  }
+  // Without its place among those that were copied at once.
+  static std::string ReasonOfRefusal() {
+    constexpr std::string_view kPlace = "event 0: ";
+    std::string reason = LastError();
+    return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
   }
 
   agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {

@@ -42,6 +42,7 @@ constexpr std::array kListenOptions = {
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
     Option{"limit", "N", "end after N events"},
     Option{"where", "EXPR", "only events that this condition selects"},
+    Option{"skip", "", "pass over entries that cannot be read, instead of stopping there"},
     Option{"end", "", "show the closing end event as well"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
@@ -52,6 +53,7 @@ constexpr std::array kHistoryOptions = {
     Option{"count", "N", "at most N events"},
     Option{"reverse", "", "the newest first"},
     Option{"where", "EXPR", "only events that this condition selects"},
+    Option{"skip", "", "pass over entries that cannot be read, instead of stopping there"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
@@ -91,7 +93,7 @@ constexpr std::array kMessagesOptions = {
     Option{"title", "", "its title: what the user asked first"},
 };
 constexpr std::array kBridgeOptions = {
-    Option{"skip", "", "pass over what the other format cannot hold, instead of stopping there"},
+    Option{"skip", "", "pass over what cannot be read, or held by TO, instead of stopping there"},
     Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
 };

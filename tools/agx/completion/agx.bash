@@ -10,8 +10,8 @@ _agx_options() {
         start) echo "--lease --take-over --origin" ;;
         add) echo "--type --origin --body --lines --lease --quiet" ;;
         stop) echo "--grace" ;;
-        listen) echo "--after --wait --timeout --limit --where --end --pretty --json" ;;
-        history) echo "--after --before --count --reverse --where --pretty --json" ;;
+        listen) echo "--after --wait --timeout --limit --where --skip --end --pretty --json" ;;
+        history) echo "--after --before --count --reverse --where --skip --pretty --json" ;;
         group) echo "--group --consumer --from --count --block --pending --idle --retries --limit" \
             "--timeout --dead-letters --replay --delete --pretty --json" ;;
         chat) echo "--model --system --timeout --grace --pretty --json" ;;

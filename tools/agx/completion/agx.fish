@@ -84,6 +84,6 @@ complete -c agx -n '__fish_seen_subcommand_from run' -l feed -x -a 'openai-chat 
 complete -c agx -n '__fish_seen_subcommand_from run' -l save -d 'Append to the conversation'
 complete -c agx -n '__fish_seen_subcommand_from messages' -l nodes -d 'Its nodes'
 complete -c agx -n '__fish_seen_subcommand_from messages' -l title -d 'Its title'
-complete -c agx -n '__fish_seen_subcommand_from bridge' -l skip -d 'Pass over what cannot be held'
+complete -c agx -n '__fish_seen_subcommand_from listen history bridge' -l skip -d 'Pass over what cannot be read or held'
 complete -c agx -n '__fish_seen_subcommand_from bridge' -l wait -x -a never -d 'Seconds'
 complete -c agx -n '__fish_seen_subcommand_from bridge' -l timeout -x -a never -d 'Seconds'
