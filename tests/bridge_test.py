@@ -229,6 +229,78 @@ class Streams(unittest.TestCase):
         self.assertEqual(json.loads(copies[2]["body"])["content_delta"], "lo")
         self.assertEqual(self.server("EXISTS", "agx:1:2:copy:live"), "0")
 
+    def at_once(self, word):
+        """Its store, where a lease is short."""
+        return word + "@" + self.server.url + "?lease=300"
+
+    def ended(self, name="1/2/copy"):
+        entries = self.server.entries("agx:" + name.replace("/", ":"))
+        live = self.server("EXISTS", "agx:" + name.replace("/", ":") + ":live") == "1"
+        return entries[-1]["type"] == "end" and not live
+
+    def test_a_source_without_an_end_that_is_stopped_ends_the_copy(self):
+        for of, add in (("openai-agents", ["--type", "token"]), ("ag2", ["--type", "a.B"])):
+            for how in ("stop", "cancel"):
+                with self.subTest(of=of, how=how):
+                    self.server("FLUSHALL")
+                    self.agx("--format", of, "start", "t", "--lease", "2")
+                    self.agx("--format", of, "add", "t", *add, "--lease", "2")
+                    process = self.bridge(self.at_once(of + ":t"), "agx:1/2/copy")
+                    wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+                    self.agx("--format", of, how, "t")
+                    self.assertEqual(process.wait(DEADLINE), 0)
+                    self.assertEqual(process.stderr.read(), "")
+                    self.assertTrue(self.ended())
+
+    def test_a_source_whose_producer_died_does_not_end_the_copy(self):
+        for of in ("openai-agents", "agx"):
+            name = {"openai-agents": "t", "agx": "1/2/t"}[of]
+            for more, status, says in (([], 8, "; --stop ends agx:1/2/copy then\n"),
+                                       (["--stop"], 0, "; ending agx:1/2/copy\n")):
+                with self.subTest(of=of, more=more):
+                    self.server("FLUSHALL")
+                    self.agx("--format", of, "start", name, "--lease", "2")
+                    self.agx("--format", of, "add", name, "--type", "t", "--lease", "2")
+                    process = self.bridge(self.at_once(of + ":" + name), "agx:1/2/copy", *more)
+                    wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+                    self.assertEqual(process.wait(DEADLINE), status)
+                    said = process.stderr.read()
+                    self.assertIn("lease ran out", said)
+                    self.assertTrue(said.endswith(says), said)
+                    self.assertEqual(self.ended(), status == 0)
+
+    def test_a_cancelled_agx_session_that_wrote_no_end_is_gone(self):
+        self.agx("start", "1/2/t", "--lease", "2")
+        process = self.bridge(self.at_once("agx:1/2/t"), "agx:1/2/copy")
+        wait_for("the copy", lambda: self.server("EXISTS", "agx:1:2:copy:live") == "1")
+        self.agx("cancel", "1/2/t")
+        self.assertEqual(process.wait(DEADLINE), 8)
+        self.assertIn("was taken away", process.stderr.read())
+        self.assertFalse(self.ended())
+
+    def test_silence_is_an_end_if_asked_for(self):
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        words = ["bridge", "openai-agents:t", "agx:1/2/copy", "--timeout", "0.2"]
+        self.agx(*words, status=7)
+        self.assertIn("silent for too long; --stop ends agx:1/2/copy then", self.said)
+        self.assertFalse(self.ended())
+        # Not while it is live.
+        self.server("SET", "t:live", "x")
+        self.agx(*words, "--stop", status=7)
+        self.assertNotIn("--stop", self.said)
+        self.assertFalse(self.ended())
+        self.server("DEL", "t:live")
+        self.agx(*words, "--stop")
+        self.assertIn("silent for too long; ending agx:1/2/copy", self.said)
+        self.assertTrue(self.ended())
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
+                         ["begin", "token", "end"])
+
+    def test_a_source_that_is_not_there_is_no_end_of_nothing(self):
+        self.agx("bridge", "openai-agents:t", "agx:1/2/copy", "--wait", "0.05", "--stop", status=1)
+        self.assertTrue(self.said.endswith("has not appeared\n"), self.said)
+        self.assertEqual(self.server("KEYS", "*"), [])
+
     def test_a_cancel_of_the_copy_cancels_the_original(self):
         self.agx("--format", "openai-agents", "start", "t")
         self.bridge("openai-agents:t", "agx:1/2/copy", "--wait", "never", "--timeout", "never")
@@ -243,8 +315,9 @@ class Streams(unittest.TestCase):
         self.agx("stop", "1/2/s", "--grace", "60")
         self.agx("bridge", "agx:1/2/s", "agent-framework:c", status=4)
         ids = [entry[0] for entry in self.server("XRANGE", "agx:1:2:s", "-", "+")]
-        self.assertTrue(self.said.startswith("agx: the event " + ids[1] + " of agx:1/2/s: the format "
-                                             "agent-framework holds text alone"), self.said)
+        self.assertTrue(self.said.startswith(
+            "agx: the event %s of agx:1/2/s: the format agent-framework holds text alone" % ids[1]),
+            self.said)
         self.assertTrue(self.said.endswith("; --skip passes over it\n"), self.said)
         self.agx("bridge", "--skip", "agx:1/2/s", "agent-framework:c")
         self.assertEqual(self.said.splitlines(),

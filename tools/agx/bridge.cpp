@@ -94,8 +94,13 @@ int Open(const Arguments& arguments, End* end) {
 
 class Bridge {
  public:
-  Bridge(const End& from, const End& to, bool skip, const Watcher& watcher)
-      : from_(from), to_(to), skip_(skip), watcher_(watcher) {}
+  struct Choices {
+    bool skip = false;
+    bool stop = false;
+  };
+
+  Bridge(const End& from, const End& to, const Choices& choices, const Watcher& watcher)
+      : from_(from), to_(to), skip_(choices.skip), stop_(choices.stop), watcher_(watcher) {}
 
   // Where an earlier bridge was. Changes nothing.
   int Find() {
@@ -125,7 +130,8 @@ class Bridge {
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
-      if (status == AGX_ENDED) return Stop();
+      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(reason))) return Stop();
+      if (MayBeOver(status)) return Finish(status, reason);
       std::string message =
           from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
       if (unreadable) message += skip_ ? kSkipped : kSkipHint;
@@ -278,6 +284,34 @@ class Bridge {
     if (status != AGX_OK) Fail(status, "the copy was cancelled, the original was not");
   }
 
+  // In a format without an end a stop takes only the live flag away, as a cancel does: either way it
+  // is over. Where there is an end, a flag that goes without one is a producer that failed to write it.
+  bool WasStopped(const std::string& reason) const {
+    const bool has_end = from_.format == "agx" || from_.format == "agent-framework";
+    return !has_end && reason.find("its live flag was taken away") != reason.npos;
+  }
+
+  static bool MayBeOver(agx_status status) {
+    return status == AGX_GONE || status == AGX_SILENT || status == AGX_ABSENT;
+  }
+
+  // FROM does not say that it has ended; with --stop that it is gone, or silent, is as much, unless
+  // it is live.
+  int Finish(agx_status status, const std::string& reason) {
+    int live = 0;
+    if (started_ && status != AGX_GONE) {
+      const agx_status asked = agx_is_live(from_.session.get(), &live);
+      if (asked != AGX_OK) return Fail(asked);
+    }
+    const bool can_stop = started_ && live == 0;
+    std::string message = from_.text + ": " + reason;
+    if (can_stop) {
+      message += stop_ ? "; ending " + to_.text : "; --stop ends " + to_.text + " then";
+    }
+    Complain(message);
+    return can_stop && stop_ ? Stop() : static_cast<int>(ExitFor(status));
+  }
+
   int Stop() {
     const agx_status status = agx_stop(to(), -1);
     if (status != AGX_OK) return Fail(status);
@@ -287,6 +321,7 @@ class Bridge {
   const End& from_;
   const End& to_;
   const bool skip_;
+  const bool stop_;
   const Watcher& watcher_;
   char position_[AGX_NAME_MAX + 1] = "";
   bool started_ = false;
@@ -316,7 +351,8 @@ int RunBridge(const Arguments& arguments) {
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
-  Bridge bridge(from, to, arguments.Has("skip"), watcher);
+  const Bridge::Choices choices = {arguments.Has("skip"), arguments.Has("stop")};
+  Bridge bridge(from, to, choices, watcher);
   if (const int exit = bridge.Find(); exit != kDone) return exit;
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   options.after = bridge.after();

@@ -94,6 +94,7 @@ constexpr std::array kMessagesOptions = {
 };
 constexpr std::array kBridgeOptions = {
     Option{"skip", "", "pass over what cannot be read, or held by TO, instead of stopping there"},
+    Option{"stop", "", "end TO too if FROM is gone or silent, and not live, without an end"},
     Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
 };
@@ -199,7 +200,9 @@ constexpr std::array kCommands = {
     Command{"bridge", "FROM TO", 2, 2, "copy a session to another format or store",
             "FROM and TO are FORMAT:STREAM, or agx:SCOPE/USER/SESSION, each with @URL if it is in\n"
             "another store. Copies what has happened and what happens, until FROM ends, and then\n"
-            "ends TO. Killed and begun again it goes on where it was, without loss or repetition.\n"
+            "ends TO. openai-agents and ag2 have no end: there FROM ends when it is stopped or\n"
+            "cancelled while this looks on, and --stop is for what says nothing.\n"
+            "Killed and begun again it goes on where it was, without loss or repetition.\n"
             "Exit status as for listen, and 5: somebody else writes to TO.",
             kBridgeOptions, RunBridge},
     Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
