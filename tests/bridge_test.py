@@ -341,6 +341,35 @@ class Streams(unittest.TestCase):
         self.agx("start", "1/2/copy")
         self.agx("bridge", "openai-agents:t", "agx:1/2/copy", status=5)
 
+    def test_a_second_bridge_goes_on_in_the_firsts_place(self):
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        words = ["openai-agents:t", "agx:1/2/copy", "--timeout", "never"]
+        first = self.bridge(*words)
+        wait_for("the first", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+        token = self.server("GET", "agx:1:2:copy:live")
+        second = self.bridge(*words)
+        wait_for("the second", lambda: self.server("GET", "agx:1:2:copy:live") != token)
+        self.assertEqual(first.wait(DEADLINE), 11)
+        self.assertIn("another bridge from openai-agents:t, took agx:1/2/copy over",
+                      first.stderr.read())
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        wait_for("its event", lambda: self.server("XLEN", "agx:1:2:copy") == "3")
+        self.assertIsNone(second.poll())
+
+    def test_what_has_no_type_or_origin_is_copied_as_unknown(self):
+        self.server("XADD", "t", "*", "data", '{"n":1}')
+        self.server("RPUSH", "ag2:stream:s", "[2]")
+        self.agx("bridge", "openai-agents:t", "agx:1/2/t", "--timeout", "0", status=7)
+        self.agx("bridge", "ag2:s", "agx:1/2/s", "--timeout", "0", status=7)
+        self.server("XADD", "agx:1:2:none", "*", "body", "3")
+        self.agx("bridge", "agx:1/2/none", "openai-agents:none", "--timeout", "0", status=7)
+        copies = self.server.entries("agx:1:2:t")[1:] + self.server.entries("agx:1:2:s")[1:]
+        self.assertEqual([(e["type"], e["origin"], e["body"]) for e in copies],
+                         [("unknown", "openai-agents", '{"n":1}'), ("unknown", "ag2", "[2]")])
+        self.assertEqual([(e["type"], e["metadata"], e["data"])
+                          for e in self.server.entries("none")],
+                         [("unknown", '{"origin": "unknown"}', "3")])
+
     def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
         count = 4000
         source = {

@@ -115,7 +115,7 @@ class Bridge {
       if (const int exit = Start(); exit != kDone) return exit;
     }
     for (;;) {
-      if (started_) PassCancelOn();
+      if (const int exit = PassCancelOn(); exit != kDone) return exit;
       std::array<agx_event*, kBatch> events = {};
       size_t count = 0;
       const agx_status status =
@@ -246,6 +246,7 @@ class Bridge {
       status = Move(copies.data(), 1, last.c_str());
     }
     if (status == AGX_OK) return kDone;
+    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     const std::string which = "the event " + last + " of " + from_.text;
     if (!IsRefusal(status)) return Fail(status, which);
     if (!skip_) {
@@ -253,6 +254,7 @@ class Bridge {
       return kFailed;
     }
     status = Move(nullptr, 0, last.c_str());
+    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
     Complain("passed over " + which + ", which " + to_.format + " cannot hold");
     return kDone;
@@ -269,6 +271,13 @@ class Bridge {
     return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
   }
 
+  // One that is begun again cannot tell whether the one before it lives, and goes on in its place.
+  int FailAsSecond() const {
+    Complain("another producer, or another bridge from " + from_.text + ", took " + to_.text +
+             " over");
+    return kTakenOver;
+  }
+
   agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {
     const agx_status status = agx_add_checked(to(), events, count, name(), position_, to_id);
     if (status == AGX_OK) std::strncpy(position_, to_id, sizeof(position_) - 1);
@@ -276,12 +285,15 @@ class Bridge {
   }
 
   // Whoever cancels the copy means the original.
-  void PassCancelOn() {
-    if (canceled_ || agx_is_canceled(to()) == 0) return;
+  int PassCancelOn() {
+    if (!started_ || canceled_ || agx_is_canceled(to()) == 0) return kDone;
     canceled_ = true;
-    if (agx_wait_canceled(to(), 0) != AGX_OK) return;
-    const agx_status status = agx_cancel(from_.session.get(), nullptr);
+    agx_status status = agx_wait_canceled(to(), 0);
+    if (status == AGX_TAKEN_OVER) return FailAsSecond();
+    if (status != AGX_OK) return kDone;
+    status = agx_cancel(from_.session.get(), nullptr);
     if (status != AGX_OK) Fail(status, "the copy was cancelled, the original was not");
+    return kDone;
   }
 
   // In a format without an end a stop takes only the live flag away, as a cancel does: either way it
@@ -314,6 +326,7 @@ class Bridge {
 
   int Stop() {
     const agx_status status = agx_stop(to(), -1);
+    if (status == AGX_TAKEN_OVER) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
     return gap_ ? kGap : kDone;
   }

@@ -203,7 +203,8 @@ constexpr std::array kCommands = {
             "ends TO. openai-agents and ag2 have no end: there FROM ends when it is stopped or\n"
             "cancelled while this looks on, and --stop is for what says nothing.\n"
             "Killed and begun again it goes on where it was, without loss or repetition.\n"
-            "Exit status as for listen, and 5: somebody else writes to TO.",
+            "Exit status as for listen; 5: somebody else writes to TO; 11: another bridge, begun\n"
+            "with the same FROM and TO, goes on in its place.",
             kBridgeOptions, RunBridge},
     Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
             "Lists the sessions that are live, of all, a scope, or a scope and user.\n"
