@@ -299,6 +299,10 @@ class Usage(Case):
             self.assertTrue(help_text.startswith("usage: agx " + command), help_text)
             self.assertEqual(help_text, self.ok("--help", command))
             self.assertIn("--url URL", help_text)
+            self.assertEqual(help_text, self.ok("help", command))
+        self.assertEqual(text, self.ok("help"))
+        self.assertEqual(text, self.ok("--prefix", "p", "help"))
+        self.fails(2, "help", "dance", says='no command "dance"')
 
     def test_version(self):
         self.assertRegex(self.ok("version"), r"^agx \d+\.\d+\.\d+, libagx \d+\.\d+\.\d+")
@@ -430,6 +434,39 @@ class Control(Case):
                          [b"type", b"end"])
         self.assertTrue(1 <= self.redis("PTTL", self.key) <= 2500)
         self.fails(1, "live", self.name)
+
+    def test_stopping_what_has_ended(self):
+        formats = {"agx": (self.name, self.key), "openai-agents": (self.id, self.id),
+                   "agent-framework": (self.id, "agent-stream:" + self.id),
+                   "ag2": (self.id, "ag2:stream:" + self.id)}
+        for of, (name, key) in formats.items():
+            with self.subTest(of=of):
+                def stop(*more):
+                    return ("stop", "--format", of, name) + more
+                never = "is not live: it has ended, or never began\n"
+                self.fails(1, *stop(), says=name + " " + never)
+                self.ok("start", "--format", of, name)
+                self.ok(*stop())
+                has_end = of in ("agx", "agent-framework")
+                again = " has ended already\n" if has_end else " " + never
+                before = self.redis("PTTL", key)
+                self.fails(1, *stop(), says=name + again)
+                self.assertLessEqual(self.redis("PTTL", key), before)
+                self.fails(1, *stop("--grace", "3600"), says=name + again)
+                if has_end:
+                    self.assertGreater(self.redis("PTTL", key), 3000000)
+                    self.redis("DEL", key)
+                    self.fails(1, *stop(), says=name + " " + never)
+        # One that was left without an end is ended all the same.
+        self.ok("start", self.name)
+        self.ok("cancel", self.name)
+        self.ok("stop", self.name)
+        self.fails(1, "stop", self.name, says="has ended already")
+        self.ok("start", "--format", "agent-framework", self.id)
+        self.ok("add", "--format", "agent-framework", self.id, "--type", "error", "--body",
+                '{"msg":"x"}')
+        self.ok("stop", "--format", "agent-framework", self.id)
+        self.fails(1, "stop", "--format", "agent-framework", self.id, says="has ended already")
 
     def test_start_of_one_that_is_live(self):
         self.ok("start", self.name, "--lease", "60", "--origin", "x")

@@ -121,6 +121,7 @@ class ArgumentParser {
     }
     parsed_.command_ = FindCommand(commands_, word);
     if (parsed_.command_) return "";
+    if (word == "help") return TakeOption("--help");
     return "there is no command \"" + std::string(word) + "\"; agx --help lists them";
   }
 
@@ -199,7 +200,7 @@ std::string GeneralHelp(std::span<const Command> commands) {
       "  4 failed            10 canceled\n"
       " 11 taken over        12 the model failed\n"
       "130 interrupted\n"
-      "\nagx COMMAND --help says more, man agx everything.\n";
+      "\nagx help COMMAND says more, as agx COMMAND --help does, and man agx everything.\n";
   return out;
 }
 

@@ -129,7 +129,7 @@ constexpr std::array kCommands = {
             kAddOptions, RunAdd},
     Command{"stop", kSession, 1, 1, "end a session",
             "Ends the session: adds its end event, after which listeners end too.\n"
-            "Exit status 1: there is no such session.",
+            "Exit status 1: it has ended already, or there is none.",
             kStopOptions, RunStop},
     Command{"cancel",
             kSession,
