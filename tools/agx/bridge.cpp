@@ -296,8 +296,8 @@ class Bridge {
     return kDone;
   }
 
-  // In a format without an end a stop takes only the live flag away, as a cancel does: either way it
-  // is over. Where there is an end, a flag that goes without one is a producer that failed to write it.
+  // In a format without an end a stop takes only the live flag away, as a cancel does: either way
+  // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
   bool WasStopped(const std::string& reason) const {
     const bool has_end = from_.format == "agx" || from_.format == "agent-framework";
     return !has_end && reason.find("its live flag was taken away") != reason.npos;

@@ -59,18 +59,21 @@ constexpr std::array kHistoryOptions = {
 };
 constexpr std::array kGroupOptions = {
     Option{"group", "G", "the group; default agents"},
-    Option{"consumer", "C", "whose turn it is; default: a name that nobody else has"},
+    Option{"consumer", "C", "whose turn it is; default cli, process: one that nobody else has"},
     Option{"from", "ID|new", "where a group that is made begins; default: with the first event"},
     Option{"count", "N", "at most N"},
     Option{"block", "S", "read: wait for an event; default 0; never"},
     Option{"pending", "", "read: what is pending for the consumer, instead of new events"},
-    Option{"idle", "S", "claim, pending: idle for so long; process: taken over then, default 300"},
+    Option{"idle", "S",
+           "claim, process, pending: idle for so long; default 300, pending and ids 0"},
     Option{"retries", "N", "process: attempts before an event is given up; default 3"},
     Option{"limit", "N", "process: end after N events"},
     Option{"timeout", "S", "process: end after so long without an event; default never"},
     Option{"dead-letters", "KEY", "where events go that were given up; default: the stream's :dlq"},
     Option{"replay", "", "dlq: put these back into the stream"},
     Option{"delete", "", "dlq: delete these"},
+    Option{"all", "", "dlq: replay or delete all"},
+    Option{"force", "", "delete: what is pending as well"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
@@ -177,7 +180,8 @@ constexpr std::array kCommands = {
         "  info      tells how the group is doing\n"
         "  process   runs COMMAND for each event, with its JSON on standard input; exit status 0\n"
         "            acknowledges it, others try it again, and in the end give it up\n"
-        "  dlq       lists what was given up; --replay or --delete these ids\n"
+        "  dlq       lists what was given up; --replay or --delete these ids, or --all\n"
+        "  delete    deletes the group, or only the --consumer\n"
         "read and process make the group if need be. Exit status 1: no such group, or nothing\n"
         "there; 7: nothing came.",
         kGroupOptions, RunGroup},
