@@ -1653,6 +1653,43 @@ class Documents(Case):
             for name in names:
                 self.assertRegex(page, r"(Fl|,) -%s\b" % name)
 
+    def test_exit_statuses(self):
+        """The tables have the same ones, of the same commands; the program has no others."""
+        def commands(text, form):
+            words = re.findall(form, text)
+            return {word for words in words for word in re.split("`?[ ,`]+", words)} & set(COMMANDS)
+
+        readme, page = {}, {}
+        table = self.read("README.md").split("| exit status |")[1].split("\n\n")[0]
+        for statuses, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", table, re.MULTILINE):
+            for status in re.findall(r"\d+", statuses):
+                readme[int(status)] = commands(meaning, r"((?:`[a-z]+`(?:, )?)+):")
+        table = self.read("docs", "agx.1").split(".Sh EXIT STATUS")[1].split(".Sh EXAMPLES")[0]
+        for statuses, meaning in re.findall(r"^\.It ([\d, ]+)\n((?:(?!\.It).*\n)*)", table,
+                                            re.MULTILINE):
+            for status in re.findall(r"\d+", statuses):
+                page[int(status)] = commands(meaning, r"\.Cm (.*) :")
+        page[1].discard("demo")  # which fails where something is wrong with the program
+        self.assertEqual(readme, page)
+        self.assertEqual(page[7], {"listen", "bridge", "group"})
+        shown = self.ok("help").split("exit status:\n")[1].split("\n\n")[0]
+        self.assertEqual(sorted(int(number) for number in re.findall(r"\d+", shown)), sorted(page))
+        values = re.findall(r"^  k\w+ = (\d+),(?:  //.*)?$", self.read("tools", "agx", "util.h"),
+                            re.MULTILINE)
+        signals = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+        self.assertEqual(({int(value) for value in values} - {128}) | signals, set(page))
+        for command in COMMANDS:
+            details = self.ok(command, "--help").split("options")[0]
+            said = re.search(r"[Ee]xit status(?:es)?\b(.*)", details, re.DOTALL)
+            for number in re.findall(r"(?:status |; |and )(\d+):", said.group(0) if said else ""):
+                self.assertIn(int(number), page, command)
+
+    def test_a_body_that_the_format_cannot_hold(self):
+        of = ("--format", "agent-framework")
+        self.fails(4, "add", *of, self.id, "--type", "event", "--body", '{"x":1}',
+                   says="holds text alone")
+        self.fails(2, "add", *of, self.id, "--type", "event", "--body", "{")
+
     def test_completions_know_every_option(self):
         for file in ("agx.bash", "_agx", "agx.fish"):
             text = self.read("tools", "agx", "completion", file)
