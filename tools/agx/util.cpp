@@ -116,7 +116,7 @@ std::string LastError() {
 }
 
 std::string UnreadableEntry() {
-  // Its message is the only one that names it.
+  // Only the message tells it, where nothing was handed on.
   constexpr std::string_view kBefore = "the entry ";
   const std::string_view message = agx_last_error();
   if (!message.starts_with(kBefore)) return "";
