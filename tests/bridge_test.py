@@ -243,8 +243,8 @@ class Streams(unittest.TestCase):
             for how in ("stop", "cancel"):
                 with self.subTest(of=of, how=how):
                     self.server("FLUSHALL")
-                    self.agx("--format", of, "start", "t", "--lease", "2")
-                    self.agx("--format", of, "add", "t", *add, "--lease", "2")
+                    self.agx("--format", of, "start", "t", "--lease", "3")
+                    self.agx("--format", of, "add", "t", *add, "--lease", "3")
                     process = self.bridge(self.at_once(of + ":t"), "agx:1/2/copy")
                     wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
                     self.agx("--format", of, how, "t")
@@ -259,8 +259,8 @@ class Streams(unittest.TestCase):
                                        (["--stop"], 0, "; ending agx:1/2/copy\n")):
                 with self.subTest(of=of, more=more):
                     self.server("FLUSHALL")
-                    self.agx("--format", of, "start", name, "--lease", "2")
-                    self.agx("--format", of, "add", name, "--type", "t", "--lease", "2")
+                    self.agx("--format", of, "start", name, "--lease", "3")
+                    self.agx("--format", of, "add", name, "--type", "t", "--lease", "3")
                     process = self.bridge(self.at_once(of + ":" + name), "agx:1/2/copy", *more)
                     wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
                     self.assertEqual(process.wait(DEADLINE), status)
@@ -270,7 +270,7 @@ class Streams(unittest.TestCase):
                     self.assertEqual(self.ended(), status == 0)
 
     def test_a_cancelled_agx_session_that_wrote_no_end_is_gone(self):
-        self.agx("start", "1/2/t", "--lease", "2")
+        self.agx("start", "1/2/t", "--lease", "3")
         process = self.bridge(self.at_once("agx:1/2/t"), "agx:1/2/copy")
         wait_for("the copy", lambda: self.server("EXISTS", "agx:1:2:copy:live") == "1")
         self.agx("cancel", "1/2/t")
