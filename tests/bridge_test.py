@@ -133,6 +133,48 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.server("LRANGE", "ag2:stream:s", 0, -1),
                          ['{"__type__": "a.C", "n": 2}'])
 
+    def test_what_cannot_be_read_stops_a_reader_or_is_passed_over(self):
+        of = ["--format", "ag2"]
+        pickled = b"\x80\x04K\x01."
+        # The places of two that were pickled: alone, side by side, and at either end.
+        for first, second in ((2, 5), (2, 3), (1, 5)):
+            self.server("FLUSHALL")
+            for place in range(1, 6):
+                self.server("RPUSH", "ag2:stream:s", pickled if place in (first, second) else
+                            '{"__type__": "a.B", "n": %d}' % place)
+            readable = [n for n in range(1, 6) if n not in (first, second)]
+            at_or_behind = [n for n in readable if n > first]
+            before = {"history": [n for n in readable if n < first],
+                      "history --reverse": [n for n in reversed(readable) if n > second]}
+            before["listen --timeout 0"] = before["history"]
+            whole = {"history": readable, "history --reverse": readable[::-1],
+                     "listen --timeout 0": readable}
+            for words in before:
+                with self.subTest(words=words, pickled=(first, second)):
+                    def numbers(*more, status):
+                        out = self.agx(*of, *words.split(), *more, "s", status=status)
+                        return [json.loads(line)["body"]["n"] for line in out.splitlines()]
+                    self.assertEqual(numbers(status=4), before[words])
+                    stopper = second if "reverse" in words else first
+                    self.assertRegex(self.said, r"^agx: the entry %d-\d+.*PICKLE.*; --skip "
+                                     r"passes over it\n$" % stopper)
+                    status = 7 if "listen" in words else 0
+                    self.assertEqual(numbers("--skip", status=status), whole[words])
+                    lines = self.said.splitlines()
+                    self.assertEqual(len(lines), 2, lines)
+                    order = (second, first) if "reverse" in words else (first, second)
+                    for line, place in zip(lines, order):
+                        self.assertRegex(line, r"^agx: the entry %d-\d+.*PICKLE.*; passed over$"
+                                         % place)
+                    # A condition, and a count that is reached before.
+                    self.assertEqual(
+                        numbers("--skip", "--where", "body.n > %d" % first, status=status),
+                        [n for n in whole[words] if n in at_or_behind])
+            self.agx(*of, "history", "--count", "1", "--after", str(first), "s",
+                     status=0 if first + 1 in readable else 4)
+        self.agx("bridge", "ag2:s", "openai-agents:t", "--timeout", "0", status=4)
+        self.assertRegex(self.said, r"^agx: ag2:s: the entry 1-\d+.*; --skip passes over it\n$")
+
     def test_wrong_words(self):
         self.agx("--format", "openai", "live", "s", status=2)
         self.assertIn("one of agx, openai-agents", self.said)
@@ -187,6 +229,78 @@ class Streams(unittest.TestCase):
         self.assertEqual(json.loads(copies[2]["body"])["content_delta"], "lo")
         self.assertEqual(self.server("EXISTS", "agx:1:2:copy:live"), "0")
 
+    def at_once(self, word):
+        """Its store, where a lease is short."""
+        return word + "@" + self.server.url + "?lease=300"
+
+    def ended(self, name="1/2/copy"):
+        entries = self.server.entries("agx:" + name.replace("/", ":"))
+        live = self.server("EXISTS", "agx:" + name.replace("/", ":") + ":live") == "1"
+        return entries[-1]["type"] == "end" and not live
+
+    def test_a_source_without_an_end_that_is_stopped_ends_the_copy(self):
+        for of, add in (("openai-agents", ["--type", "token"]), ("ag2", ["--type", "a.B"])):
+            for how in ("stop", "cancel"):
+                with self.subTest(of=of, how=how):
+                    self.server("FLUSHALL")
+                    self.agx("--format", of, "start", "t", "--lease", "3")
+                    self.agx("--format", of, "add", "t", *add, "--lease", "3")
+                    process = self.bridge(self.at_once(of + ":t"), "agx:1/2/copy")
+                    wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+                    self.agx("--format", of, how, "t")
+                    self.assertEqual(process.wait(DEADLINE), 0)
+                    self.assertEqual(process.stderr.read(), "")
+                    self.assertTrue(self.ended())
+
+    def test_a_source_whose_producer_died_does_not_end_the_copy(self):
+        for of in ("openai-agents", "agx"):
+            name = {"openai-agents": "t", "agx": "1/2/t"}[of]
+            for more, status, says in (([], 8, "; --stop ends agx:1/2/copy then\n"),
+                                       (["--stop"], 0, "; ending agx:1/2/copy\n")):
+                with self.subTest(of=of, more=more):
+                    self.server("FLUSHALL")
+                    self.agx("--format", of, "start", name, "--lease", "3")
+                    self.agx("--format", of, "add", name, "--type", "t", "--lease", "3")
+                    process = self.bridge(self.at_once(of + ":" + name), "agx:1/2/copy", *more)
+                    wait_for("the event", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+                    self.assertEqual(process.wait(DEADLINE), status)
+                    said = process.stderr.read()
+                    self.assertIn("lease ran out", said)
+                    self.assertTrue(said.endswith(says), said)
+                    self.assertEqual(self.ended(), status == 0)
+
+    def test_a_cancelled_agx_session_that_wrote_no_end_is_gone(self):
+        self.agx("start", "1/2/t", "--lease", "3")
+        process = self.bridge(self.at_once("agx:1/2/t"), "agx:1/2/copy")
+        wait_for("the copy", lambda: self.server("EXISTS", "agx:1:2:copy:live") == "1")
+        self.agx("cancel", "1/2/t")
+        self.assertEqual(process.wait(DEADLINE), 8)
+        self.assertIn("was taken away", process.stderr.read())
+        self.assertFalse(self.ended())
+
+    def test_silence_is_an_end_if_asked_for(self):
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        words = ["bridge", "openai-agents:t", "agx:1/2/copy", "--timeout", "0.2"]
+        self.agx(*words, status=7)
+        self.assertIn("silent for too long; --stop ends agx:1/2/copy then", self.said)
+        self.assertFalse(self.ended())
+        # Not while it is live.
+        self.server("SET", "t:live", "x")
+        self.agx(*words, "--stop", status=7)
+        self.assertNotIn("--stop", self.said)
+        self.assertFalse(self.ended())
+        self.server("DEL", "t:live")
+        self.agx(*words, "--stop")
+        self.assertIn("silent for too long; ending agx:1/2/copy", self.said)
+        self.assertTrue(self.ended())
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
+                         ["begin", "token", "end"])
+
+    def test_a_source_that_is_not_there_is_no_end_of_nothing(self):
+        self.agx("bridge", "openai-agents:t", "agx:1/2/copy", "--wait", "0.05", "--stop", status=1)
+        self.assertTrue(self.said.endswith("has not appeared\n"), self.said)
+        self.assertEqual(self.server("KEYS", "*"), [])
+
     def test_a_cancel_of_the_copy_cancels_the_original(self):
         self.agx("--format", "openai-agents", "start", "t")
         self.bridge("openai-agents:t", "agx:1/2/copy", "--wait", "never", "--timeout", "never")
@@ -200,14 +314,61 @@ class Streams(unittest.TestCase):
             self.agx("add", "1/2/s", "--type", "event", "--body", body)
         self.agx("stop", "1/2/s", "--grace", "60")
         self.agx("bridge", "agx:1/2/s", "agent-framework:c", status=4)
-        self.assertIn("of agx:1/2/s", self.said)
-        self.assertIn("holds text alone", self.said)
+        ids = [entry[0] for entry in self.server("XRANGE", "agx:1:2:s", "-", "+")]
+        self.assertTrue(self.said.startswith(
+            "agx: the event %s of agx:1/2/s: the format agent-framework holds text alone" % ids[1]),
+            self.said)
+        self.assertTrue(self.said.endswith("; --skip passes over it\n"), self.said)
         self.agx("bridge", "--skip", "agx:1/2/s", "agent-framework:c")
+        self.assertEqual(self.said.splitlines(),
+                         ["agx: passed over the event %s of agx:1/2/s, which agent-framework "
+                          "cannot hold" % event for event in (ids[1], ids[3])])
         self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["Hi", ""])
+
+    def test_the_one_of_many_that_is_too_long_is_named(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "event", "--body", '{"n":1}')
+        self.server("XADD", "agx:1:2:s", "*", "type", "t" * 300, "origin", "o")
+        self.agx("stop", "1/2/s", "--grace", "60")
+        wrong = self.server("XRANGE", "agx:1:2:s", "-", "+")[2][0]
+        self.agx("bridge", "agx:1/2/s", "openai-agents:t", status=4)
+        self.assertIn("the event %s of agx:1/2/s: " % wrong, self.said)
+        self.agx("bridge", "agx:1/2/s", "openai-agents:t", "--skip")
+        self.assertIn("passed over the event %s of" % wrong, self.said)
+        self.assertEqual([e["data"] for e in self.server.entries("t")], ['{"n":1}'])
 
     def test_another_producers_stream_is_left_alone(self):
         self.agx("start", "1/2/copy")
         self.agx("bridge", "openai-agents:t", "agx:1/2/copy", status=5)
+
+    def test_a_second_bridge_goes_on_in_the_firsts_place(self):
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        words = ["openai-agents:t", "agx:1/2/copy", "--timeout", "never"]
+        first = self.bridge(*words)
+        wait_for("the first", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+        token = self.server("GET", "agx:1:2:copy:live")
+        second = self.bridge(*words)
+        wait_for("the second", lambda: self.server("GET", "agx:1:2:copy:live") != token)
+        self.assertEqual(first.wait(DEADLINE), 11)
+        self.assertIn("another bridge from openai-agents:t, took agx:1/2/copy over",
+                      first.stderr.read())
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        wait_for("its event", lambda: self.server("XLEN", "agx:1:2:copy") == "3")
+        self.assertIsNone(second.poll())
+
+    def test_what_has_no_type_or_origin_is_copied_as_unknown(self):
+        self.server("XADD", "t", "*", "data", '{"n":1}')
+        self.server("RPUSH", "ag2:stream:s", "[2]")
+        self.agx("bridge", "openai-agents:t", "agx:1/2/t", "--timeout", "0", status=7)
+        self.agx("bridge", "ag2:s", "agx:1/2/s", "--timeout", "0", status=7)
+        self.server("XADD", "agx:1:2:none", "*", "body", "3")
+        self.agx("bridge", "agx:1/2/none", "openai-agents:none", "--timeout", "0", status=7)
+        copies = self.server.entries("agx:1:2:t")[1:] + self.server.entries("agx:1:2:s")[1:]
+        self.assertEqual([(e["type"], e["origin"], e["body"]) for e in copies],
+                         [("unknown", "openai-agents", '{"n":1}'), ("unknown", "ag2", "[2]")])
+        self.assertEqual([(e["type"], e["metadata"], e["data"])
+                          for e in self.server.entries("none")],
+                         [("unknown", '{"origin": "unknown"}', "3")])
 
     def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
         count = 4000

@@ -299,6 +299,10 @@ class Usage(Case):
             self.assertTrue(help_text.startswith("usage: agx " + command), help_text)
             self.assertEqual(help_text, self.ok("--help", command))
             self.assertIn("--url URL", help_text)
+            self.assertEqual(help_text, self.ok("help", command))
+        self.assertEqual(text, self.ok("help"))
+        self.assertEqual(text, self.ok("--prefix", "p", "help"))
+        self.fails(2, "help", "dance", says='no command "dance"')
 
     def test_version(self):
         self.assertRegex(self.ok("version"), r"^agx \d+\.\d+\.\d+, libagx \d+\.\d+\.\d+")
@@ -430,6 +434,39 @@ class Control(Case):
                          [b"type", b"end"])
         self.assertTrue(1 <= self.redis("PTTL", self.key) <= 2500)
         self.fails(1, "live", self.name)
+
+    def test_stopping_what_has_ended(self):
+        formats = {"agx": (self.name, self.key), "openai-agents": (self.id, self.id),
+                   "agent-framework": (self.id, "agent-stream:" + self.id),
+                   "ag2": (self.id, "ag2:stream:" + self.id)}
+        for of, (name, key) in formats.items():
+            with self.subTest(of=of):
+                def stop(*more):
+                    return ("stop", "--format", of, name) + more
+                never = "is not live: it has ended, or never began\n"
+                self.fails(1, *stop(), says=name + " " + never)
+                self.ok("start", "--format", of, name)
+                self.ok(*stop())
+                has_end = of in ("agx", "agent-framework")
+                again = " has ended already\n" if has_end else " " + never
+                before = self.redis("PTTL", key)
+                self.fails(1, *stop(), says=name + again)
+                self.assertLessEqual(self.redis("PTTL", key), before)
+                self.fails(1, *stop("--grace", "3600"), says=name + again)
+                if has_end:
+                    self.assertGreater(self.redis("PTTL", key), 3000000)
+                    self.redis("DEL", key)
+                    self.fails(1, *stop(), says=name + " " + never)
+        # One that was left without an end is ended all the same.
+        self.ok("start", self.name)
+        self.ok("cancel", self.name)
+        self.ok("stop", self.name)
+        self.fails(1, "stop", self.name, says="has ended already")
+        self.ok("start", "--format", "agent-framework", self.id)
+        self.ok("add", "--format", "agent-framework", self.id, "--type", "error", "--body",
+                '{"msg":"x"}')
+        self.ok("stop", "--format", "agent-framework", self.id)
+        self.fails(1, "stop", "--format", "agent-framework", self.id, says="has ended already")
 
     def test_start_of_one_that_is_live(self):
         self.ok("start", self.name, "--lease", "60", "--origin", "x")
@@ -1357,7 +1394,7 @@ class Groups(Case):
         self.assertEqual(self.fails(1, *self.group("ack", ids[0])), "0\n")
         again = self.lines(*self.group("read", "--pending", "--consumer", "me"))
         self.assertEqual([event["id"] for event in again], ids[1:2])
-        claimed = self.lines(*self.group("claim", "--consumer", "other"))
+        claimed = self.lines(*self.group("claim", "--consumer", "other", "--idle", "0"))
         self.assertEqual([event["id"] for event in claimed], ids[1:2])
         claimed = self.lines(*self.group("claim", ids[1], "--consumer", "third"))
         self.assertEqual([event["id"] for event in claimed], ids[1:2])
@@ -1373,23 +1410,125 @@ class Groups(Case):
 
     def test_an_option_of_another_action_is_refused(self):
         # Whose each option is.
-        of = {"--consumer=c": "read claim pending process", "--from=new": "read process",
+        of = {"--consumer=c": "read claim pending process delete", "--from=new": "read process",
               "--count=1": "read claim pending dlq", "--block=0": "read", "--pending": "read",
               "--idle=1": "claim pending process", "--retries=1": "process",
               "--limit=1": "process", "--timeout=0": "process",
-              "--dead-letters=k": "info process dlq", "--replay": "dlq", "--delete": "dlq"}
-        operands = {"ack": ["1-1"], "process": ["--timeout=0", "true"]}
+              "--dead-letters=k": "info process dlq", "--replay": "dlq", "--delete": "dlq",
+              "--all": "dlq", "--force": "delete", "--pretty": "read claim pending info dlq",
+              "--json": "read claim pending info dlq"}
+        operands = {"ack": ["1-1"], "process": ["--timeout=0", "true"],
+                    "delete": ["--group", "agents"]}
+        alone = {("dlq", "--all"): ["--delete"], ("dlq", "--replay"): ["1-1"],
+                 ("dlq", "--delete"): ["1-1"]}
         for option, whose in of.items():
             name = option.split("=")[0]
-            for action in ("read", "ack", "claim", "pending", "info", "process", "dlq"):
+            for action in ("read", "ack", "claim", "pending", "info", "process", "dlq", "delete"):
                 with self.subTest(option=option, action=action):
-                    words = self.group(action, option, *operands.get(action, []))
+                    words = self.group(action, option, *operands.get(action, []),
+                                       *alone.get((action, name), []))
                     refusal = "group %s has no %s; it goes with %s\n" % (
                         action, name, ", ".join(whose.split()))
                     if action in whose.split():
-                        self.assertNotIn(" has no --", agx(*words).stderr.decode())
+                        self.assertNotEqual(agx(*words).returncode, 2)
                     else:
                         self.fails(2, *words, says=refusal)
+
+    def test_who_reads_if_nobody_is_named(self):
+        ids = [self.write_event("event") for _ in range(2)]
+        self.ok(*self.group("read", "--count", "1"))
+        self.ok(*self.group("read"))
+        # One name, which one can come back to.
+        info, = self.lines(*self.group("info"))
+        self.assertEqual([(one["name"], one["pending"]) for one in info["consumers"]],
+                         [("cli", 2)])
+        pending = self.lines(*self.group("read", "--pending"))
+        self.assertEqual([event["id"] for event in pending], ids)
+
+    def test_a_claim_leaves_alone_who_is_at_work(self):
+        written = self.write_event("event")
+        self.ok(*self.group("read", "--consumer", "me"))
+        self.fails(1, *self.group("claim"), says="300.0 s ago or longer, see --idle\n")
+        self.assertEqual(self.lines(*self.group("pending"))[0]["consumer"], "me")
+        self.redis("XCLAIM", self.key, "agents", "me", "0", written, "IDLE", "300001")
+        self.assertEqual(len(self.lines(*self.group("claim"))), 1)
+        self.assertEqual(self.lines(*self.group("pending"))[0]["consumer"], "cli")
+        # What is named is meant.
+        self.assertEqual(len(self.lines(*self.group("claim", written, "--consumer", "it"))), 1)
+
+    def test_deleting_a_group_or_a_consumer(self):
+        written = self.write_event("event")
+        self.ok(*self.group("read", "--consumer", "me"))
+        self.fails(2, *self.group("delete"), says="name it with --group")
+        named = ("--group", "agents")
+        self.fails(1, *self.group("delete", "--group", "none"), says="no group none")
+        self.fails(1, *self.group("delete", *named, "--consumer", "who"), says="no consumer who")
+        for more in ((), ("--consumer", "me")):
+            self.fails(1, *self.group("delete", *named, *more),
+                       says=" has 1 pending, which would come to nobody again")
+        self.assertEqual(len(self.lines(*self.group("pending"))), 1)
+        # What is pending for another does not matter to one that has nothing.
+        self.redis("XGROUP", "CREATECONSUMER", self.key, "agents", "idle")
+        self.assertEqual(self.ok(*self.group("delete", *named, "--consumer", "idle")), "")
+        info, = self.lines(*self.group("info"))
+        self.assertEqual([one["name"] for one in info["consumers"]], ["me"])
+        self.ok(*self.group("ack", written))
+        self.ok(*self.group("delete", *named, "--consumer", "me"))
+        self.assertEqual(self.lines(*self.group("info"))[0]["consumers"], [])
+        self.ok(*self.group("delete", *named))
+        self.fails(1, *self.group("info"), says="no group agents")
+        # And if it is meant.
+        self.ok(*self.group("read", "--consumer", "me"))
+        self.ok(*self.group("delete", *named, "--consumer", "me", "--force"))
+        self.fails(1, *self.group("pending"), says="nothing is pending")
+        self.ok(*self.group("read", "--from", "0", "--group", "other"))
+        self.ok(*self.group("delete", "--group", "other", "--force"))
+        self.fails(1, *self.group("info", "--group", "other"), says="no group other")
+        self.assertEqual(self.redis("XLEN", self.key), 1)
+
+    def test_all_dead_letters(self):
+        numbers = list(range(300))  # more than are listed at once
+        for n in numbers:
+            self.write_event("event", {"n": n})
+        self.ok(*self.group("read", "--consumer", "me", "--count", "1"))
+
+        def fill(stream, count):
+            for n in range(count):
+                self.redis("XADD", self.key + ":dlq", "*", "type", "event", "body",
+                           json.dumps({"n": n}), "original_stream", stream, "original_id", "1-1",
+                           "failure_reason", "x", "attempts", "3", "dlq_timestamp", "1.0")
+        fill(self.key, 299)
+        fill("elsewhere", 1)
+        self.assertEqual(self.ok(*self.group("dlq", "--replay", "--all", "--count", "3")), "3\n")
+        done = agx(*self.group("dlq", "--replay", "--all"))
+        self.assertEqual((done.returncode, done.stdout), (0, b"296\n"))
+        self.assertEqual(done.stderr, b"agx: of another stream, and left there: 1\n")
+        self.assertEqual(self.redis("XLEN", self.key), 300 + 299)
+        self.assertEqual(self.redis("XLEN", self.key + ":dlq"), 1)
+        fill(self.key, 299)
+        self.assertEqual(self.ok(*self.group("dlq", "--delete", "--all")), "300\n")
+        self.fails(1, *self.group("dlq", "--delete", "--all"), says="no dead letters")
+        self.assertEqual(self.redis("XLEN", self.key), 300 + 299)
+
+    def test_for_people(self):
+        written = self.write_event("event", {"n": 1})
+        self.write_event("event", {"n": 2})
+        self.ok(*self.group("read", "--consumer", "me\x1b[31m", "--count", "1"))
+        text = self.ok(*self.group("info", "--pretty"))
+        self.assertEqual(text.splitlines()[:5], ["group agents", "length 2", "pending 1", "lag 1",
+                                                 "dead_letters 0"])
+        self.assertRegex(text, r"\noldest_pending_ms \d+\nlast_delivered_id %s\n"
+                         r"consumer me\\u001b\[31m, pending: 1, idle for \d+\.\d s\n$" % written)
+        self.assertRegex(self.ok(*self.group("pending", "--pretty")),
+                         r"^%s me\\u001b\[31m, idle for \d+\.\d s, attempts: 1\n$" % written)
+        self.redis("XADD", self.key + ":dlq", "1-1", "type", "info", "body", '{"msg":"late"}',
+                   "original_stream", self.key, "original_id", written, "failure_reason",
+                   "no \x1bluck", "attempts", "3", "dlq_timestamp", "1.0")
+        text = self.ok(*self.group("dlq", "--pretty"))
+        self.assertIn("1-1, attempts: 3, of %s %s: no " % (self.key, written), text)
+        self.assertIn("late", text)
+        self.assertNotIn("\x1b", text)
+        self.assertIn("dead_letters 1\n", self.ok(*self.group("info", "--pretty")))
 
     def test_a_group_begins_where_it_is_told(self):
         first = self.write_event("event")
@@ -1483,7 +1622,10 @@ class Groups(Case):
         self.fails(2, *self.group("process"), says="which command")
         self.fails(2, *self.group("process", "no-such-command-here"), says="no command")
         self.fails(2, *self.group("dlq", "1-1"), says="--replay")
-        self.fails(2, *self.group("dlq", "--replay"), says="--replay")
+        self.fails(2, *self.group("dlq", "--replay"), says="or --all")
+        self.fails(2, *self.group("dlq", "--delete"), says="or --all")
+        self.fails(2, *self.group("dlq", "--all"), says="go with --replay or --delete")
+        self.fails(2, *self.group("dlq", "1-1", "--replay", "--all"), says="either ids or --all")
         self.fails(2, *self.group("dlq", "1-1", "--replay", "--delete"), says="do not go together")
         self.fails(2, "group", "read", says="usage: agx group")
         self.redis("SET", "agx:1:42:text", "x")
@@ -1510,6 +1652,43 @@ class Documents(Case):
             self.assertIn(".It Cm " + command, page)
             for name in names:
                 self.assertRegex(page, r"(Fl|,) -%s\b" % name)
+
+    def test_exit_statuses(self):
+        """The tables have the same ones, of the same commands; the program has no others."""
+        def commands(text, form):
+            words = re.findall(form, text)
+            return {word for words in words for word in re.split("`?[ ,`]+", words)} & set(COMMANDS)
+
+        readme, page = {}, {}
+        table = self.read("README.md").split("| exit status |")[1].split("\n\n")[0]
+        for statuses, meaning in re.findall(r"^\| ([\d, ]+) \| (.*) \|$", table, re.MULTILINE):
+            for status in re.findall(r"\d+", statuses):
+                readme[int(status)] = commands(meaning, r"((?:`[a-z]+`(?:, )?)+):")
+        table = self.read("docs", "agx.1").split(".Sh EXIT STATUS")[1].split(".Sh EXAMPLES")[0]
+        for statuses, meaning in re.findall(r"^\.It ([\d, ]+)\n((?:(?!\.It).*\n)*)", table,
+                                            re.MULTILINE):
+            for status in re.findall(r"\d+", statuses):
+                page[int(status)] = commands(meaning, r"\.Cm (.*) :")
+        page[1].discard("demo")  # which fails where something is wrong with the program
+        self.assertEqual(readme, page)
+        self.assertEqual(page[7], {"listen", "bridge", "group"})
+        shown = self.ok("help").split("exit status:\n")[1].split("\n\n")[0]
+        self.assertEqual(sorted(int(number) for number in re.findall(r"\d+", shown)), sorted(page))
+        values = re.findall(r"^  k\w+ = (\d+),(?:  //.*)?$", self.read("tools", "agx", "util.h"),
+                            re.MULTILINE)
+        signals = {128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)}
+        self.assertEqual(({int(value) for value in values} - {128}) | signals, set(page))
+        for command in COMMANDS:
+            details = self.ok(command, "--help").split("options")[0]
+            said = re.search(r"[Ee]xit status(?:es)?\b(.*)", details, re.DOTALL)
+            for number in re.findall(r"(?:status |; |and )(\d+):", said.group(0) if said else ""):
+                self.assertIn(int(number), page, command)
+
+    def test_a_body_that_the_format_cannot_hold(self):
+        of = ("--format", "agent-framework")
+        self.fails(4, "add", *of, self.id, "--type", "event", "--body", '{"x":1}',
+                   says="holds text alone")
+        self.fails(2, "add", *of, self.id, "--type", "event", "--body", "{")
 
     def test_completions_know_every_option(self):
         for file in ("agx.bash", "_agx", "agx.fish"):

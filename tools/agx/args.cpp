@@ -121,6 +121,7 @@ class ArgumentParser {
     }
     parsed_.command_ = FindCommand(commands_, word);
     if (parsed_.command_) return "";
+    if (word == "help") return TakeOption("--help");
     return "there is no command \"" + std::string(word) + "\"; agx --help lists them";
   }
 
@@ -194,12 +195,13 @@ std::string GeneralHelp(std::span<const Command> commands) {
       "  0 done               5 the session is live already\n"
       "  1 no: not live,      6 it may have been written all the same\n"
       "    or nothing there   7 silent for too long\n"
-      "  2 wrong usage        8 the producer is gone\n"
-      "  3 store unreachable  9 done, but events were missing\n"
-      "  4 failed            10 canceled\n"
-      " 11 taken over        12 the model failed\n"
-      "130 interrupted\n"
-      "\nagx COMMAND --help says more, man agx everything.\n";
+      "  2 wrong usage, or    8 the producer is gone\n"
+      "    not valid          9 done, but events were missing\n"
+      "  3 store unreachable 10 canceled\n"
+      "  4 failed, or cannot 11 taken over\n"
+      "    be read or held   12 the model failed\n"
+      "129, 130, 143 hangup, Ctrl-C, SIGTERM\n"
+      "\nagx help COMMAND says more, as agx COMMAND --help does, and man agx everything.\n";
   return out;
 }
 

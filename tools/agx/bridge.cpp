@@ -94,8 +94,13 @@ int Open(const Arguments& arguments, End* end) {
 
 class Bridge {
  public:
-  Bridge(const End& from, const End& to, bool skip, const Watcher& watcher)
-      : from_(from), to_(to), skip_(skip), watcher_(watcher) {}
+  struct Choices {
+    bool skip = false;
+    bool stop = false;
+  };
+
+  Bridge(const End& from, const End& to, const Choices& choices, const Watcher& watcher)
+      : from_(from), to_(to), skip_(choices.skip), stop_(choices.stop), watcher_(watcher) {}
 
   // Where an earlier bridge was. Changes nothing.
   int Find() {
@@ -110,12 +115,13 @@ class Bridge {
       if (const int exit = Start(); exit != kDone) return exit;
     }
     for (;;) {
-      if (started_) PassCancelOn();
+      if (const int exit = PassCancelOn(); exit != kDone) return exit;
       std::array<agx_event*, kBatch> events = {};
       size_t count = 0;
       const agx_status status =
           agx_listen_next_many(listener, kLookMs, events.data(), events.size(), &count);
-      const std::string reason = agx_last_error();
+      const std::string reason = LastError();
+      const bool unreadable = status == AGX_EUNSUPPORTED && !UnreadableEntry().empty();
       std::vector<Event> owned(events.begin(), events.begin() + static_cast<ptrdiff_t>(count));
       if (!started_ && (HasAppeared(status) || IsLive(from_))) {
         if (const int exit = Start(); exit != kDone) return exit;
@@ -124,10 +130,14 @@ class Bridge {
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
-      if (status == AGX_ENDED) return Stop();
-      Complain(from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason));
+      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(reason))) return Stop();
+      if (MayBeOver(status)) return Finish(status, reason);
+      std::string message =
+          from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
+      if (unreadable) message += skip_ ? kSkipped : kSkipHint;
+      Complain(message);
       gap_ = gap_ || status == AGX_GAP;
-      if (status != AGX_GAP && !(status == AGX_EUNSUPPORTED && skip_)) return ExitFor(status);
+      if (status != AGX_GAP && !(unreadable && skip_)) return ExitFor(status);
     }
   }
 
@@ -221,8 +231,8 @@ class Bridge {
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
     agx_status status = Move(copies.data(), copies.size(), last.c_str());
-    const bool refused = status == AGX_EJSON || status == AGX_EUNSUPPORTED;
-    if (refused && end - begin > 1) {
+    // One of them cannot be held: which?
+    if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
         if (const int exit = CopyAtOnce(events, i, i + 1); exit != kDone) return exit;
       }
@@ -236,10 +246,36 @@ class Bridge {
       status = Move(copies.data(), 1, last.c_str());
     }
     if (status == AGX_OK) return kDone;
-    const int exit = Fail(status, "the event " + last + " of " + from_.text);
-    if (status != AGX_EUNSUPPORTED || !skip_) return exit;
+    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
+    const std::string which = "the event " + last + " of " + from_.text;
+    if (!IsRefusal(status)) return Fail(status, which);
+    if (!skip_) {
+      Complain(which + ": " + ReasonOfRefusal() + std::string(kSkipHint));
+      return kFailed;
+    }
     status = Move(nullptr, 0, last.c_str());
-    return status == AGX_OK ? kDone : Fail(status);
+    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
+    if (status != AGX_OK) return Fail(status);
+    Complain("passed over " + which + ", which " + to_.format + " cannot hold");
+    return kDone;
+  }
+
+  // The other format cannot hold it, or another program wrote what the library does not.
+  static bool IsRefusal(agx_status status) {
+    return status == AGX_EUNSUPPORTED || status == AGX_ETOOBIG || status == AGX_EINVAL;
+  }
+  // Without its place among those that were copied at once.
+  static std::string ReasonOfRefusal() {
+    constexpr std::string_view kPlace = "event 0: ";
+    std::string reason = LastError();
+    return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
+  }
+
+  // One that is begun again cannot tell whether the one before it lives, and goes on in its place.
+  int FailAsSecond() const {
+    Complain("another producer, or another bridge from " + from_.text + ", took " + to_.text +
+             " over");
+    return kTakenOver;
   }
 
   agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {
@@ -249,16 +285,48 @@ class Bridge {
   }
 
   // Whoever cancels the copy means the original.
-  void PassCancelOn() {
-    if (canceled_ || agx_is_canceled(to()) == 0) return;
+  int PassCancelOn() {
+    if (!started_ || canceled_ || agx_is_canceled(to()) == 0) return kDone;
     canceled_ = true;
-    if (agx_wait_canceled(to(), 0) != AGX_OK) return;
-    const agx_status status = agx_cancel(from_.session.get(), nullptr);
+    agx_status status = agx_wait_canceled(to(), 0);
+    if (status == AGX_TAKEN_OVER) return FailAsSecond();
+    if (status != AGX_OK) return kDone;
+    status = agx_cancel(from_.session.get(), nullptr);
     if (status != AGX_OK) Fail(status, "the copy was cancelled, the original was not");
+    return kDone;
+  }
+
+  // In a format without an end a stop takes only the live flag away, as a cancel does: either way
+  // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
+  bool WasStopped(const std::string& reason) const {
+    const bool has_end = from_.format == "agx" || from_.format == "agent-framework";
+    return !has_end && reason.find("its live flag was taken away") != reason.npos;
+  }
+
+  static bool MayBeOver(agx_status status) {
+    return status == AGX_GONE || status == AGX_SILENT || status == AGX_ABSENT;
+  }
+
+  // FROM does not say that it has ended; with --stop that it is gone, or silent, is as much, unless
+  // it is live.
+  int Finish(agx_status status, const std::string& reason) {
+    int live = 0;
+    if (started_ && status != AGX_GONE) {
+      const agx_status asked = agx_is_live(from_.session.get(), &live);
+      if (asked != AGX_OK) return Fail(asked);
+    }
+    const bool can_stop = started_ && live == 0;
+    std::string message = from_.text + ": " + reason;
+    if (can_stop) {
+      message += stop_ ? "; ending " + to_.text : "; --stop ends " + to_.text + " then";
+    }
+    Complain(message);
+    return can_stop && stop_ ? Stop() : static_cast<int>(ExitFor(status));
   }
 
   int Stop() {
     const agx_status status = agx_stop(to(), -1);
+    if (status == AGX_TAKEN_OVER) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
     return gap_ ? kGap : kDone;
   }
@@ -266,6 +334,7 @@ class Bridge {
   const End& from_;
   const End& to_;
   const bool skip_;
+  const bool stop_;
   const Watcher& watcher_;
   char position_[AGX_NAME_MAX + 1] = "";
   bool started_ = false;
@@ -295,7 +364,8 @@ int RunBridge(const Arguments& arguments) {
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
-  Bridge bridge(from, to, arguments.Has("skip"), watcher);
+  const Bridge::Choices choices = {arguments.Has("skip"), arguments.Has("stop")};
+  Bridge bridge(from, to, choices, watcher);
   if (const int exit = bridge.Find(); exit != kDone) return exit;
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   options.after = bridge.after();

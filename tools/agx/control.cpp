@@ -15,6 +15,24 @@ int No(const SessionName& name, std::string_view why) {
   return kNo;
 }
 
+// Whether the last that is there is the end of a run. Where a format has none, nobody can tell.
+agx_status HasEnded(const Arguments& arguments, agx_session* session, bool* ended) {
+  const std::string* format = arguments.Get("format");
+  const bool framework = format && *format == "agent-framework";
+  *ended = false;
+  if (format && *format != "agx" && !framework) return AGX_OK;
+  agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+  options.reverse = 1;
+  agx_event* last = nullptr;
+  size_t count = 0;
+  const agx_status status = agx_history_read(session, &options, &last, 1, &count);
+  if (status != AGX_OK) return status == AGX_ENDED ? AGX_OK : status;
+  const Event event(last);
+  const std::string_view type = agx_event_type(event.get(), nullptr);
+  *ended = type == "end" || (framework && type == "error");
+  return AGX_OK;
+}
+
 }  // namespace
 
 Result<int64_t> LeaseOption(const Arguments& arguments) {
@@ -52,9 +70,17 @@ int RunStop(const Arguments& arguments) {
   }
   Connection to;
   if (const int exit = Connect(arguments, 0, &to); exit != kDone) return exit;
-  const agx_status status = agx_stop(to.session.get(), *grace);
-  if (status == AGX_NOT_LIVE) return No(to.name, "is not there to be stopped");
-  return status == AGX_OK ? kDone : Fail(status);
+  int live = 0;
+  bool ended = false;
+  agx_status status = agx_is_live(to.session.get(), &live);
+  if (status == AGX_OK && live == 0) status = HasEnded(arguments, to.session.get(), &ended);
+  // What has ended is left alone, but for what was asked for.
+  if (status == AGX_OK && (!ended || arguments.Has("grace"))) {
+    status = agx_stop(to.session.get(), *grace);
+  }
+  if (status == AGX_NOT_LIVE) return No(to.name, "is not live: it has ended, or never began");
+  if (status != AGX_OK) return Fail(status);
+  return ended ? No(to.name, "has ended already") : static_cast<int>(kDone);
 }
 
 int RunCancel(const Arguments& arguments) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "json.h"
 #include "signals.h"
 #include "terminal.h"
+#include "text.h"
 #include "writer.h"
 
 namespace cli {
@@ -21,6 +23,13 @@ namespace {
 
 constexpr size_t kPage = 256;
 constexpr const char* kDefaultGroup = "agents";
+// Of read and claim, whose events stay with their consumer when the command has ended: a name that
+// was made up nobody could come back to.
+constexpr const char* kDefaultConsumer = "cli";
+// That of agx_group_process: whoever has held an event for so long has probably died.
+constexpr int64_t kDefaultIdleMs = 300000;
+
+constexpr std::string_view kNoDeadLetters = "there are no dead letters";
 
 using Group = std::unique_ptr<agx_group, Closer<agx_group, agx_group_close>>;
 
@@ -34,6 +43,11 @@ struct Plan {
   int64_t count = std::numeric_limits<int64_t>::max();
   int64_t block_ms = 0;
   int64_t idle_ms = 0;
+  bool pending_only = false;
+  bool replay = false;
+  bool remove = false;
+  bool all = false;
+  bool force = false;
   Form form;
 };
 
@@ -59,6 +73,9 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   const std::string* group = arguments.Get("group");
   plan.group = group != nullptr ? *group : kDefaultGroup;
   plan.options.consumer = TextOrNull(arguments, "consumer");
+  if (plan.options.consumer == nullptr && (plan.action == "read" || plan.action == "claim")) {
+    plan.options.consumer = kDefaultConsumer;
+  }
   plan.options.start = TextOrNull(arguments, "from");
   plan.options.dead_letters = TextOrNull(arguments, "dead-letters");
   const Result<Form> form = ChooseForm(arguments);
@@ -68,7 +85,9 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   const auto retries = Count(arguments, "retries", 0);
   const auto limit = Count(arguments, "limit", 0);
   const auto block = arguments.Seconds("block", 0, true);
-  const auto idle = arguments.Seconds("idle", 0, false);
+  // Of what is named nothing is to be guessed.
+  const bool guesses = plan.action == "claim" && plan.rest.empty();
+  const auto idle = arguments.Seconds("idle", guesses ? kDefaultIdleMs : 0, false);
   const auto timeout = arguments.Seconds("timeout", -1, true);
   for (const auto* value : {&count, &retries, &limit, &block, &idle, &timeout}) {
     if (!value->ok()) return Result<Plan>::Error(value->error());
@@ -76,6 +95,11 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   plan.count = *count;
   plan.block_ms = *block;
   plan.idle_ms = *idle;
+  plan.pending_only = arguments.Has("pending");
+  plan.replay = arguments.Has("replay");
+  plan.remove = arguments.Has("delete");
+  plan.all = arguments.Has("all");
+  plan.force = arguments.Has("force");
   plan.process.max_retries = *retries;
   plan.process.limit = *limit;
   plan.process.timeout_ms = *timeout;
@@ -88,6 +112,11 @@ Result<Plan> MakePlan(const Arguments& arguments) {
 std::string Member(const char* name, const std::string& json) { return Quoted(name) + ":" + json; }
 std::string Number(int64_t number) { return number >= 0 ? std::to_string(number) : "null"; }
 std::string Number(uint64_t number) { return std::to_string(number); }
+std::string Seconds(int64_t milliseconds) {
+  std::array<char, 40> text = {};
+  snprintf(text.data(), text.size(), "%.1f s", static_cast<double>(milliseconds) / 1000);
+  return text.data();
+}
 std::string TextOrNone(const char* text) { return *text != '\0' ? Quoted(text) : "null"; }
 
 std::string Object(const std::vector<std::string>& members) {
@@ -96,13 +125,28 @@ std::string Object(const std::vector<std::string>& members) {
   return json + "}";
 }
 
-// Lines of JSON, which a terminal cannot take for anything else.
+std::string TextOr(const char* text, const char* otherwise) {
+  return *text != '\0' ? text : otherwise;
+}
+
+// A name and its value as JSON.
+struct Fact {
+  const char* name;
+  std::string value;
+};
+
+// Lines of JSON, which a terminal cannot take for anything else, or of words for people.
 class Lines {
  public:
-  explicit Lines(const Form& form) : terminal_(form.terminal.is_terminal) {}
+  explicit Lines(const Form& form) : terminal_(form.terminal.is_terminal), pretty_(form.pretty) {}
 
+  bool pretty() const { return pretty_; }
   void Add(const std::string& json) {
     out_.buffer() += (terminal_ ? EscapedForTerminal(json) : json) + "\n";
+    any_ = true;
+  }
+  void AddWords(std::string_view words) {
+    out_.buffer() += Visible(words) + "\n";
     any_ = true;
   }
   // `none`: what to say, and to fail with, if there was none.
@@ -116,6 +160,7 @@ class Lines {
 
  private:
   bool terminal_;
+  bool pretty_;
   Output out_;
   bool any_ = false;
 };
@@ -131,17 +176,21 @@ class GroupCommand {
   void Interrupt() { agx_group_interrupt(group_.get()); }
   int Open(bool must_exist);
 
-  bool pending_only = false;
-  bool replay = false;
-  bool remove = false;
-
  private:
   int Read(agx_group_source source);
   int Claim();
   int Pending();
   int Info();
   int Process();
+  int Delete();
   int DeadLetters();
+  template <class F>
+  agx_status EachDeadLetter(F take);
+  int ChangeAll();
+  agx_status Replay(const std::vector<std::string>& ids, uint64_t* count);
+  agx_status DeleteLetters(const std::vector<std::string>& ids, uint64_t* count);
+  agx_status Consumers(std::vector<agx_consumer_info>* consumers);
+  int Print(uint64_t count);
   int Change(agx_status (*change)(agx_group*, const char* const*, size_t, uint64_t*));
   int FailOf(agx_status status);
   std::vector<const char*> Ids() const;
@@ -177,13 +226,14 @@ int GroupCommand::Open(bool must_exist) {
 
 int GroupCommand::Run() {
   const std::string& action = plan_.action;
-  if (action == "read") return Read(pending_only ? AGX_GROUP_PENDING_ONLY : AGX_GROUP_NEW);
+  if (action == "read") return Read(plan_.pending_only ? AGX_GROUP_PENDING_ONLY : AGX_GROUP_NEW);
   if (action == "claim") return Claim();
   if (action == "ack") return Change(agx_group_ack);
   if (action == "pending") return Pending();
   if (action == "info") return Info();
   if (action == "process") return Process();
-  return DeadLetters();
+  if (action == "delete") return Delete();
+  return plan_.all ? ChangeAll() : DeadLetters();
 }
 
 int GroupCommand::Read(agx_group_source source) {
@@ -255,7 +305,12 @@ int GroupCommand::Claim() {
     return status == AGX_NONE ? static_cast<int>(kNo) : ExitFor(status);
   }
   if (any) return kDone;
-  Complain("nothing is pending in " + plan_.group + " that could be claimed");
+  std::string none = "nothing is pending in " + plan_.group + " that could be claimed";
+  if (plan_.rest.empty() && plan_.idle_ms > 0) {
+    none +=
+        ": nothing was given to somebody " + Seconds(plan_.idle_ms) + " ago or longer, see --idle";
+  }
+  Complain(none);
   return kNo;
 }
 
@@ -263,7 +318,10 @@ int GroupCommand::Change(agx_status (*change)(agx_group*, const char* const*, si
   const std::vector<const char*> ids = Ids();
   uint64_t count = 0;
   const agx_status status = change(group_.get(), ids.data(), ids.size(), &count);
-  if (status != AGX_OK) return Fail(status);
+  return status == AGX_OK ? Print(count) : Fail(status);
+}
+
+int GroupCommand::Print(uint64_t count) {
   Output out;
   out.buffer() = std::to_string(count) + "\n";
   out.Flush();
@@ -283,6 +341,11 @@ int GroupCommand::Pending() {
                                  page.data(), page.size(), &count);
     if (status != AGX_OK) return FailOf(status);
     for (size_t i = 0; i < count && left > 0; ++i, --left) {
+      if (lines.pretty()) {
+        lines.AddWords(std::string(page[i].id) + " " + page[i].consumer + ", idle for " +
+                       Seconds(page[i].idle_ms) + ", attempts: " + Number(page[i].attempts));
+        continue;
+      }
       lines.Add(
           Object({Member("id", Quoted(page[i].id)), Member("consumer", Quoted(page[i].consumer)),
                   Member("idle_ms", Number(page[i].idle_ms)),
@@ -297,24 +360,82 @@ int GroupCommand::Info() {
   agx_health health = AGX_HEALTH_INIT;
   agx_status status = agx_group_health(group_.get(), &health);
   if (status != AGX_OK) return FailOf(status);
-  std::vector<agx_consumer_info> consumers(health.consumers + 16);
-  size_t count = 0;
-  status = agx_group_consumers(group_.get(), consumers.data(), consumers.size(), &count);
+  std::vector<agx_consumer_info> consumers;
+  status = Consumers(&consumers);
   if (status != AGX_OK) return FailOf(status);
-  std::string list;
-  for (size_t i = 0; i < std::min(count, consumers.size()); ++i) {
-    list += (i > 0 ? "," : "") + Object({Member("name", Quoted(consumers[i].name)),
-                                         Member("pending", Number(consumers[i].pending)),
-                                         Member("idle_ms", Number(consumers[i].idle_ms))});
-  }
   Lines lines(plan_.form);
-  lines.Add(Object({Member("group", Quoted(plan_.group)), Member("length", Number(health.length)),
-                    Member("pending", Number(health.pending)), Member("lag", Number(health.lag)),
-                    Member("dead_letters", Number(health.dead_letters)),
-                    Member("oldest_pending_ms", Number(health.oldest_pending_ms)),
-                    Member("last_delivered_id", Quoted(health.last_delivered_id)),
-                    Member("consumers", "[" + list + "]")}));
+  const std::array facts = {
+      Fact{"length", Number(health.length)},
+      Fact{"pending", Number(health.pending)},
+      Fact{"lag", Number(health.lag)},
+      Fact{"dead_letters", Number(health.dead_letters)},
+      Fact{"oldest_pending_ms", Number(health.oldest_pending_ms)},
+  };
+  if (lines.pretty()) {
+    lines.AddWords("group " + plan_.group);
+    for (const Fact& fact : facts) {
+      lines.AddWords(std::string(fact.name) + " " + (fact.value == "null" ? "none" : fact.value));
+    }
+    lines.AddWords("last_delivered_id " + std::string(health.last_delivered_id));
+    for (const agx_consumer_info& one : consumers) {
+      lines.AddWords(std::string("consumer ") + one.name + ", pending: " + Number(one.pending) +
+                     ", idle for " + Seconds(one.idle_ms));
+    }
+    return lines.End({});
+  }
+  std::string list;
+  for (const agx_consumer_info& one : consumers) {
+    list += (list.empty() ? "" : ",") +
+            Object({Member("name", Quoted(one.name)), Member("pending", Number(one.pending)),
+                    Member("idle_ms", Number(one.idle_ms))});
+  }
+  std::vector<std::string> members = {Member("group", Quoted(plan_.group))};
+  for (const Fact& fact : facts) members.push_back(Member(fact.name, fact.value));
+  members.push_back(Member("last_delivered_id", Quoted(health.last_delivered_id)));
+  members.push_back(Member("consumers", "[" + list + "]"));
+  lines.Add(Object(members));
   return lines.End({});
+}
+
+// All of them, however many come meanwhile.
+agx_status GroupCommand::Consumers(std::vector<agx_consumer_info>* consumers) {
+  size_t count = 16;
+  do {
+    consumers->resize(count + 16);
+    const agx_status status =
+        agx_group_consumers(group_.get(), consumers->data(), consumers->size(), &count);
+    if (status != AGX_OK) return status;
+  } while (count > consumers->size());
+  consumers->resize(count);
+  return AGX_OK;
+}
+
+// The library deletes what is pending too; here that is to be meant.
+int GroupCommand::Delete() {
+  const char* consumer = plan_.options.consumer;
+  const std::string what = consumer != nullptr ? consumer : plan_.group;
+  std::vector<agx_consumer_info> consumers;
+  agx_status status = Consumers(&consumers);
+  if (status != AGX_OK) return FailOf(status);
+  uint64_t pending = 0;
+  bool found = consumer == nullptr;
+  for (const agx_consumer_info& one : consumers) {
+    if (consumer != nullptr && what != one.name) continue;
+    pending += one.pending;
+    found = true;
+  }
+  if (!found) {
+    Complain("the group " + plan_.group + " has no consumer " + what);
+    return kNo;
+  }
+  if (pending > 0 && !plan_.force) {
+    Complain(what + " has " + Number(pending) + " pending, which would come to nobody again: " +
+             "claim or acknowledge them first, or give --force");
+    return kNo;
+  }
+  status = consumer != nullptr ? agx_group_delete_consumer(group_.get(), consumer, nullptr)
+                               : agx_group_delete(group_.get());
+  return status == AGX_OK ? kDone : FailOf(status);
 }
 
 // What the handler of agx_group_process needs.
@@ -349,18 +470,9 @@ int GroupCommand::Process() {
   return FailOf(status);
 }
 
-int GroupCommand::DeadLetters() {
-  if (replay && remove) {
-    Complain("group dlq: --replay and --delete do not go together");
-    return kUsage;
-  }
-  if (!plan_.rest.empty() && replay) return Change(agx_group_replay);
-  if (!plan_.rest.empty() && remove) return Change(agx_group_delete_dead_letters);
-  if (!plan_.rest.empty() || replay || remove) {
-    Complain("ids of dead letters go with --replay or --delete");
-    return kUsage;
-  }
-  Lines lines(plan_.form);
+// Hands them to `take`, with their ids.
+template <class F>
+agx_status GroupCommand::EachDeadLetter(F take) {
   std::vector<agx_dead_letter> page(kPage);
   std::string after = "0-0";
   for (int64_t left = plan_.count; left > 0;) {
@@ -369,34 +481,112 @@ int GroupCommand::DeadLetters() {
     const agx_status status =
         agx_group_dead_letters(group_.get(), after.c_str(), page.data(), wanted, &count);
     if (status == AGX_ENDED) break;
-    if (status != AGX_OK) return FailOf(status);
+    if (status != AGX_OK) return status;
+    std::vector<Event> owned;
+    for (size_t i = 0; i < count; ++i) owned.emplace_back(page[i].event);
     for (size_t i = 0; i < count; ++i) {
-      const Event event(page[i].event);
-      const char* json = nullptr;
-      const agx_status made = agx_event_json(event.get(), AGX_JSON_BARE, &json, nullptr);
-      after = agx_event_id(event.get(), nullptr);
-      if (made != AGX_OK) return Fail(made);
-      lines.Add(Object({Member("id", Quoted(after)),
-                        Member("original_stream", TextOrNone(page[i].original_stream)),
-                        Member("original_id", TextOrNone(page[i].original_id)),
-                        Member("reason", Quoted(page[i].reason)),
-                        Member("attempts", Number(page[i].attempts)), Member("event", json)}));
+      after = agx_event_id(page[i].event, nullptr);
+      if (const agx_status taken = take(page[i], after); taken != AGX_OK) return taken;
     }
     left -= static_cast<int64_t>(count);
   }
-  return lines.End("there are no dead letters");
+  return AGX_OK;
 }
 
-constexpr std::array<std::string_view, 7> kActions = {"read", "ack",     "claim", "pending",
-                                                      "info", "process", "dlq"};
+int GroupCommand::DeadLetters() {
+  if (plan_.replay) return Change(agx_group_replay);
+  if (plan_.remove) return Change(agx_group_delete_dead_letters);
+  if (plan_.form.pretty) {
+    EventWriter writer(plan_.form);
+    bool any = false;
+    const agx_status status = EachDeadLetter([&](const agx_dead_letter& one, const auto& id) {
+      any = true;
+      writer.WriteNotice(id + ", attempts: " + Number(one.attempts) + ", of " +
+                         TextOr(one.original_stream, "an unknown stream") + " " +
+                         TextOr(one.original_id, "") + ": " + one.reason);
+      return writer.Write(one.event);
+    });
+    writer.Finish(AGX_OK);
+    if (status != AGX_OK) return FailOf(status);
+    if (writer.output().closed()) return writer.output().ExitForClosed();
+    if (any) return kDone;
+    Complain(kNoDeadLetters);
+    return kNo;
+  }
+  Lines lines(plan_.form);
+  const agx_status status = EachDeadLetter([&](const agx_dead_letter& one, const auto& id) {
+    const char* json = nullptr;
+    const agx_status made = agx_event_json(one.event, AGX_JSON_BARE, &json, nullptr);
+    if (made != AGX_OK) return made;
+    lines.Add(Object(
+        {Member("id", Quoted(id)), Member("original_stream", TextOrNone(one.original_stream)),
+         Member("original_id", TextOrNone(one.original_id)), Member("reason", Quoted(one.reason)),
+         Member("attempts", Number(one.attempts)), Member("event", json)}));
+    return made;
+  });
+  return status == AGX_OK ? lines.End(kNoDeadLetters) : FailOf(status);
+}
+
+// Those that are there now: what fails again meanwhile is not taken a second time.
+int GroupCommand::ChangeAll() {
+  std::vector<std::string> ids;
+  agx_status status = EachDeadLetter([&ids](const agx_dead_letter&, const std::string& id) {
+    ids.push_back(id);
+    return AGX_OK;
+  });
+  if (status != AGX_OK) return FailOf(status);
+  if (ids.empty()) {
+    Complain(kNoDeadLetters);
+    return kNo;
+  }
+  uint64_t count = 0;
+  status = plan_.replay ? Replay(ids, &count) : DeleteLetters(ids, &count);
+  if (status == AGX_OK) return Print(count);
+  const int exit = FailOf(status);
+  Print(count);
+  return exit;
+}
+
+// Streams may share their dead letters: those of another cannot go into this one, and stay.
+agx_status GroupCommand::Replay(const std::vector<std::string>& ids, uint64_t* count) {
+  size_t foreign = 0;
+  for (const std::string& id : ids) {
+    const char* one = id.c_str();
+    uint64_t replayed = 0;
+    const agx_status status = agx_group_replay(group_.get(), &one, 1, &replayed);
+    if (status != AGX_OK && status != AGX_EINVAL) return status;
+    foreign += status == AGX_EINVAL ? 1 : 0;
+    *count += replayed;
+  }
+  if (foreign > 0) Complain("of another stream, and left there: " + Number(foreign));
+  return AGX_OK;
+}
+
+agx_status GroupCommand::DeleteLetters(const std::vector<std::string>& ids, uint64_t* count) {
+  std::vector<const char*> page;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    page.push_back(ids[i].c_str());
+    if (page.size() < kPage && i + 1 < ids.size()) continue;
+    uint64_t deleted = 0;
+    const agx_status status =
+        agx_group_delete_dead_letters(group_.get(), page.data(), page.size(), &deleted);
+    if (status != AGX_OK) return status;
+    *count += deleted;
+    page.clear();
+  }
+  return AGX_OK;
+}
+
+constexpr std::array<std::string_view, 8> kActions = {"read", "ack",     "claim", "pending",
+                                                      "info", "process", "dlq",   "delete"};
 
 // Options that not all actions have, and whose they are.
 struct Belonging {
   std::string_view option;
-  std::array<std::string_view, 4> actions;
+  std::array<std::string_view, 5> actions;
 };
-constexpr std::array<Belonging, 12> kBelongings = {{
-    {"consumer", {"read", "claim", "pending", "process"}},
+constexpr std::array<Belonging, 16> kBelongings = {{
+    {"consumer", {"read", "claim", "pending", "process", "delete"}},
     {"from", {"read", "process"}},
     {"count", {"read", "claim", "pending", "dlq"}},
     {"block", {"read"}},
@@ -408,6 +598,10 @@ constexpr std::array<Belonging, 12> kBelongings = {{
     {"dead-letters", {"info", "process", "dlq"}},
     {"replay", {"dlq"}},
     {"delete", {"dlq"}},
+    {"all", {"dlq"}},
+    {"force", {"delete"}},
+    {"pretty", {"read", "claim", "pending", "info", "dlq"}},
+    {"json", {"read", "claim", "pending", "info", "dlq"}},
 }};
 
 int Refuse(const Belonging& of, const std::string& action) {
@@ -430,10 +624,28 @@ int CheckOptions(const Arguments& arguments, const std::string& action) {
   return kDone;
 }
 
-int Check(const Plan& plan) {
+int CheckDeadLetters(const Plan& plan) {
+  const bool changes = plan.replay || plan.remove;
+  std::string_view wrong;
+  if (plan.replay && plan.remove) {
+    wrong = "--replay and --delete do not go together";
+  } else if (!changes && (plan.all || !plan.rest.empty())) {
+    wrong = "ids, and --all, go with --replay or --delete";
+  } else if (plan.all && !plan.rest.empty()) {
+    wrong = "either ids or --all";
+  } else if (changes && !plan.all && plan.rest.empty()) {
+    wrong = plan.replay ? "which are to be replayed? give their ids after --replay, or --all"
+                        : "which are to be deleted? give their ids after --delete, or --all";
+  }
+  if (wrong.empty()) return kDone;
+  Complain("group dlq: " + std::string(wrong));
+  return kUsage;
+}
+
+int Check(const Plan& plan, bool has_group) {
   if (std::find(kActions.begin(), kActions.end(), plan.action) == kActions.end()) {
     Complain("agx group does not know \"" + plan.action +
-             "\"; it is read, ack, claim, pending, info, process or dlq");
+             "\"; it is read, ack, claim, pending, info, process, dlq or delete");
     return kUsage;
   }
   const bool takes_words = plan.action == "ack" || plan.action == "claim" || plan.action == "dlq" ||
@@ -444,6 +656,11 @@ int Check(const Plan& plan) {
   }
   if (plan.action == "ack" && plan.rest.empty()) {
     Complain("which events? give their ids");
+    return kUsage;
+  }
+  if (plan.action == "dlq") return CheckDeadLetters(plan);
+  if (plan.action == "delete" && !has_group) {
+    Complain("which group is to be deleted? name it with --group");
     return kUsage;
   }
   if (plan.action != "process") return kDone;
@@ -464,7 +681,7 @@ int RunGroup(const Arguments& arguments) {
     Complain(plan.error());
     return kUsage;
   }
-  if (const int exit = Check(*plan); exit != kDone) return exit;
+  if (const int exit = Check(*plan, arguments.Has("group")); exit != kDone) return exit;
   if (const int exit = CheckOptions(arguments, plan->action); exit != kDone) return exit;
   Watcher watcher;
   // A handler that is under way is waited for.
@@ -472,9 +689,6 @@ int RunGroup(const Arguments& arguments) {
   Connection to;
   if (const int exit = Connect(arguments, 0, &to, 1); exit != kDone) return exit;
   GroupCommand session(*plan, watcher, to.session.get(), to.name.text);
-  session.pending_only = arguments.Has("pending");
-  session.replay = arguments.Has("replay");
-  session.remove = arguments.Has("delete");
   const bool makes = plan->action == "read" || plan->action == "process";
   if (const int exit = session.Open(!makes); exit != kDone) return exit;
   watcher.OnWake([&session] { session.Interrupt(); });

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 
 #include "commands.h"
 #include "connect.h"
@@ -17,6 +18,7 @@ struct Plan {
   agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
   int64_t count = std::numeric_limits<int64_t>::max();
   Form form;
+  bool skip = false;
 };
 
 Result<Plan> MakePlan(const Arguments& arguments) {
@@ -33,20 +35,34 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   if (const std::string* after = arguments.Get("after")) plan.options.after = after->c_str();
   if (const std::string* before = arguments.Get("before")) plan.options.before = before->c_str();
   if (const std::string* where = arguments.Get("where")) plan.options.where = where->c_str();
+  plan.skip = arguments.Has("skip");
   plan.options.reverse = arguments.Has("reverse") ? 1 : 0;
   return plan;
 }
 
-// Writes page after page.
+// Writes page after page. An entry that cannot be read keeps the library from reading any of its
+// page: then what is before that entry is read first.
 class Reading {
  public:
   Reading(const Plan& plan, agx_session* session)
-      : options_(plan.options), left_(plan.count), session_(session), writer_(plan.form) {}
+      : options_(plan.options),
+        skip_(plan.skip),
+        left_(plan.count),
+        session_(session),
+        writer_(plan.form) {}
 
   int Run(const SessionName& name) {
     agx_status status = AGX_OK;
-    while (status == AGX_OK && left_ > 0 && !writer_.output().closed()) status = Next();
-    const std::string reason = LastError();
+    std::string reason;
+    while (status == AGX_OK && left_ > 0 && !writer_.output().closed()) {
+      status = Next();
+      reason = LastError();
+      if (status == AGX_EUNSUPPORTED && StopBeforeUnreadable()) status = AGX_OK;
+      if (status == AGX_ENDED && !unreadable_.empty()) {
+        status = PassOver();
+        reason = unreadable_reason_;
+      }
+    }
     // What is left out says nothing of an end.
     writer_.Finish(AGX_OK);
     if (writer_.output().closed()) return writer_.output().ExitForClosed();
@@ -75,16 +91,48 @@ class Reading {
     writer_.Flush();
     any_ = true;
     left_ -= static_cast<int64_t>(count);
-    (options_.reverse != 0 ? options_.before : options_.after) = last_.c_str();
+    Begin() = last_.c_str();
     return count < wanted ? AGX_ENDED : AGX_OK;
   }
 
+  const char*& Begin() { return options_.reverse != 0 ? options_.before : options_.after; }
+  const char*& End() { return options_.reverse != 0 ? options_.after : options_.before; }
+
+  // False if it was no entry that could not be read.
+  bool StopBeforeUnreadable() {
+    const std::string id = UnreadableEntry();
+    if (id.empty() || id == unreadable_) return false;
+    if (unreadable_.empty()) end_ = End();
+    unreadable_ = id;
+    unreadable_reason_ = LastError();
+    End() = unreadable_.c_str();
+    return true;
+  }
+
+  // What is before it was written.
+  agx_status PassOver() {
+    writer_.Flush();
+    if (!skip_) {
+      unreadable_reason_ += kSkipHint;
+      return AGX_EUNSUPPORTED;
+    }
+    Complain(unreadable_reason_ + std::string(kSkipped));
+    last_ = std::exchange(unreadable_, {});
+    Begin() = last_.c_str();
+    End() = end_;
+    return AGX_OK;
+  }
+
   agx_history_options options_;
+  const bool skip_;
   int64_t left_;
   agx_session* session_;
   EventWriter writer_;
   bool any_ = false;
-  std::string last_;  // where the next page begins
+  std::string last_;               // where the next page begins
+  std::string unreadable_;         // up to which it is read, if there is one
+  std::string unreadable_reason_;  // why it cannot be
+  const char* end_ = nullptr;      // up to where it was to be read
 };
 
 struct Fact {

@@ -18,6 +18,7 @@ constexpr size_t kBatch = 64;
 struct Plan {
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   Form form;
+  bool skip = false;
 };
 
 Result<Plan> MakePlan(const Arguments& arguments) {
@@ -39,6 +40,7 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   if (const std::string* after = arguments.Get("after")) plan.options.after = after->c_str();
   if (const std::string* where = arguments.Get("where")) plan.options.where = where->c_str();
   plan.form = *form;
+  plan.skip = arguments.Has("skip");
   // The pretty form always shows how it ended.
   plan.options.hand_on_end = form->pretty || arguments.Has("end") ? 1 : 0;
   return plan;
@@ -57,6 +59,10 @@ class Listening {
       if (status == AGX_GAP) {
         gap_ = true;
         Fail(status, "going on after a gap");
+        continue;
+      }
+      if (status == AGX_EUNSUPPORTED && plan_.skip && !UnreadableEntry().empty()) {
+        Complain(LastError() + std::string(kSkipped));
         continue;
       }
       if (status == AGX_INTERRUPTED && !ShouldStop()) continue;
@@ -83,7 +89,8 @@ class Listening {
 
   int End(agx_status status) {
     // What is said of a status is kept until the next call, and there may be one below.
-    const std::string reason = LastError();
+    std::string reason = LastError();
+    if (status == AGX_EUNSUPPORTED && !UnreadableEntry().empty()) reason += kSkipHint;
     writer_.Finish(status);
     if (status == AGX_INTERRUPTED) {
       if (watcher_.signal() == 0) return kDone;

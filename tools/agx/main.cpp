@@ -42,6 +42,7 @@ constexpr std::array kListenOptions = {
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
     Option{"limit", "N", "end after N events"},
     Option{"where", "EXPR", "only events that this condition selects"},
+    Option{"skip", "", "pass over entries that cannot be read, instead of stopping there"},
     Option{"end", "", "show the closing end event as well"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
@@ -52,23 +53,27 @@ constexpr std::array kHistoryOptions = {
     Option{"count", "N", "at most N events"},
     Option{"reverse", "", "the newest first"},
     Option{"where", "EXPR", "only events that this condition selects"},
+    Option{"skip", "", "pass over entries that cannot be read, instead of stopping there"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
 constexpr std::array kGroupOptions = {
     Option{"group", "G", "the group; default agents"},
-    Option{"consumer", "C", "whose turn it is; default: a name that nobody else has"},
+    Option{"consumer", "C", "whose turn it is; default cli, process: one that nobody else has"},
     Option{"from", "ID|new", "where a group that is made begins; default: with the first event"},
     Option{"count", "N", "at most N"},
     Option{"block", "S", "read: wait for an event; default 0; never"},
     Option{"pending", "", "read: what is pending for the consumer, instead of new events"},
-    Option{"idle", "S", "claim, pending: idle for so long; process: taken over then, default 300"},
+    Option{"idle", "S",
+           "claim, process, pending: idle for so long; default 300, pending and ids 0"},
     Option{"retries", "N", "process: attempts before an event is given up; default 3"},
     Option{"limit", "N", "process: end after N events"},
     Option{"timeout", "S", "process: end after so long without an event; default never"},
     Option{"dead-letters", "KEY", "where events go that were given up; default: the stream's :dlq"},
     Option{"replay", "", "dlq: put these back into the stream"},
     Option{"delete", "", "dlq: delete these"},
+    Option{"all", "", "dlq: replay or delete all"},
+    Option{"force", "", "delete: what is pending as well"},
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
@@ -91,7 +96,8 @@ constexpr std::array kMessagesOptions = {
     Option{"title", "", "its title: what the user asked first"},
 };
 constexpr std::array kBridgeOptions = {
-    Option{"skip", "", "pass over what the other format cannot hold, instead of stopping there"},
+    Option{"skip", "", "pass over what cannot be read, or held by TO, instead of stopping there"},
+    Option{"stop", "", "end TO too if FROM is gone or silent, and not live, without an end"},
     Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
 };
@@ -126,7 +132,7 @@ constexpr std::array kCommands = {
             kAddOptions, RunAdd},
     Command{"stop", kSession, 1, 1, "end a session",
             "Ends the session: adds its end event, after which listeners end too.\n"
-            "Exit status 1: there is no such session.",
+            "Exit status 1: it has ended already, or there is none.",
             kStopOptions, RunStop},
     Command{"cancel",
             kSession,
@@ -174,7 +180,8 @@ constexpr std::array kCommands = {
         "  info      tells how the group is doing\n"
         "  process   runs COMMAND for each event, with its JSON on standard input; exit status 0\n"
         "            acknowledges it, others try it again, and in the end give it up\n"
-        "  dlq       lists what was given up; --replay or --delete these ids\n"
+        "  dlq       lists what was given up; --replay or --delete these ids, or --all\n"
+        "  delete    deletes the group, or only the --consumer\n"
         "read and process make the group if need be. Exit status 1: no such group, or nothing\n"
         "there; 7: nothing came.",
         kGroupOptions, RunGroup},
@@ -197,8 +204,11 @@ constexpr std::array kCommands = {
     Command{"bridge", "FROM TO", 2, 2, "copy a session to another format or store",
             "FROM and TO are FORMAT:STREAM, or agx:SCOPE/USER/SESSION, each with @URL if it is in\n"
             "another store. Copies what has happened and what happens, until FROM ends, and then\n"
-            "ends TO. Killed and begun again it goes on where it was, without loss or repetition.\n"
-            "Exit status as for listen, and 5: somebody else writes to TO.",
+            "ends TO. openai-agents and ag2 have no end: there FROM ends when it is stopped or\n"
+            "cancelled while this looks on, and --stop is for what says nothing.\n"
+            "Killed and begun again it goes on where it was, without loss or repetition.\n"
+            "Exit status as for listen; 5: somebody else writes to TO; 11: another bridge, begun\n"
+            "with the same FROM and TO, goes on in its place.",
             kBridgeOptions, RunBridge},
     Command{"ls", "[SCOPE[/USER]]", 0, 1, "list live sessions",
             "Lists the sessions that are live, of all, a scope, or a scope and user.\n"

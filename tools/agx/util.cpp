@@ -114,6 +114,15 @@ std::string LastError() {
   return reason;
 }
 
+std::string UnreadableEntry() {
+  // Only the message tells it, where nothing was handed on.
+  constexpr std::string_view kBefore = "the entry ";
+  const std::string_view message = agx_last_error();
+  if (!message.starts_with(kBefore)) return "";
+  const std::string_view rest = message.substr(kBefore.size());
+  return std::string(rest.substr(0, rest.find_first_of(": ")));
+}
+
 int Fail(agx_status status, std::string_view context) {
   std::string message(context);
   if (!message.empty()) message += ": ";

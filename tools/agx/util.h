@@ -58,6 +58,14 @@ ExitStatus ExitFor(agx_status status);
 // What the library says went wrong in this thread, in the words of the command line.
 std::string LastError();
 
+// The id of the entry that the library has just refused to read as an event, with AGX_EUNSUPPORTED;
+// "" if that was for something else.
+std::string UnreadableEntry();
+
+// What is said of an entry that stops a command which has --skip, and of one that does not.
+inline constexpr std::string_view kSkipHint = "; --skip passes over it";
+inline constexpr std::string_view kSkipped = "; passed over";
+
 // Complains with what the library says of `status`, after `context` if there is one, and returns
 // the exit status for it.
 int Fail(agx_status status, std::string_view context = {});

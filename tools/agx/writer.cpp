@@ -20,6 +20,10 @@ EventWriter::EventWriter(const Form& form)
       pretty_(Page::Style{form.terminal.color, form.terminal.utf8,
                           [terminal = form.terminal] { return terminal.Width(); }}) {}
 
+void EventWriter::WriteNotice(std::string_view text) {
+  if (form_.pretty) pretty_.ShowNotice(text, &out_.buffer());
+}
+
 agx_status EventWriter::Write(const agx_event* event) {
   if (form_.pretty) {
     pretty_.Show(event, &out_.buffer());

@@ -19,6 +19,8 @@ class EventWriter {
   // The form outlives it.
   explicit EventWriter(const Form& form);
 
+  // Appends a line about the next event; in the pretty form alone.
+  void WriteNotice(std::string_view text);
   // Appends an event to what Flush writes.
   agx_status Write(const agx_event* event);
   bool Flush() { return out_.Flush(); }

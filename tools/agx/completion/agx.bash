@@ -10,14 +10,14 @@ _agx_options() {
         start) echo "--lease --take-over --origin" ;;
         add) echo "--type --origin --body --lines --lease --quiet" ;;
         stop) echo "--grace" ;;
-        listen) echo "--after --wait --timeout --limit --where --end --pretty --json" ;;
-        history) echo "--after --before --count --reverse --where --pretty --json" ;;
+        listen) echo "--after --wait --timeout --limit --where --skip --end --pretty --json" ;;
+        history) echo "--after --before --count --reverse --where --skip --pretty --json" ;;
         group) echo "--group --consumer --from --count --block --pending --idle --retries --limit" \
-            "--timeout --dead-letters --replay --delete --pretty --json" ;;
+            "--timeout --dead-letters --replay --delete --all --force --pretty --json" ;;
         chat) echo "--model --system --timeout --grace --pretty --json" ;;
         run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
-        bridge) echo "--skip --wait --timeout" ;;
+        bridge) echo "--skip --stop --wait --timeout" ;;
         ls) echo "--json" ;;
     esac
 }
@@ -77,7 +77,7 @@ _agx() {
     elif [[ -z $command ]]; then
         read -ra candidates <<<"$_agx_commands"
     elif [[ $command == group && -z $action ]]; then
-        read -ra candidates <<<"read ack claim pending info process dlq"
+        read -ra candidates <<<"read ack claim pending info process dlq delete"
     elif [[ $command == @(start|add|stop|cancel|live|listen|history|info|group|chat|run|messages) ]]; then
         # A store that does not answer must not hold up the shell.
         mapfile -t candidates < <(timeout 2 "${words[0]}" "${store[@]}" ls 2>/dev/null </dev/null)
