@@ -1,6 +1,7 @@
 // ctest-labels: redis threads
 // ctest-timeout: 120
 // Muxes through the C API.
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <set>
@@ -534,6 +535,28 @@ TEST_P(CapiMux, ManyAtOnceKeepTheOrderAndSayWhose) {
     for (size_t i = 0; i < kEach; ++i) expected.push_back(name + std::to_string(i));
     expected.emplace_back("end");
     EXPECT_EQ(seen[listener], expected);
+  }
+}
+
+TEST_P(CapiMux, OfManyAtOnceEachListenerHasItsShare) {
+  constexpr size_t kEvents = 40;
+  SessionPtr a = OpenSession(client_, "a");
+  SessionPtr b = OpenSession(client_, "b");
+  for (size_t i = 0; i < kEvents; ++i) {
+    Add(a, "a" + std::to_string(i));
+    Add(b, "b" + std::to_string(i));
+  }
+  ListenerPtr to_a = Listen(a);
+  ListenerPtr to_b = Listen(b);
+  MuxPtr mux = OpenMux(client_);
+  ASSERT_EQ(AddTo(mux, to_a), AGX_OK);
+  ASSERT_EQ(AddTo(mux, to_b), AGX_OK);
+  size_t of_a = 0;
+  for (size_t round = 1; round <= 2 * kEvents / 10; ++round) {
+    ManyTold told = NextMany(mux, 10);
+    ASSERT_EQ(told.types.size(), 10U);
+    of_a += std::count(told.listeners.begin(), told.listeners.end(), to_a.get());
+    EXPECT_EQ(of_a, 5 * round);
   }
 }
 

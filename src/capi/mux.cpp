@@ -65,7 +65,11 @@ agx_status agx_mux_next_many(agx_mux* mux, int64_t timeout_ms, agx_listener** li
     note(0);
     if (!status.ok()) return status;
     *count = 1;
-    while (*count < capacity && object.NextAtHand(&whose, &entries[*count])) note((*count)++);
+    while (*count < capacity) {
+      size_t taken = object.NextAtHand(&whose, &entries[*count], capacity - *count);
+      if (taken == 0) break;
+      for (size_t end = *count + taken; *count < end; ++*count) note(*count);
+    }
     if (*count > 1) object.Settle();
     return status;
   });

@@ -467,16 +467,20 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   return has;
 }
 
-Entry* Listener::TakeEvent(bool* more, TimePoint* due) {
+size_t Listener::TakeEvents(Entry** entries, size_t capacity, bool* more, TimePoint* due) {
   Lock lock(mutex_);
-  if (!failure_.ok() || !cursor_.HoldsEntry()) return nullptr;
+  size_t count = 0;
   Status status;
-  Entry* entry = nullptr;
-  *more = cursor_.HoldsMore();
-  (void)cursor_.Take(*more ? TimePoint::min() : Clock::now(), &status, &entry);
+  while (count < capacity && failure_.ok() && cursor_.HoldsEntry()) {
+    *more = cursor_.HoldsMore();
+    (void)cursor_.Take(*more ? TimePoint::min() : Clock::now(), &status, &entries[count]);
+    if (entries[count] == nullptr) break;
+    ++count;
+  }
+  if (count == 0) return 0;
   if (!*more) *more = cursor_.Has(Clock::now());
   *due = changed_ ? TimePoint::min() : cursor_.Due();
-  return entry;
+  return count;
 }
 
 bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {

@@ -152,8 +152,8 @@ class Listener final : public Watcher,
   bool Absorb(ReadRequest* answer, Status status, TimePoint* due);
   // *more: there is more at hand; otherwise *due says when to read again.
   bool Take(Status* status, Entry** entry, bool* more, TimePoint* due);
-  // The same, but null if that would not be an event that is at hand.
-  Entry* TakeEvent(bool* more, TimePoint* due);
+  // The same of events that are at hand, and of nothing else. How many there were.
+  size_t TakeEvents(Entry** entries, size_t capacity, bool* more, TimePoint* due);
   Pump::Link link;
 
  private:

@@ -103,18 +103,19 @@ bool Mux::TakeReady(std::shared_ptr<Listener>* listener, Entry** entry, Status* 
   return false;
 }
 
-bool Mux::NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry) {
-  *listener = pump_->NextReady();
-  if (*listener == nullptr) return false;
+size_t Mux::NextAtHand(std::shared_ptr<Listener>* listener, Entry** entries, size_t capacity) {
+  bool alone = false;
+  *listener = pump_->NextReady(&alone);
+  if (*listener == nullptr) return 0;
   bool more = false;
   TimePoint due = kNever;
-  *entry = (*listener)->TakeEvent(&more, &due);
-  if (*entry == nullptr || more) {
+  size_t count = (*listener)->TakeEvents(entries, alone ? capacity : 1, &more, &due);
+  if (count == 0 || more) {
     pump_->StillReady(listener->get());
   } else {
     pump_->ReadAgain(listener->get(), due);
   }
-  return *entry != nullptr;
+  return count;
 }
 
 Status Mux::OpenDescriptor(int* fd) {

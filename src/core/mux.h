@@ -23,8 +23,9 @@ class Mux final : public Client::Sleeper {
   Status Remove(Listener* listener);
   // *listener: whose event or outcome it is; null if it is the mux's own.
   Status Next(TimePoint deadline, std::shared_ptr<Listener>* listener, Entry** entry);
-  // An event that is at hand; false if there is none, or an outcome is to be told first.
-  bool NextAtHand(std::shared_ptr<Listener>* listener, Entry** entry);
+  // Events of one listener that are at hand: one, and as many as there is room for if no other
+  // listener has any. None if an outcome is to be told first.
+  size_t NextAtHand(std::shared_ptr<Listener>* listener, Entry** entries, size_t capacity);
   // After NextAtHand.
   void Settle() noexcept {
     if (kept_) pump_->SettleDescriptor();

@@ -273,13 +273,14 @@ void Pump::PushReady(Listener* listener) noexcept {
   RingBells();
 }
 
-std::shared_ptr<Listener> Pump::NextReady() {
+std::shared_ptr<Listener> Pump::NextReady(bool* alone) {
   std::lock_guard lock(mutex_);
   Listener* listener = ready_;
   if (listener == nullptr) return nullptr;
   ready_ = listener->link.next_ready;
   if (ready_ == nullptr) ready_last_ = nullptr;
   listener->link.ready = false;
+  if (alone != nullptr) *alone = ready_ == nullptr;
   return listener->link.timer->second;
 }
 

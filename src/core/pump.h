@@ -63,8 +63,8 @@ class Pump {
   TimePoint Work();
 
   // The next listener that has something, each in its turn; null if none has. What becomes of it is
-  // said by one of those below.
-  std::shared_ptr<Listener> NextReady();
+  // said by one of those below. *alone, if given: no other has something.
+  std::shared_ptr<Listener> NextReady(bool* alone = nullptr);
   // It has more.
   void StillReady(Listener* listener) noexcept;
   // It has more, but is not to be read, whatever changes, before StillReady.

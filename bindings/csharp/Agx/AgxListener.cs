@@ -16,6 +16,7 @@ namespace Agx
     {
         const int MostEvents = 256;
         const int MostBytes = 1 << 20;
+        const int LargestKept = 1024;
 
         static long tokens;
 
@@ -29,7 +30,8 @@ namespace Agx
         Batch? batch;
         bool ended;
         volatile bool closed;
-        volatile string position;
+        // An id; or the last event that was handed on, unless it is too large to be kept for that.
+        volatile object position;
 
         internal AgxListener(AgxClient client, ListenerHandle handle, long token)
         {
@@ -65,7 +67,12 @@ namespace Agx
         /// as <see cref="AgxListenOptions.After"/> to go on behind it. "0-0" is the beginning.</summary>
         public string Position
         {
-            get { return position; }
+            get
+            {
+                object at = position;
+                AgxEvent? last = at as AgxEvent;
+                return last != null ? last.Id : (string)at;
+            }
         }
 
         internal ListenerHandle Handle
@@ -86,7 +93,7 @@ namespace Agx
 
         internal void HandOn(AgxEvent value)
         {
-            position = value.Id;
+            position = value.Size <= LargestKept ? (object)value : value.Id;
         }
 
         /// <summary>Waits for the next event; null is the end. The thread waits.</summary>

@@ -396,6 +396,59 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
     });
 
     [Theory, MemberData(nameof(All))]
+    public Task WhatAwaitsACallMayBlock(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        // More than there are threads for calls, each kept for as long as the others are not there.
+        using var all = new Barrier(12);
+        async Task AddAndBlock(AgxSession own)
+        {
+            await own.AddAsync("info", "test", "1").ConfigureAwait(false);
+            Assert.True(all.SignalAndWait(Long), "an add did not come back");
+            Assert.NotEmpty(own.AddAsync("info", "test", "2").GetAwaiter().GetResult());
+            Assert.True(own.IsLiveAsync().Wait(Long));
+        }
+        AgxSession[] sessions = Enumerable.Range(0, all.ParticipantCount).Select(i => i == 0 ? session : Session(client)).ToArray();
+        await Task.WhenAll(sessions.Select(own => Task.Factory.StartNew(() => AddAndBlock(own), TaskCreationOptions.LongRunning).Unwrap())).WaitAsync(Long);
+        foreach (AgxSession own in sessions.Skip(1)) await own.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AnAddThatHasNotBegunCanBeTakenBack(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        // All threads for calls are within these.
+        using var within = new CountdownEvent(8);
+        using var go = new ManualResetEventSlim();
+        AgxSession[] busy = Enumerable.Range(0, 8).Select(i => Session(client)).ToArray();
+        Task[] adding = busy.Select(own =>
+        {
+            own.Intercept(e =>
+            {
+                within.Signal();
+                go.Wait(Long);
+                return AgxVerdict.Write;
+            });
+            return (Task)own.AddAsync("info", "test", "1");
+        }).ToArray();
+        Assert.True(within.Wait(Long));
+        using var source = new CancellationTokenSource();
+        Task[] late = [session.AddAsync("info", "test", "1", source.Token), session.AddAsync("info", "test", "2", source.Token), session.IsLiveAsync(source.Token)];
+        Task kept = session.AddAsync("info", "test", "3");
+        source.Cancel();
+        foreach (Task task in late)
+        {
+            Assert.Equal(source.Token, (await Assert.ThrowsAnyAsync<OperationCanceledException>(() => task.WaitAsync(Long))).CancellationToken);
+            Assert.True(task.IsCanceled);
+        }
+        go.Set();
+        await Task.WhenAll([.. adding, kept]).WaitAsync(Long);
+        await session.StopAsync();
+        Assert.Equal("begin info", await Types(session.ListenAsync()));
+        foreach (AgxSession own in busy) await own.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
     public async Task query(string store)
     {
         await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));

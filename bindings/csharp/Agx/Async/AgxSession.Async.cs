@@ -18,7 +18,7 @@ namespace Agx
         {
             internal readonly Packed Event;
 
-            internal Adding(Packed one, CancellationToken token) : base(token)
+            internal Adding(Packed one, CancellationToken token, bool continuesHere) : base(token, continuesHere)
             {
                 Event = one;
             }
@@ -72,17 +72,20 @@ namespace Agx
         Task<string> AddAsync(Func<Packed> pack, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<string>(cancellationToken);
-            Adding one;
+            Packed packed;
             try
             {
-                one = new Adding(pack(), cancellationToken);
+                packed = pack();
             }
             catch (Exception error)
             {
                 return Task.FromException<string>(error);
             }
+            Adding one;
             lock (adding)
             {
+                // Of those that go together, one.
+                one = new Adding(packed, cancellationToken, continuesHere: !draining);
                 adding.Enqueue(one);
                 if (draining) return one.Task;
                 draining = true;
@@ -104,25 +107,25 @@ namespace Agx
                     size += one.Event.Size;
                 }
             }
-            AddNow(now);
-            lock (adding)
-            {
-                draining = adding.Count > 0;
-                if (!draining) return;
-            }
+            Adding? last = AddNow(now);
+            bool more;
+            lock (adding) more = draining = adding.Count > 0;
             // Behind the others: sessions take turns.
-            client.Workers.Post(Drain);
+            if (more) client.Workers.Post(Drain);
+            if (last != null) client.Workers.Complete(last);
         }
 
-        void AddNow(List<Adding> now)
+        // All are complete then but the one that is returned, which is to be.
+        Adding? AddNow(List<Adding> now)
         {
-            if (now.Count == 0) return;
-            // What an interceptor refuses keeps those from being written that go with it.
-            if (now.Count == 1 || IsIntercepted)
+            if (now.Count == 0) return null;
+            if (now.Count == 1)
             {
-                foreach (Adding one in now) AddOne(one);
-                return;
+                AddOne(now[0]);
+                return now[0];
             }
+            // What an interceptor refuses keeps those from being written that go with it.
+            if (IsIntercepted) return AddEach(now);
             var ids = new string[now.Count];
             AgxException? error;
             try
@@ -131,32 +134,45 @@ namespace Agx
             }
             catch (Exception other)
             {
-                foreach (Adding one in now) one.SetException(other);
-                return;
+                foreach (Adding one in now) one.Keep(other);
+                return CompleteAllButOne(now);
             }
             // One that is not valid keeps all from being written; it is the only one that should.
-            if (error != null && now.Count > 1 && error.Added == 0 && error is AgxInvalidException or AgxJsonException or { Status: AgxStatus.TooBig })
-            {
-                foreach (Adding one in now) AddOne(one);
-                return;
-            }
+            if (error != null && error.Added == 0 && error is AgxInvalidException or AgxJsonException or { Status: AgxStatus.TooBig }) return AddEach(now);
             for (int i = 0; i < now.Count; ++i)
             {
-                if (ids[i] == "") now[i].SetException(AgxException.Of(AgxStatus.Swallowed, "an interceptor swallowed the event"));
-                else if (ids[i] != null) now[i].SetResult(ids[i]);
-                else now[i].SetException(error == null ? AgxException.Of(AgxStatus.Failed, "no id came") : AgxException.Of(error.Status, error.Message));
+                if (ids[i] == "") now[i].Keep(AgxException.Of(AgxStatus.Swallowed, "an interceptor swallowed the event"));
+                else if (ids[i] != null) now[i].Keep(ids[i]);
+                else now[i].Keep(error == null ? AgxException.Of(AgxStatus.Failed, "no id came") : AgxException.Of(error.Status, error.Message));
             }
+            return CompleteAllButOne(now);
+        }
+
+        Adding? AddEach(List<Adding> now)
+        {
+            foreach (Adding one in now)
+            {
+                AddOne(one);
+                one.CompleteElsewhere();
+            }
+            return null;
+        }
+
+        static Adding CompleteAllButOne(List<Adding> now)
+        {
+            for (int i = 1; i < now.Count; ++i) now[i].CompleteElsewhere();
+            return now[0];
         }
 
         void AddOne(Adding one)
         {
             try
             {
-                one.SetResult(Add(one.Event));
+                one.Keep(Add(one.Event));
             }
             catch (Exception error)
             {
-                one.SetException(error);
+                one.Keep(error);
             }
         }
 

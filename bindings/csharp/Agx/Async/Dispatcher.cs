@@ -16,6 +16,7 @@ namespace Agx
 
         readonly object gate = new();
         readonly Dictionary<long, ListenerQueue> queues = new();
+        readonly List<Batch.Record> run = new(); // the thread's own
         readonly IntPtr client;
         IntPtr mux;
         Thread? thread;
@@ -103,7 +104,13 @@ namespace Agx
             {
                 case 0:
                     batch.Rewind();
-                    while (batch.Read(out Batch.Record record)) Deliver(record);
+                    while (batch.Read(out Batch.Record record))
+                    {
+                        if (run.Count > 0 && (record.Token != run[0].Token || record.Kind == Batch.MuxOutcome)) Deliver();
+                        if (record.Kind == Batch.MuxOutcome) Outcome(record);
+                        else run.Add(record);
+                    }
+                    Deliver();
                     return true;
                 case (int)AgxStatus.Ended:
                     // Nothing can come before a listener does.
@@ -123,18 +130,19 @@ namespace Agx
             }
         }
 
-        void Deliver(Batch.Record record)
+        // What came for one listener, at once: its reader is disturbed once.
+        void Deliver()
         {
-            if (record.Kind != Batch.MuxOutcome)
-            {
-                ListenerQueue? queue;
-                lock (gate) queues.TryGetValue(record.Token, out queue);
-                queue?.Deliver(record);
-            }
-            else if (record.Status < 0 && record.Status != (int)AgxStatus.Closed)
-            {
-                Fail(record.Status, record.Message);
-            }
+            if (run.Count == 0) return;
+            ListenerQueue? queue;
+            lock (gate) queues.TryGetValue(run[0].Token, out queue);
+            queue?.Deliver(run);
+            run.Clear();
+        }
+
+        void Outcome(Batch.Record record)
+        {
+            if (record.Status < 0 && record.Status != (int)AgxStatus.Closed) Fail(record.Status, record.Message);
         }
 
         // The store cannot be reached: whoever waits is told, and may go on waiting.
@@ -171,8 +179,9 @@ namespace Agx
     /// yet. When there is much of the former, the listener leaves the mux until it was taken.</summary>
     internal sealed class ListenerQueue
     {
-        const int MostEvents = 1024;
-        const long MostBytes = 256 << 10;
+        // A few of the batches that the store is read in, so that coming and going is rare.
+        const int MostEvents = 4096;
+        const long MostBytes = 1 << 20;
 
         sealed class Waiter : Job<AgxEvent?>
         {
@@ -267,15 +276,18 @@ namespace Agx
             return ValueTask.FromException<AgxEvent?>(AgxException.Of((AgxStatus)record.Status, record.Message));
         }
 
-        internal void Deliver(Batch.Record record)
+        internal void Deliver(List<Batch.Record> run)
         {
             lock (gate)
             {
                 if (closed != null) return;
-                if (IsEnd(record)) finished = true;
-                Waiter? waiter = NextWaiter();
-                if (waiter == null) Keep(record);
-                else Complete(waiter, record);
+                foreach (Batch.Record record in run)
+                {
+                    if (IsEnd(record)) finished = true;
+                    Waiter? waiter = waiters.Count == 0 ? null : NextWaiter();
+                    if (waiter == null) Keep(record);
+                    else Complete(waiter, record);
+                }
                 // The end is everybody's.
                 while (finished && records.Count == 0 && NextWaiter() is Waiter other) other.SetResult(null);
                 if (joined && (finished || records.Count >= MostEvents || bytes >= MostBytes))

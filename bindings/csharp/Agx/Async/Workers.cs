@@ -6,9 +6,15 @@ using System.Threading.Tasks;
 namespace Agx
 {
     /// <summary>A few threads of a client's own, for calls that wait for the store: the thread pool's
-    /// are for others. Started when there is work, gone when there was none for a while.</summary>
+    /// are for others. Started when there is work, gone when there was none for a while.
+    ///
+    /// What awaits a call goes on in the thread that made it, as to wake another costs about as much as a
+    /// round trip. It may block there: the thread is lent to it, and another takes its place. One that is
+    /// alone is not lent.</summary>
     internal sealed class Workers
     {
+        const int MostLent = 16;
+
         readonly int most;
         static readonly TimeSpan Idle = TimeSpan.FromSeconds(10);
 
@@ -16,6 +22,7 @@ namespace Agx
         readonly Queue<Action> queue = new();
         int threads;
         int waiting;
+        int lent; // not among threads
         bool closed;
 
         internal Workers(int most = 8)
@@ -28,16 +35,22 @@ namespace Agx
             lock (gate)
             {
                 queue.Enqueue(work);
-                if (waiting > 0) Monitor.Pulse(gate);
                 // A closed client answers at once; still, somebody has to ask it.
-                else if (threads < most) Start();
+                Wake();
             }
         }
 
-        void Start()
+        // Another for what is in the queue, if there may be one.
+        void Wake()
         {
+            if (waiting > 0)
+            {
+                Monitor.Pulse(gate);
+                return;
+            }
+            if (threads >= most) return;
             ++threads;
-            new Thread(Work) { IsBackground = true, Name = "agx worker" }.Start();
+            new Thread(Work) { IsBackground = true, Name = "agx worker" }.UnsafeStart();
         }
 
         void Work()
@@ -67,11 +80,7 @@ namespace Agx
                     return null;
                 }
                 // Who was woken for one may find others behind it.
-                if (queue.Count > 1)
-                {
-                    if (waiting > 0) Monitor.Pulse(gate);
-                    else if (threads < most) Start();
-                }
+                if (queue.Count > 1) Wake();
                 return queue.Dequeue();
             }
         }
@@ -88,24 +97,49 @@ namespace Agx
         internal Task<T> Run<T>(Func<T> call, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<T>(cancellationToken);
-            var job = new Job<T>(cancellationToken);
+            var job = new Job<T>(cancellationToken, continuesHere: most > 1);
             Post(() =>
             {
                 if (!job.Take()) return;
                 try
                 {
-                    job.SetResult(call());
-                }
-                catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
-                {
-                    job.SetCanceled(cancellationToken);
+                    job.Keep(call());
                 }
                 catch (Exception error)
                 {
-                    job.SetException(error);
+                    job.Keep(error);
                 }
+                Complete(job);
             });
             return job.Task;
+        }
+
+        /// <summary>Completes a job, as the last thing that a worker does for it.</summary>
+        internal void Complete<T>(Job<T> job)
+        {
+            if (!job.ContinuesHere || !Lend())
+            {
+                job.CompleteElsewhere();
+                return;
+            }
+            job.Complete();
+            lock (gate)
+            {
+                --lent;
+                ++threads;
+            }
+        }
+
+        bool Lend()
+        {
+            lock (gate)
+            {
+                if (lent == MostLent) return false;
+                ++lent;
+                --threads;
+                if (queue.Count > 0) Wake();
+                return true;
+            }
         }
 
         internal Task Run(Action call, CancellationToken cancellationToken)
@@ -119,17 +153,26 @@ namespace Agx
     }
 
     /// <summary>What can be cancelled for as long as nobody has taken it.</summary>
-    internal class Job<T> : TaskCompletionSource<T>
+    internal class Job<T> : TaskCompletionSource<T>, IThreadPoolWorkItem
     {
         readonly CancellationToken token;
         CancellationTokenRegistration registration;
         int taken;
+        T? result;
+        Exception? error;
 
-        internal Job(CancellationToken token) : base(TaskCreationOptions.RunContinuationsAsynchronously)
+        /// <param name="token">Cancels it.</param>
+        /// <param name="continuesHere">What awaits it goes on where <see cref="Complete"/> is called; else
+        /// in the pool.</param>
+        internal Job(CancellationToken token, bool continuesHere = false)
+            : base(continuesHere ? TaskCreationOptions.None : TaskCreationOptions.RunContinuationsAsynchronously)
         {
             this.token = token;
+            ContinuesHere = continuesHere;
             if (token.CanBeCanceled) registration = token.UnsafeRegister(static job => ((Job<T>)job!).Cancel(), this);
         }
+
+        internal bool ContinuesHere { get; }
 
         /// <summary>true for one caller alone, who then completes it.</summary>
         internal bool Take()
@@ -140,9 +183,33 @@ namespace Agx
             return true;
         }
 
+        /// <summary>What it is completed with.</summary>
+        internal void Keep(T value) => result = value;
+
+        /// <inheritdoc cref="Keep(T)"/>
+        internal void Keep(Exception thrown) => error = thrown;
+
+        internal void Complete()
+        {
+            if (error is OperationCanceledException && token.IsCancellationRequested) SetCanceled(token);
+            else if (error != null) SetException(error);
+            else SetResult(result!);
+        }
+
+        /// <summary>What awaits it goes on in the pool.</summary>
+        internal void CompleteElsewhere()
+        {
+            if (ContinuesHere) ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);
+            else Complete();
+        }
+
+        void IThreadPoolWorkItem.Execute() => Complete();
+
         void Cancel()
         {
-            if (Interlocked.Exchange(ref taken, 1) == 0) TrySetCanceled(token);
+            if (Interlocked.Exchange(ref taken, 1) != 0) return;
+            Keep(new OperationCanceledException(token));
+            CompleteElsewhere();
         }
     }
 }

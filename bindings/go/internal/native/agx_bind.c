@@ -54,7 +54,10 @@ agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, s
     agx_status status = agx_mux_next_many(mux, batch->count == 0 ? timeout_ms : 0, listeners,
                                           batch->held, room, &count);
     if (status == AGX_OK) {
-      for (size_t i = 0; i < count; ++i) batch->held_tokens[i] = token_of(listeners[i]);
+      for (size_t i = 0; i < count; ++i) {
+        int same = i > 0 && listeners[i] == listeners[i - 1];
+        batch->held_tokens[i] = same ? batch->held_tokens[i - 1] : token_of(listeners[i]);
+      }
       batch->held_count = count;
       if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
       if (count < room) break; /* what is at hand is not kept waiting for what the store has */

@@ -15,7 +15,7 @@ import java.util.concurrent.locks.ReentrantLock;
  * is taken out of the mux and put back when half of it is gone; meanwhile its cursor in C stands.
  */
 final class ListenerCore {
-  static final int MOST_ITEMS = 1024;
+  static final int MOST_ITEMS = 4096;
   static final long MOST_BYTES = 1 << 20;
 
   /** What poll gives when the iteration has ended. */
