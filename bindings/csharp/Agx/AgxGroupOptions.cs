@@ -100,6 +100,13 @@ namespace Agx
         public string HighestId { get; }
         /// <summary>How many consumers have any.</summary>
         public long Consumers { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            if (Count == 0) return "nothing is pending";
+            return Count + " pending, from " + LowestId + " to " + HighestId + ", consumers: " + Consumers;
+        }
     }
 
     /// <summary>Which pending events are listed.</summary>
@@ -135,6 +142,12 @@ namespace Agx
         public TimeSpan Idle { get; }
         /// <summary>How often it was given to one.</summary>
         public long Attempts { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            return Id + " of " + Consumer + ", idle for " + Idle + ", attempts: " + Attempts;
+        }
     }
 
     /// <summary>A group of a stream.</summary>
@@ -160,6 +173,12 @@ namespace Agx
         public string LastDeliveredId { get; }
         /// <summary>How many events were given to nobody yet; null: not known.</summary>
         public long? Lag { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            return Name + ", consumers: " + Consumers + ", pending: " + Pending + ", lag: " + (Lag == null ? "not known" : Lag.ToString());
+        }
     }
 
     /// <summary>A consumer of a group.</summary>
@@ -178,6 +197,12 @@ namespace Agx
         public long Pending { get; }
         /// <summary>Since it last asked for something.</summary>
         public TimeSpan Idle { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            return Name + ", pending: " + Pending + ", idle for " + Idle;
+        }
     }
 
     /// <summary>How a group is doing.</summary>
@@ -208,6 +233,13 @@ namespace Agx
         public TimeSpan? OldestPending { get; }
         /// <summary>"0-0" before the first.</summary>
         public string LastDeliveredId { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            return "events: " + Length + ", pending: " + Pending + ", lag: " + (Lag == null ? "not known" : Lag.ToString()) +
+                   ", consumers: " + Consumers + ", dead letters: " + DeadLetters;
+        }
     }
 
     /// <summary>An event that could not be handled.</summary>
@@ -236,5 +268,11 @@ namespace Agx
         public long Attempts { get; }
         /// <summary>When it died.</summary>
         public DateTimeOffset Time { get; }
+
+        /// <summary>For people to read.</summary>
+        public override string ToString()
+        {
+            return OriginalId + " of " + OriginalStream + ", attempts: " + Attempts + ", failed with: " + Reason;
+        }
     }
 }

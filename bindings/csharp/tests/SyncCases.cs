@@ -839,6 +839,7 @@ namespace Agx.Tests
                     Equal(2L, pending.Consumers);
                     Equal(read[0].Id, pending.LowestId);
                     Equal(other.Id, pending.HighestId);
+                    Equal("3 pending, from " + read[0].Id + " to " + other.Id + ", consumers: 2", pending.ToString());
                     AgxPendingEvent one = a.PendingEvents(new AgxPendingOptions { After = read[0].Id, Count = 1 }).Single();
                     Equal(read[1].Id, one.Id);
                     Equal("a", one.Consumer);

@@ -53,21 +53,25 @@ final class Adder {
 
   private void round() {
     List<Portion> round = take();
-    if (round.size() == 1) {
-      round.get(0).queue.send(round.get(0).events);
-    } else if (!round.isEmpty()) {
-      send(round);
-    }
-    synchronized (this) {
-      for (Portion portion : round) {
-        if (portion.queue.goesOn()) ready.add(portion.queue);
+    try {
+      if (round.size() == 1) {
+        round.get(0).queue.send(round.get(0).events);
+      } else if (!round.isEmpty()) {
+        send(round);
       }
-      if (ready.isEmpty()) {
-        --workers;
-        return;
-      }
+    } finally {
+      // Whatever a program's executor throws, the others' events go on.
+      if (settle(round)) work();
     }
-    work();
+  }
+
+  /** Whether there is another round to be made. */
+  private synchronized boolean settle(List<Portion> round) {
+    for (Portion portion : round) {
+      if (portion.queue.goesOn()) ready.add(portion.queue);
+    }
+    if (ready.isEmpty()) --workers;
+    return !ready.isEmpty();
   }
 
   /** What is intercepted goes alone. */

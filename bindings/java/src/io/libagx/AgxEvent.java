@@ -48,4 +48,14 @@ public record AgxEvent(
     if (fields != null && fields.size() == 1 && fields.containsKey("element")) return Instant.EPOCH;
     return Instant.ofEpochMilli(Long.parseLong(id, 0, id.indexOf('-'), 10));
   }
+
+  /**
+   * For people to read: without the fields, of which most events have no others.
+   *
+   * @return id, type, origin and body
+   */
+  @Override
+  public String toString() {
+    return "AgxEvent[" + id + " " + type + " of " + origin + ": " + body + "]";
+  }
 }

@@ -36,6 +36,13 @@ class ListenerTest {
   private AgxClient client;
   private AgxSession session;
 
+  @Test
+  void an_event_is_readable_in_a_log() throws Exception {
+    String id = session.add("info", "me", "{\"a\":1}");
+    List<AgxEvent> events = session.history().stream().toList();
+    assertEquals("AgxEvent[" + id + " info of me: {\"a\":1}]", events.get(1).toString());
+  }
+
   @BeforeEach
   void open() {
     client = AgxClient.open("memory:");
