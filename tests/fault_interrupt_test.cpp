@@ -68,6 +68,14 @@ Owned<agx_group> Open(agx_session* session) {
   return Owned<agx_group>(group);
 }
 
+Owned<agx_session> OpenList(agx_client* client) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "ag2";
+  agx_session* list = nullptr;
+  Require(agx_stream_open(client, "l", &options, &list));
+  return Owned<agx_session>(list);
+}
+
 agx_status ReadOne(agx_group* group, int64_t timeout_ms = -1) {
   agx_event* event = nullptr;
   size_t count = 0;
@@ -129,24 +137,16 @@ TEST_F(Interrupt, EndsAListenersWait) {
 }
 
 TEST_F(Interrupt, EndsTheWaitOfOneThatReadsAList) {
-  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
-  options.format = "ag2";
-  agx_session* list = nullptr;
-  Require(agx_stream_open(client_.get(), "l", &options, &list));
-  Owned<agx_session> owned(list);
-  Owned<agx_listener> listener = Listen(list);
+  Owned<agx_session> list = OpenList(client_.get());
+  Owned<agx_listener> listener = Listen(list.get());
   EndsIt([&] { return NextOf(listener.get()); }, [&] { agx_listener_interrupt(listener.get()); });
-  Require(agx_add(list, "app.Answer", "o", nullptr, nullptr));
+  Require(agx_add(list.get(), "app.Answer", "o", nullptr, nullptr));
   EXPECT_EQ(NextOf(listener.get()), AGX_OK);
 }
 
 TEST_F(Interrupt, ClosingAListenerThatReadsAListEndsItsWait) {
-  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
-  options.format = "ag2";
-  agx_session* list = nullptr;
-  Require(agx_stream_open(client_.get(), "l", &options, &list));
-  Owned<agx_session> owned(list);
-  Owned<agx_listener> listener = Listen(list);
+  Owned<agx_session> list = OpenList(client_.get());
+  Owned<agx_listener> listener = Listen(list.get());
   EndsIt([raw = listener.get()] { return NextOf(raw); }, [&] { listener.reset(); }, AGX_ECLOSED);
 }
 

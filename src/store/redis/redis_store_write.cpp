@@ -64,28 +64,49 @@ size_t SizeOf(const Target& target, const NewEntry& entry) {
 }
 
 // Adds that are under way, several at a time, so that the server works on the first while the next are
-// written. All that was submitted is to be waited for.
+// written.
 template <class S>
 class Pieces {
  public:
   Pieces(Pipe& pipe, Backoff* backoff) : pipe_(pipe), backoff_(backoff) {}
 
-  bool empty() const { return waited_ == submitted_; }
-  bool full() const { return submitted_ - waited_ == kMost; }
+  // Calls submit, which calls Submit, for as long as there is more and nothing fails; and settle with
+  // each sink, how its call went, and whether it may have run: for all that were submitted, whatever
+  // happens. Gives the first failure that either of them gives.
+  template <class More, class SubmitNext, class Settle>
+  Status Run(More more, SubmitNext submit, Settle settle) {
+    Status failure;
+    auto wait = [&] {
+      bool ran = false;
+      Piece& piece = *At(waited_++);
+      Status status = pipe_.Wait(&piece.call, &ran);
+      try {
+        status = settle(piece.sink, std::move(status), ran);
+      } catch (const std::bad_alloc&) {
+        status = {AGX_ENOMEM, {}};
+      }
+      if (failure.ok()) failure = std::move(status);
+    };
+    try {
+      while (failure.ok() && more()) {
+        if (submitted_ - waited_ == kMost) wait();
+        if (failure.ok()) failure = submit();
+      }
+    } catch (const std::bad_alloc&) {
+      failure = {AGX_ENOMEM, {}};
+    }
+    while (waited_ != submitted_) wait();
+    return failure;
+  }
+
   Status Submit(const Commands& commands, S sink) {
-    const Pipe::Call* behind = empty() ? nullptr : &At(submitted_ - 1)->call;
+    const Pipe::Call* behind = waited_ == submitted_ ? nullptr : &At(submitted_ - 1)->call;
     Piece& piece = At(submitted_).emplace();
     piece.sink = std::move(sink);
     Status status =
         pipe_.Submit(commands, &piece.sink, &piece.call, backoff_, behind, submitted_ - waited_);
     if (status.ok()) ++submitted_;
     return status;
-  }
-  // For the first of them. *ran: as Pipe::Wait. The sink is there until the next is submitted.
-  S& Wait(Status* status, bool* ran) {
-    Piece& piece = *At(waited_++);
-    *status = pipe_.Wait(&piece.call, ran);
-    return piece.sink;
   }
 
  private:
@@ -220,10 +241,9 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
                              size_t* added, bool* may_have_run, Backoff* backoff) {
   Pieces<IdsSink> pieces(commands_, backoff);
   size_t next = *added;
-  Status failure;
   bool counting = true;
   bool later = false;
-
+  auto more = [&] { return next < entries.size(); };
   auto submit = [&] {
     size_t size = std::min(kAddsInPiece, entries.size() - next);
     Commands commands;
@@ -233,33 +253,16 @@ Status RedisStore::AddPieces(const Target& target, std::span<const NewEntry> ent
     if (status.ok()) next += size;
     return status;
   };
-  auto wait = [&] {
-    bool ran = false;
-    Status status;
-    IdsSink& sink = pieces.Wait(&status, &ran);
-    if (status.ok() && !sink.error().empty()) {
-      status = ServerError(sink.error(), AddingTo(target));
-    } else if (status.ok() && sink.absent()) {
-      status = NotThere(target);
-    } else if (!status.ok()) {
-      *may_have_run |= ran;
-    }
+  auto settle = [&](IdsSink& sink, Status status, bool ran) {
     later |= sink.stored_later() || (!counting && sink.stored() > 0);
     if (counting) *added += sink.stored();
-    counting = counting && status.ok();
-    if (failure.ok()) failure = status;
+    counting = counting && status.ok() && sink.error().empty() && !sink.absent();
+    *may_have_run |= !status.ok() && ran;
+    if (!status.ok()) return status;
+    if (!sink.error().empty()) return ServerError(sink.error(), AddingTo(target));
+    return sink.absent() ? NotThere(target) : status;
   };
-
-  // What was submitted has to be waited for, whatever happens.
-  try {
-    while (failure.ok() && next < entries.size()) {
-      if (pieces.full()) wait();
-      if (failure.ok()) failure = submit();
-    }
-  } catch (const std::bad_alloc&) {
-    failure = {AGX_ENOMEM, {}};
-  }
-  while (!pieces.empty()) wait();
+  Status failure = pieces.Run(more, submit, settle);
   // What is stored after one that is not must not be added again.
   *may_have_run |= later && (IsPassing(failure) || failure.code() == AGX_NONE);
   return failure;
@@ -292,7 +295,7 @@ void RedisStore::AddEach(std::span<Addition> additions) {
 void RedisStore::AddSome(std::span<Addition* const> additions, Backoff* backoff) noexcept {
   Pieces<EachSink> pieces(commands_, backoff);
   size_t next = 0;
-  Status failure;
+  auto more = [&] { return next < additions.size(); };
   auto submit = [&] {
     std::span<Addition* const> some =
         additions.subspan(next, std::min(kAddsInPiece, additions.size() - next));
@@ -306,27 +309,16 @@ void RedisStore::AddSome(std::span<Addition* const> additions, Backoff* backoff)
     if (status.ok()) next += some.size();
     return status;
   };
-  auto wait = [&] {
-    bool ran = false;
-    Status status;
-    EachSink& sink = pieces.Wait(&status, &ran);
-    if (status.ok()) return;
+  auto settle = [](const EachSink& sink, Status status, bool ran) {
+    if (status.ok()) return status;
     bool uncertain = ran && status.code() != AGX_ECLOSED;
     Status unanswered = uncertain ? Uncertain(status) : CopyOf(status);
     for (Addition* one : sink.additions()) {
       if (!one->answered) one->status = CopyOf(unanswered);
     }
-    if (failure.ok()) failure = std::move(status);
+    return status;
   };
-  try {
-    while (failure.ok() && next < additions.size()) {
-      if (pieces.full()) wait();
-      if (failure.ok()) failure = submit();
-    }
-  } catch (const std::bad_alloc&) {
-    failure = {AGX_ENOMEM, {}};
-  }
-  while (!pieces.empty()) wait();
+  Status failure = pieces.Run(more, submit, settle);
   for (Addition* one : additions.subspan(next)) one->status = CopyOf(failure);
 }
 
