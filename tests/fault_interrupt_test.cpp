@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "support/background.h"
+#include "support/fault_proxy.h"
 #include "support/fault_tools.h"
 #include "support/redis_server.h"
 #include "support/wait.h"
@@ -310,6 +312,37 @@ TEST_F(MuxInterrupt, IsNoFailureWhereItIsPolled) {
 TEST_F(MuxInterrupt, ClosingItEndsItsWait) {
   EndsIt([raw = mux_.get()] { return NextOf(raw); }, [&] { mux_.reset(); }, AGX_ECLOSED);
 }
+
+// An interrupt is no business of those who wait for a server that is loading its data: they do not ask
+// it the sooner, and so are not refused the sooner.
+class InterruptOfAnother : public testing::TestWithParam<const char*> {};
+
+TEST_P(InterruptOfAnother, LeavesTheWaitForALoadingServerAsItIs) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  Owned<agx_client> client = OpenClient(proxy.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Owned<agx_listener> listener = Listen(session.get());
+  proxy.RefuseCommand("XADD", "LOADING Redis is loading the dataset in memory");
+  std::string call = GetParam();
+  Background<agx_status> adding([&] {
+    agx_new_event event{"t", "o", nullptr};
+    if (call == "add") return agx_add(session.get(), "t", "o", nullptr, nullptr);
+    if (call == "add_many") return agx_add_many(session.get(), &event, 1, nullptr, nullptr);
+    agx_addition one{session.get(), event, AGX_OK, ""};
+    return agx_add_each(&one, 1);
+  });
+  EXPECT_TRUE(WaitUntil([&] { return proxy.commands("XADD") > 0; }));
+  for (int i = 0; i < 200 && !adding.done(); ++i) {
+    agx_listener_interrupt(listener.get());
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  proxy.ForgetCommandRules();
+  EXPECT_EQ(adding.Get(), AGX_OK);
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, InterruptOfAnother, testing::Values("add", "add_many", "add_each"),
+                         [](const auto& call) { return std::string(call.param); });
 
 }  // namespace
 }  // namespace agx::test
