@@ -1,6 +1,8 @@
 // ctest-labels: redis threads
 // Events for many sessions in one call.
+#include "support/background.h"
 #include "support/capi_tools.h"
+#include "support/fault_proxy.h"
 
 namespace agx::test {
 namespace {
@@ -188,6 +190,16 @@ TEST_P(CapiAddEach, AnInterceptorMayCloseSessionsOfTheCall) {
   (void)b.release();
 }
 
+TEST_P(CapiAddEach, HandlesOfOneSessionKeepItsOrderIfOneIsIntercepted) {
+  SessionPtr a = OpenSession(client_, "s");
+  SessionPtr b = OpenSession(client_, "s");
+  InterceptorPtr interceptor = Intercepting{[](agx_intercepted*, void*) { return AGX_OK; }}.On(a);
+  std::vector<agx_addition> additions = {Of(b, "1"), Of(a, "2"), Of(b, "3"), Of(a, "4"),
+                                         Of(b, "5")};
+  EXPECT_EQ(agx_add_each(additions.data(), additions.size()), AGX_OK);
+  EXPECT_THAT(Stored(a), ElementsAre("1", "2", "3", "4", "5"));
+}
+
 AGX_ON_EACH_STORE(CapiAddEach);
 
 // --- Of a Redis alone
@@ -226,6 +238,30 @@ TEST_F(RedisAddEach, WhatTheServerLostIsBegunAnew) {
     EXPECT_TRUE(IsLive(session));
   }
   EXPECT_THAT(Stored(other), ElementsAre("1"));
+}
+
+// The call holds the handle by then, so it does not wait for what the interceptor does to that.
+TEST_F(RedisAddEach, AnInterceptorThatComesMeanwhileIsNotAsked) {
+  FaultProxy proxy(server_.port());
+  ClientPtr client = OpenClient(proxy.url());
+  SessionPtr first = OpenSession(client, "s");
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "agent-framework";
+  agx_session* numbered = nullptr;
+  ASSERT_EQ(agx_stream_open(client.get(), "n", &options, &numbered), AGX_OK);
+  SessionPtr second(numbered);
+  std::vector<agx_addition> additions = {Of(first, "t"), Of(second, "event", "{\"text\":\"1\"}")};
+  proxy.HoldReply("XADD");
+  Background<agx_status> adding([&] { return agx_add_each(additions.data(), additions.size()); });
+  EXPECT_TRUE(WaitUntil([&] { return !proxy.HeldReply("XADD").empty(); }));
+  auto close = [](agx_intercepted*, void* session) {
+    agx_session_close(static_cast<agx_session*>(session));
+    return AGX_OK;
+  };
+  InterceptorPtr interceptor = Intercepting{close, numbered}.On(second);
+  proxy.ReleaseReply("XADD");
+  EXPECT_EQ(adding.Get(), AGX_OK);
+  EXPECT_THAT(StatusesOf(additions), ElementsAre(AGX_OK, AGX_OK));
 }
 
 TEST_F(RedisAddEach, AllGoInAFewWrites) {

@@ -3,15 +3,20 @@
 // What waits for a store that cannot be reached ends at an interrupt, and goes on afterwards.
 #include <agx.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "support/background.h"
+#include "support/fault_proxy.h"
 #include "support/fault_tools.h"
 #include "support/redis_server.h"
 #include "support/wait.h"
@@ -23,6 +28,7 @@ namespace {
 constexpr int64_t kReconnectMs = 600000;
 // Far less, and more than a busy machine needs.
 constexpr int64_t kSoonMs = 60000;
+constexpr int64_t kLeaseMs = 400;
 
 class Interrupt : public testing::Test {
  protected:
@@ -30,6 +36,7 @@ class Interrupt : public testing::Test {
     agx_options options = AGX_OPTIONS_INIT;
     options.reconnect_timeout_ms = kReconnectMs;
     options.reconnect_attempts = 1000000;
+    options.lease_ms = kLeaseMs;
     options.log_level = AGX_LOG_WARNING;
     options.log_data = this;
     options.log = [](void* data, agx_log_level, const char* message) {
@@ -42,18 +49,54 @@ class Interrupt : public testing::Test {
 
   // The call waits for the server, which is gone, until it is interrupted; and then the store is there again.
   void EndsIt(const std::function<agx_status()>& call, const std::function<void()>& interrupt,
-              agx_status expected = AGX_INTERRUPTED) {
+              agx_status expected = AGX_INTERRUPTED, int64_t outage_ms = 0) {
     Background<agx_status> waiting(call);
     waiting.AwaitBlocked();
     server_.Stop();
-    int before = refused_;
-    EXPECT_TRUE(WaitUntil([&] { return refused_ >= before + 3 || waiting.done(); }));
+    AwaitOutage(outage_ms);
     ASSERT_FALSE(waiting.done());
     Stopwatch watch;
     interrupt();
     EXPECT_EQ(waiting.Get(), expected);
     EXPECT_LT(watch.ms(), kSoonMs);
     server_.Restart();
+  }
+
+  void AwaitOutage(int64_t at_least_ms = 0) {
+    Stopwatch outage;
+    int before = refused_;
+    EXPECT_TRUE(WaitUntil([&] { return refused_ >= before + 3 && outage.ms() >= at_least_ms; }));
+  }
+
+  // Two threads are in the call, and each interrupt is for one of them.
+  void EndsOneOfTwo(const std::function<agx_status()>& call,
+                    const std::function<void()>& interrupt) {
+    using Waiting = Background<agx_status>;
+    std::unique_ptr<Waiting> both[2];
+    for (auto& one : both) {
+      one = std::make_unique<Waiting>(call);
+      one->AwaitBlocked();
+    }
+    server_.Stop();
+    AwaitOutage();
+    for (int round = 0; round < 20 && !HasFailure(); ++round) {
+      interrupt();
+      EXPECT_TRUE(WaitUntil([&] { return both[0]->done() || both[1]->done(); }));
+      for (auto& one : both) {
+        if (!one->done()) continue;
+        EXPECT_EQ(one->Get(), AGX_INTERRUPTED);
+        one = std::make_unique<Waiting>(call);
+      }
+      for (auto& one : both) one->AwaitBlocked();
+    }
+    for (int left = 2; left > 0; --left) {
+      interrupt();
+      auto ended = [&](auto& one) { return one != nullptr && one->done(); };
+      EXPECT_TRUE(WaitUntil([&] { return ended(both[0]) || ended(both[1]); }));
+      for (auto& one : both) {
+        if (ended(one)) one.reset();
+      }
+    }
   }
 
   RedisServer server_;
@@ -129,11 +172,52 @@ TEST_F(Interrupt, EndsAGroupsProcess) {
   EXPECT_EQ(ReadOne(group.get(), 0), AGX_TIMEOUT);
 }
 
+// It stops at once, whatever it would do about an outage.
+TEST_F(Interrupt, EndsAProcessThatGivesUpInAnOutage) {
+  Owned<agx_group> group = Open(session_.get());
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.outage_ms = 0;
+  auto handler = [](const agx_event*, int64_t, void*) { return AGX_OK; };
+  auto process = [&] { return agx_group_process(group.get(), &options, handler, nullptr); };
+  EndsIt(process, [&] { agx_group_interrupt(group.get()); });
+  Owned<agx_group> again = Open(session_.get());
+  EXPECT_EQ(ReadOne(group.get(), 0), AGX_TIMEOUT);
+}
+
+// What failed and waits to be tried again would be given back, if the store were there.
+TEST_F(Interrupt, EndsAProcessThatHoldsWhatFailed) {
+  Owned<agx_group> group = Open(session_.get());
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.backoff_ms = options.backoff_max_ms = kReconnectMs;
+  auto handler = [](const agx_event*, int64_t, void*) { return AGX_EINVAL; };
+  Require(agx_add(session_.get(), "t", "o", nullptr, nullptr));
+  auto process = [&] { return agx_group_process(group.get(), &options, handler, nullptr); };
+  EndsIt(process, [&] { agx_group_interrupt(group.get()); });
+}
+
+TEST_F(Interrupt, IsForOneOfTwoThatReadAGroup) {
+  Owned<agx_group> group = Open(session_.get());
+  EndsOneOfTwo([&] { return ReadOne(group.get()); }, [&] { agx_group_interrupt(group.get()); });
+}
+
 TEST_F(Interrupt, EndsAListenersWait) {
   Owned<agx_listener> listener = Listen(session_.get());
   EndsIt([&] { return NextOf(listener.get()); }, [&] { agx_listener_interrupt(listener.get()); });
   Require(agx_add(session_.get(), "t", "o", nullptr, nullptr));
   EXPECT_EQ(NextOf(listener.get()), AGX_OK);
+}
+
+// However long the outage: by then it wants to know of the flag.
+TEST_F(Interrupt, EndsAListenersWaitThatOutlastsALease) {
+  Owned<agx_listener> listener = Listen(session_.get());
+  EndsIt([&] { return NextOf(listener.get()); }, [&] { agx_listener_interrupt(listener.get()); },
+         AGX_INTERRUPTED, 2 * kLeaseMs);
+}
+
+TEST_F(Interrupt, ClosingAListenerEndsAWaitThatOutlastsALease) {
+  Owned<agx_listener> listener = Listen(session_.get());
+  EndsIt([raw = listener.get()] { return NextOf(raw); }, [&] { listener.reset(); }, AGX_ECLOSED,
+         2 * kLeaseMs);
 }
 
 TEST_F(Interrupt, EndsTheWaitOfOneThatReadsAList) {
@@ -148,6 +232,17 @@ TEST_F(Interrupt, ClosingAListenerThatReadsAListEndsItsWait) {
   Owned<agx_session> list = OpenList(client_.get());
   Owned<agx_listener> listener = Listen(list.get());
   EndsIt([raw = listener.get()] { return NextOf(raw); }, [&] { listener.reset(); }, AGX_ECLOSED);
+}
+
+TEST_F(Interrupt, IsForOneOfTwoThatWaitForAList) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "ag2";
+  agx_session* list = nullptr;
+  Require(agx_stream_open(client_.get(), "l", &options, &list));
+  Owned<agx_session> owned(list);
+  Owned<agx_listener> listener = Listen(list);
+  EndsOneOfTwo([&] { return NextOf(listener.get()); },
+               [&] { agx_listener_interrupt(listener.get()); });
 }
 
 class MuxInterrupt : public Interrupt {
@@ -175,9 +270,79 @@ TEST_F(MuxInterrupt, EndsItsWait) {
   EXPECT_EQ(NextOf(mux_.get()), AGX_OK);
 }
 
+TEST_F(MuxInterrupt, IsForOneOfTwoThatWait) {
+  EndsOneOfTwo([&] { return NextOf(mux_.get()); }, [&] { agx_mux_interrupt(mux_.get()); });
+}
+
+// Of a mux with a descriptor it is another thread that waits for the store, and gives up.
+TEST_F(MuxInterrupt, IsNoFailureWhereItIsPolled) {
+  int fd = -1;
+  Require(agx_mux_fd(mux_.get(), &fd));
+  server_.Stop();
+  AwaitOutage();
+  std::atomic<int> told{0};
+  std::atomic<bool> over{false};
+  std::atomic<agx_status> failure{AGX_OK};
+  std::thread polling([&] {
+    while (!over) {
+      pollfd item{fd, POLLIN, 0};
+      if (poll(&item, 1, 10) <= 0) continue;
+      agx_listener* listener = nullptr;
+      agx_event* event = nullptr;
+      // What made it readable is told before anything is read.
+      agx_status status = agx_mux_next(mux_.get(), 0, &listener, &event);
+      if (status == AGX_INTERRUPTED) {
+        ++told;
+      } else {
+        failure = status;
+      }
+    }
+  });
+  for (int round = 0; round < 100 && failure == AGX_OK; ++round) {
+    int before = told;
+    agx_mux_interrupt(mux_.get());
+    EXPECT_TRUE(WaitUntil([&] { return told > before || failure != AGX_OK; }));
+  }
+  over = true;
+  polling.join();
+  EXPECT_EQ(failure, AGX_OK);
+  server_.Restart();
+}
+
 TEST_F(MuxInterrupt, ClosingItEndsItsWait) {
   EndsIt([raw = mux_.get()] { return NextOf(raw); }, [&] { mux_.reset(); }, AGX_ECLOSED);
 }
+
+// An interrupt is no business of those who wait for a server that is loading its data: they do not ask
+// it the sooner, and so are not refused the sooner.
+class InterruptOfAnother : public testing::TestWithParam<const char*> {};
+
+TEST_P(InterruptOfAnother, LeavesTheWaitForALoadingServerAsItIs) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  Owned<agx_client> client = OpenClient(proxy.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Owned<agx_listener> listener = Listen(session.get());
+  proxy.RefuseCommand("XADD", "LOADING Redis is loading the dataset in memory");
+  std::string call = GetParam();
+  Background<agx_status> adding([&] {
+    agx_new_event event{"t", "o", nullptr};
+    if (call == "add") return agx_add(session.get(), "t", "o", nullptr, nullptr);
+    if (call == "add_many") return agx_add_many(session.get(), &event, 1, nullptr, nullptr);
+    agx_addition one{session.get(), event, AGX_OK, ""};
+    return agx_add_each(&one, 1);
+  });
+  EXPECT_TRUE(WaitUntil([&] { return proxy.commands("XADD") > 0; }));
+  for (int i = 0; i < 200 && !adding.done(); ++i) {
+    agx_listener_interrupt(listener.get());
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  proxy.ForgetCommandRules();
+  EXPECT_EQ(adding.Get(), AGX_OK);
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, InterruptOfAnother, testing::Values("add", "add_many", "add_each"),
+                         [](const auto& call) { return std::string(call.param); });
 
 }  // namespace
 }  // namespace agx::test

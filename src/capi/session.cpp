@@ -1,7 +1,9 @@
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,7 +64,8 @@ class Additions {
   }
 
  private:
-  // Handles are not closed meanwhile; but an interceptor may close what it likes.
+  // Handles are not closed meanwhile; but an interceptor may close what it likes. What comes behind an
+  // intercepted event of its session is added behind it, also by another handle.
   void AddPlain() {
     using Held = std::optional<Using<agx_session>>;
     auto held = std::make_unique<Held[]>(all_.size());
@@ -72,6 +75,7 @@ class Additions {
     additions.reserve(all_.size());
     intercepted_.reserve(all_.size());
     const Client* client = nullptr;
+    std::set<std::string, std::less<>> intercepted;
     for (size_t i = 0; i < all_.size(); ++i) {
       agx_addition& one = all_[i];
       Using<agx_session>& session = held[i].emplace(one.session);
@@ -83,7 +87,8 @@ class Additions {
       if (client == nullptr) client = session->client().get();
       if (client != session->client().get()) {
         Settle(&one, AGX_EINVAL, "the session is of another client than the first");
-      } else if (session->intercepted()) {
+      } else if (session->intercepted() || intercepted.contains(session->key())) {
+        if (!intercepted.contains(session->key())) intercepted.emplace(session->key());
         held[i].reset();
         intercepted_.push_back(&one);
       } else {

@@ -164,9 +164,14 @@ void Group::Interrupt() noexcept {
   client_->store().Hurry();
 }
 
-Status Group::Stopped() {
+Status Group::Ended() const {
   if (closed_) return {AGX_ECLOSED, "the group handle was closed"};
   if (client_->closed()) return Client::ClosedStatus();
+  return {};
+}
+
+Status Group::Stopped() {
+  if (Status status = Ended(); !status.ok()) return status;
   if (interrupted_.exchange(false)) return {AGX_INTERRUPTED, "interrupted"};
   return {};
 }
@@ -178,7 +183,8 @@ Status Group::Turn::Take(TimePoint deadline, bool to_process) {
       return {AGX_EBUSY, "agx_group_process, or a read, is under way on this handle"};
     }
     if (!group_->busy_.exchange(true)) break;
-    if (Status status = group_->Stopped(); !status.ok()) return status;
+    // An interrupt is the other's: it may give up because of it.
+    if (Status status = group_->Ended(); !status.ok()) return status;
     if (Clock::now() >= deadline) return {AGX_TIMEOUT, "another thread reads by this handle"};
     group_->bell_.Wait(ticket, deadline);
   }

@@ -112,6 +112,7 @@ class Group final : public Watcher, public Client::Sleeper {
 
   GroupOf of() const { return {key_, name_}; }
   Groups& groups() const { return client_->store().groups(); }
+  Status Ended() const;
   Status Stopped();
   void RemoveMadeUp() noexcept;
   // One look, which does not wait. *taken may be empty although *again: there may be more.

@@ -219,13 +219,15 @@ Status Processor::Finish(Status outcome) {
   int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
   // Failing that they are taken later.
   if (!left.empty()) {
-    (void)group_.groups().Hold(group_.of(), group_.consumer_, idle_ms, left);
+    (void)group_.groups().Hold(group_.of(), group_.consumer_, idle_ms, left, &group_.interrupted_);
   }
   return outcome;
 }
 
 // The store fails: pauses, or gives up.
 Status Processor::Outage(const Status& status) {
+  // An interrupt may be why it gave up, and is seen to next.
+  if (group_.interrupted_ && !stopping_) return {};
   TimePoint now = Clock::now();
   if (outage_since_ == kNever) outage_since_ = now;
   bool patient = limits_.outage_ms < 0 || now < DeadlineAfter(limits_.outage_ms, outage_since_);

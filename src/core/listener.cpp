@@ -132,7 +132,8 @@ Status Listener::Next(TimePoint deadline, Entry** entries, size_t capacity, size
   // One thread drives; another that comes meanwhile waits for its turn.
   while (in_next_) {
     uint32_t ticket = bell_.ticket();
-    if (Status status = Stopped(); !status.ok()) return status;
+    // An interrupt is the other's: it may give up because of it.
+    if (Status status = Ended(); !status.ok()) return status;
     if (Clock::now() >= deadline) return {AGX_TIMEOUT, "another thread waits on this listener"};
     lock.unlock();
     bell_.Wait(ticket, deadline);
@@ -165,10 +166,15 @@ Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t ca
   }
 }
 
-Status Listener::Stopped() {
+Status Listener::Ended() const {
   if (closed_) return Closed();
   if (client_->closed()) return Client::ClosedStatus();
   if (in_mux_) return {AGX_EBUSY, "the listener is in a mux; take it out first"};
+  return {};
+}
+
+Status Listener::Stopped() {
+  if (Status status = Ended(); !status.ok()) return status;
   if (interrupted_.exchange(false)) return {AGX_INTERRUPTED, "interrupted"};
   return std::exchange(failure_, Status());
 }
@@ -279,7 +285,7 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
 Status Listener::LookAtFlag(Lock& lock) {
   LiveFlag flag;
   lock.unlock();
-  Status status = client_->store().Live(live_key_, &flag);
+  Status status = client_->store().Live(live_key_, &flag, &interrupted_);
   lock.lock();
   if (status.ok()) cursor_.AbsorbFlag(flag, Clock::now());
   return status;

@@ -164,6 +164,7 @@ class Listener final : public Watcher,
 
   Status Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t capacity, size_t* count);
   bool TakeSome(Status* status, Entry** entries, size_t capacity, size_t* count);
+  Status Ended() const;
   Status Stopped();
   Status Advance(Lock& lock, TimePoint deadline);
   Status AdvancePumped(Lock& lock, TimePoint deadline);

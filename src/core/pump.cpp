@@ -94,9 +94,11 @@ TimePoint Pump::Work() {
   Round round;
   TakeDue(&round);
   if (!round.empty()) {
-    // What an interrupt made give up is read again.
-    if (Status status = Read(round); !status.ok() && !interrupted_) {
-      std::lock_guard lock(mutex_);
+    uint64_t told = interrupts_told();
+    Status status = Read(round);
+    std::lock_guard lock(mutex_);
+    // What an interrupt made give up is read again, also if another thread has told of it by now.
+    if (!status.ok() && !interrupted_ && told == interrupts_told_) {
       failure_ = std::move(status);
       descriptor_.Set(true);
     }
@@ -357,7 +359,14 @@ void Pump::Interrupt() noexcept {
 
 bool Pump::TakeInterrupt() noexcept {
   std::lock_guard lock(mutex_);
-  return interrupted_.exchange(false);
+  if (!interrupted_.exchange(false)) return false;
+  ++interrupts_told_;
+  return true;
+}
+
+uint64_t Pump::interrupts_told() const {
+  std::lock_guard lock(mutex_);
+  return interrupts_told_;
 }
 
 void Pump::AnnounceEnd() noexcept {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -122,6 +123,7 @@ class Pump {
   void NoteBrought(Listener* only) noexcept;
   void LetGo() noexcept;
   void UpdateDescriptor() noexcept;
+  uint64_t interrupts_told() const;
 
   Client* const client_;
   Bell* const bell_;
@@ -144,6 +146,7 @@ class Pump {
   int alone_rounds_ = 0;
   Status failure_;
   StopFlag interrupted_{false};
+  uint64_t interrupts_told_ = 0;
   bool ending_ = false;
   Descriptor descriptor_;
 };

@@ -1,6 +1,7 @@
 // What a session writes: events become entries, pass the interceptors, get their numbers, and are
 // written to a stream that the store may have lost.
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <new>
 #include <string_view>
@@ -160,9 +161,12 @@ void Session::AddEach(std::span<ToAdd> events) {
   for (ToAdd* one : numbered) one->AddByItself();
 }
 
+// What was checked. An interceptor that has come since is not asked: it might close the handle, which is
+// held.
 void Session::ToAdd::AddByItself() noexcept {
   try {
-    status = session->Add(event.type, event.origin, event.body, &id);
+    size_t length = event.body != nullptr ? std::strlen(event.body) : 0;
+    status = session->Write(EventOf(event, length), &id);
   } catch (const std::bad_alloc&) {
     status = {AGX_ENOMEM, {}};
   }

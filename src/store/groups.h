@@ -142,9 +142,10 @@ class Groups {
   // Those of the ids that are pending and idle for long enough.
   virtual Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
                        std::span<const EntryId> ids, Takings* taken) = 0;
-  // Of those that are this consumer's: they count as delivered just now, or so long ago.
+  // Of those that are this consumer's: they count as delivered just now, or so long ago. stop: as in
+  // ReadRequest.
   virtual Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
-                      std::span<Held> held) = 0;
+                      std::span<Held> held, const StopFlag* stop = nullptr) = 0;
   // *count: how many were pending. Where there is no group none was.
   virtual Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) = 0;
 

@@ -308,7 +308,9 @@ class Store {
   virtual Status Stop(const StopRequest& request, StopOutcome* outcome) = 0;
   virtual Status Cancel(std::string_view live_key, bool* was_live) = 0;
 
-  virtual Status Live(std::string_view live_key, LiveFlag* flag) = 0;
+  // stop: as in ReadRequest.
+  virtual Status Live(std::string_view live_key, LiveFlag* flag,
+                      const StopFlag* stop = nullptr) = 0;
   // Gives a flag that has an expiry at least lease_ms more; *present says whether it exists.
   virtual Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) = 0;
   // Renews those that hold their token, and says what became of each.

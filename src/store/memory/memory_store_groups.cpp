@@ -94,7 +94,7 @@ Status MemoryStore::Claim(const GroupOf& of, std::string_view consumer, int64_t 
 }
 
 Status MemoryStore::Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
-                         std::span<Held> held) {
+                         std::span<Held> held, const StopFlag* /*stop*/) {
   return WithGroup(of, [&](GroupUse& group) { group.Hold(consumer, idle_ms, held); });
 }
 

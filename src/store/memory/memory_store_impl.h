@@ -116,7 +116,7 @@ class MemoryStore final : public Store, private Groups {
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
-  Status Live(std::string_view live_key, LiveFlag* flag) override;
+  Status Live(std::string_view live_key, LiveFlag* flag, const StopFlag* stop) override;
   Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
   Status Renew(std::span<Lease> leases) override;
   Status Check(std::span<Lease> leases) override;
@@ -144,8 +144,8 @@ class MemoryStore final : public Store, private Groups {
   Status Take(const TakeRequest& request, Takings* taken) override;
   Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
                std::span<const EntryId> ids, Takings* taken) override;
-  Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
-              std::span<Held> held) override;
+  Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms, std::span<Held> held,
+              const StopFlag* stop) override;
   Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
   Status Pending(const GroupOf& of, PendingFacts* facts) override;
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;

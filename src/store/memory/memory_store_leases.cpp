@@ -186,7 +186,7 @@ Status MemoryStore::Cancel(std::string_view live_key, bool* was_live) {
   return {};
 }
 
-Status MemoryStore::Live(std::string_view live_key, LiveFlag* flag) {
+Status MemoryStore::Live(std::string_view live_key, LiveFlag* flag, const StopFlag* /*stop*/) {
   *flag = {};
   Access access(this);
   if (access.closed) return Closed();

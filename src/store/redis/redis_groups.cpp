@@ -288,7 +288,7 @@ Status RedisGroups::Claim(const GroupOf& of, std::string_view consumer, int64_t 
 }
 
 Status RedisGroups::Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
-                         std::span<Held> held) {
+                         std::span<Held> held, const StopFlag* stop) {
   if (held.empty()) return {};
   Commands commands;
   commands.Begin(7 + held.size() * 2).Arg("EVAL").Arg(kHold).Arg("1").Arg(of.key);
@@ -296,7 +296,8 @@ Status RedisGroups::Hold(const GroupOf& of, std::string_view consumer, int64_t i
   for (const Held& one : held) commands.Arg(one.id).Arg(one.attempts);
   ValueSink sink;
   std::string what = On("holding entries of", of);
-  Status status = Run(commands_, commands, Effect::kRepeatableWrite, of, what, &sink);
+  Status status =
+      Run(commands_, commands, Effect::kRepeatableWrite, of, what, &sink, nullptr, stop);
   if (!status.ok()) return status;
   const std::vector<Value>& own = sink.replies[0].items;
   if (own.size() != held.size()) return Unfit(what);

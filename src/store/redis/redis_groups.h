@@ -21,8 +21,8 @@ class RedisGroups final : public Groups {
   Status Take(const TakeRequest& request, Takings* taken) override;
   Status Claim(const GroupOf& of, std::string_view consumer, int64_t min_idle_ms,
                std::span<const EntryId> ids, Takings* taken) override;
-  Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms,
-              std::span<Held> held) override;
+  Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms, std::span<Held> held,
+              const StopFlag* stop) override;
   Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
   Status Pending(const GroupOf& of, PendingFacts* facts) override;
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;

@@ -51,7 +51,7 @@ class RedisStore final : public Store {
   Status Start(const StartRequest& request, StartOutcome* outcome) override;
   Status Stop(const StopRequest& request, StopOutcome* outcome) override;
   Status Cancel(std::string_view live_key, bool* was_live) override;
-  Status Live(std::string_view live_key, LiveFlag* flag) override;
+  Status Live(std::string_view live_key, LiveFlag* flag, const StopFlag* stop) override;
   Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
   Status Renew(std::span<Lease> leases) override;
   Status Check(std::span<Lease> leases) override;

@@ -112,11 +112,12 @@ Status RedisStore::Cancel(std::string_view live_key, bool* was_live) {
   return {};
 }
 
-Status RedisStore::Live(std::string_view live_key, LiveFlag* flag) {
+Status RedisStore::Live(std::string_view live_key, LiveFlag* flag, const StopFlag* stop) {
   Commands commands;
   commands.Add("PTTL", live_key);
   ValueSink sink;
-  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("PTTL of ", live_key), &sink);
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("PTTL of ", live_key), &sink,
+                      nullptr, stop);
   if (!status.ok()) return status;
   const Value& reply = sink.replies[0];
   if (reply.kind != Value::Kind::kInteger) return Unfit(Cat("PTTL of ", live_key));

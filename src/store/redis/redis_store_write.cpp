@@ -228,11 +228,10 @@ Status RedisStore::AddMany(const Target& target, std::span<const NewEntry> entri
                                   " are stored, of the others it is not known")};
     }
     TimePoint until;
-    uint32_t ticket = closing_.ticket();
     if (!IsPassing(status)) return status;
     if (closed_) return ClosedStore();
     if (*added == before && !backoff.Next(&until)) return status;
-    if (status.code() == AGX_ELOADING && *added == before) closing_.Wait(ticket, until);
+    if (status.code() == AGX_ELOADING && *added == before) runner_.Pause(until);
   }
 }
 
@@ -284,10 +283,9 @@ void RedisStore::AddEach(std::span<Addition> additions) {
     KeepForAgain(&left);
     if (left.empty() || closed_) return;
     TimePoint until;
-    uint32_t ticket = closing_.ticket();
     if (left.size() < before) continue;
     if (!backoff.Next(&until)) return;
-    if (left.front()->status.code() == AGX_ELOADING) closing_.Wait(ticket, until);
+    if (left.front()->status.code() == AGX_ELOADING) runner_.Pause(until);
   }
 }
 

@@ -28,6 +28,8 @@ class Runner {
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
              bool* repeated = nullptr, const StopFlag* stop = nullptr) const;
+  // Until the store is closed at most, or who waits is to stop; another's stop does not shorten it.
+  void Pause(TimePoint until, const StopFlag* stop = nullptr) const;
 
  private:
   const Config& config_;
@@ -49,10 +51,16 @@ Status Runner::Run(Pipe& pipe, const Commands& commands, Effect effect, std::str
     if (status.code() != AGX_ELOADING || effect == Effect::kIfConnected) return status;
     if (!backoff) backoff.emplace(config_, stop);
     TimePoint until;
-    uint32_t ticket = closing_.ticket();
     if (closed_) return ClosedStore();
     if (!backoff->Next(&until)) return status;
-    closing_.Wait(ticket, until);
+    Pause(until, stop);
+  }
+}
+
+inline void Runner::Pause(TimePoint until, const StopFlag* stop) const {
+  for (;;) {
+    uint32_t ticket = closing_.ticket();
+    if (closed_ || (stop != nullptr && *stop) || !closing_.Wait(ticket, until)) return;
   }
 }
 
