@@ -14,7 +14,9 @@
 #include <utility>
 #include <vector>
 
+#include "support/background.h"
 #include "support/exhaustion.h"
+#include "support/fault_proxy.h"
 #include "support/fault_tools.h"
 #include "support/wait.h"
 
@@ -612,6 +614,43 @@ TEST_P(OutOfMemory, AGroupLosesNothing) {
               testing::AnyOf(AGX_OK, AGX_NONE));
   RecordProperty("failures", run.failures());
 }
+
+// The client is closed while memory is short: whoever waits for an answer is told so.
+class ClosedOutOfMemory : public testing::TestWithParam<const char*> {};
+
+TEST_P(ClosedOutOfMemory, TellsWhoWaits) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  Owned<agx_client> client = OpenClient(proxy.url());
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  std::string call = GetParam();
+  proxy.HoldReply("XADD");
+  agx_new_event event{"t", "o", nullptr};
+  agx_addition one{session.get(), event, AGX_OK, ""};
+  size_t added = 0;
+  Background<agx_status> adding([&] {
+    armed = true;
+    agx_status status = AGX_OK;
+    if (call == "add") status = agx_add(session.get(), "t", "o", nullptr, nullptr);
+    if (call == "add_many") status = agx_add_many(session.get(), &event, 1, nullptr, &added);
+    if (call == "add_each") status = agx_add_each(&one, 1);
+    armed = false;
+    return status;
+  });
+  EXPECT_TRUE(WaitUntil([&] { return !proxy.HeldReply("XADD").empty(); }));
+  fail_on = true;
+  countdown = 0;
+  client.reset();
+  EXPECT_EQ(adding.Get(), AGX_ECLOSED);
+  countdown = -1;
+  fail_on = false;
+  if (call == "add_each") {
+    EXPECT_EQ(one.status, AGX_ECLOSED);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Calls, ClosedOutOfMemory, testing::Values("add", "add_many", "add_each"),
+                         [](const auto& call) { return std::string(call.param); });
 
 AGX_ON_EACH_EXHAUSTION();
 

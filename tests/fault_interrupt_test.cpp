@@ -313,6 +313,36 @@ TEST_F(MuxInterrupt, ClosingItEndsItsWait) {
   EndsIt([raw = mux_.get()] { return NextOf(raw); }, [&] { mux_.reset(); }, AGX_ECLOSED);
 }
 
+// The connection on which it hears of events is there, but not the one on which it would ask whether
+// some are gone.
+TEST_F(Interrupt, EndsALookForAGap) {
+  FaultProxy proxy(server_.port());
+  agx_options options = AGX_OPTIONS_INIT;
+  options.reconnect_timeout_ms = kReconnectMs;
+  options.reconnect_attempts = 1000000;
+  Owned<agx_client> client = OpenClient(proxy.url(), &options);
+  Owned<agx_session> session = OpenSession(client.get(), "s");
+  Owned<agx_session> other = OpenSession(client.get(), "other");
+  Require(agx_add(session.get(), "t", "o", nullptr, nullptr));
+  Owned<agx_listener> listener = Listen(session.get());
+  EXPECT_EQ(NextOf(listener.get()), AGX_OK);
+  Background<agx_status> waiting([&] { return NextOf(listener.get()); });
+  waiting.AwaitBlocked();
+  proxy.RefuseConnections(true);
+  proxy.CutAfterReplyBytes(0);
+  EXPECT_EQ(agx_add(other.get(), "t", "o", nullptr, nullptr), AGX_EUNCERTAIN);
+  int before = proxy.connections();
+  std::string add = "redis.call('XADD', KEYS[1], '*', 'type', 't', 'origin', 'o', 'body', '{}') ";
+  server_.Command({"EVAL", add + add, "1", KeyOf("s")});
+  EXPECT_TRUE(WaitUntil([&] { return proxy.connections() > before + 3; }));
+  ASSERT_FALSE(waiting.done());
+  agx_listener_interrupt(listener.get());
+  EXPECT_EQ(waiting.Get(), AGX_INTERRUPTED);
+  proxy.RefuseConnections(false);
+  EXPECT_EQ(NextOf(listener.get()), AGX_OK);
+  EXPECT_EQ(NextOf(listener.get()), AGX_OK);
+}
+
 // An interrupt is no business of those who wait for a server that is loading its data: they do not ask
 // it the sooner, and so are not refused the sooner.
 class InterruptOfAnother : public testing::TestWithParam<const char*> {};

@@ -105,7 +105,14 @@ struct Pipe::Wire {
 Pipe::Pipe(Dialer& dialer, const Log& log, OnConnect on_connect)
     : dialer_(dialer), config_(dialer.config()), log_(log), on_connect_(std::move(on_connect)) {}
 
-Status Pipe::Closed() const { return {AGX_ECLOSED, "the client is closed"}; }
+// Throws nothing, nor does Wait: who has submitted several calls has to wait for them all.
+Status Pipe::Closed() const noexcept {
+  try {
+    return {AGX_ECLOSED, "the client is closed"};
+  } catch (const std::bad_alloc&) {
+    return {AGX_ECLOSED, {}};
+  }
+}
 
 Status Pipe::NotConnected() const {
   return {AGX_ECONNECT, Cat("not connected to ", Describe(config_))};
@@ -282,7 +289,7 @@ void Pipe::Write(Lock& lock, Wire* wire, const Commands* alone) noexcept {
   wire->writing = false;
 }
 
-Status Pipe::Wait(Call* call, bool* may_have_run) {
+Status Pipe::Wait(Call* call, bool* may_have_run) noexcept {
   Wire* wire = call->wire_.get();
   Cohort& cohort = wire->CohortOf(call->flush_);
   while (!call->done_.load(std::memory_order_acquire)) {

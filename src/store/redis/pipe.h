@@ -77,7 +77,7 @@ class Pipe {
   Status Submit(const Commands& commands, Sink* sink, Call* call, Backoff* backoff,
                 const Call* behind = nullptr, size_t own = 0);
   // *may_have_run: on an error, whether the server may have run some of it all the same.
-  Status Wait(Call* call, bool* may_have_run);
+  Status Wait(Call* call, bool* may_have_run) noexcept;
 
   // Those that wait for a connection look if they are to stop.
   void Hurry() noexcept { connected_.Ring(); }
@@ -98,7 +98,7 @@ class Pipe {
   void HandOver(Wire* wire) noexcept;
   void Break(Wire* wire) noexcept;
   void Fail(Wire* wire, agx_status code, const std::shared_ptr<const Status>& status) noexcept;
-  Status Closed() const;
+  Status Closed() const noexcept;
   Status NotConnected() const;
 
   Dialer& dialer_;

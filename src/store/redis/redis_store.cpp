@@ -26,9 +26,8 @@ std::unique_ptr<Tail> RedisStore::OpenTail() {
   if (closed_ || free == tails_.end()) return nullptr;
   int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (wake_fd < 0) return nullptr;  // a watch needs none
-  auto check = [this](std::string_view key, EntryId after, bool* gap, bool* exists) {
-    return CheckGap(key, after, gap, exists);
-  };
+  auto check = [this](std::string_view key, EntryId after, bool* gap, bool* exists,
+                      const StopFlag* stop) { return CheckGap(key, after, gap, exists, stop); };
   auto released = [this](redis::RedisTail* tail) {
     std::lock_guard released_lock(tails_mutex_);
     std::replace(tails_.begin(), tails_.end(), tail, static_cast<RedisTail*>(nullptr));

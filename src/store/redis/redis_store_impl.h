@@ -94,9 +94,10 @@ class RedisStore final : public Store {
                    size_t* added, bool* may_have_run, Backoff* backoff);
   void AddSome(std::span<Addition* const> additions, Backoff* backoff) noexcept;
   static void KeepForAgain(std::vector<Addition*>* left) noexcept;
-  Status ReadListAnew(ReadRequest* request);
-  Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists);
-  Status RangeOfList(const RangeRequest& request, BatchPtr* batch);
+  Status ReadListAnew(ReadRequest* request, const StopFlag* stop);
+  Status CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists,
+                  const StopFlag* stop);
+  Status RangeOfList(const RangeRequest& request, BatchPtr* batch, const StopFlag* stop = nullptr);
   Status ListEnds(std::string_view key, EntryId* first, EntryId* last);
   Status PlainFacts(std::string_view key, StreamFacts* facts);
 

@@ -79,34 +79,35 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
   for (ReadRequest* request : sink.suspects()) {
     if (!status.ok()) break;
     if (request->list) {
-      status = ReadListAnew(request);
+      status = ReadListAnew(request, stop);
       continue;
     }
-    status = CheckGap(request->key, request->after, &request->gap, &request->exists);
+    status = CheckGap(request->key, request->after, &request->gap, &request->exists, stop);
   }
   return status;
 }
 
 // The cursor's element is not there, or another.
-Status RedisStore::ReadListAnew(ReadRequest* request) {
+Status RedisStore::ReadListAnew(ReadRequest* request, const StopFlag* stop) {
   RangeRequest range;
   range.key = request->key;
   range.count = request->count;
   range.list = true;
-  Status status = RangeOfList(range, &request->batch);
+  Status status = RangeOfList(range, &request->batch, stop);
   request->gap = true;
   request->exists = request->batch != nullptr;
   return status;
 }
 
 // The cursor's entry was not found: were entries after it dropped too?
-Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists) {
+Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool* exists,
+                            const StopFlag* stop) {
   Commands commands;
   commands.Add("EXISTS", key);
   commands.Add("XRANGE", key, "-", after, "COUNT", int64_t{1});
   ValueSink sink;
-  Status status =
-      Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key), &sink);
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key),
+                      &sink, nullptr, stop);
   if (!status.ok()) return status;
   bool fits =
       sink.replies[0].kind == Value::Kind::kInteger && sink.replies[1].kind == Value::Kind::kArray;
@@ -179,7 +180,7 @@ Status RedisStore::ListFacts(std::string_view key, std::string_view live_key, St
 }
 
 // A list grows at its end and is otherwise replaced, so that a place stays what it is.
-Status RedisStore::RangeOfList(const RangeRequest& request, BatchPtr* batch) {
+Status RedisStore::RangeOfList(const RangeRequest& request, BatchPtr* batch, const StopFlag* stop) {
   batch->reset();
   uint64_t first = std::min<uint64_t>(request.after.ms, INT64_MAX / 2) + 1;
   uint64_t last = INT64_MAX / 2;
@@ -201,8 +202,8 @@ Status RedisStore::RangeOfList(const RangeRequest& request, BatchPtr* batch) {
   commands.Add("LRANGE", request.key, static_cast<int64_t>(first - 1),
                static_cast<int64_t>(last - 1));
   ElementsSink sink(first - 1, request.count);
-  Status status =
-      Run(commands_, commands, Effect::kRepeatable, Cat("reading ", request.key), &sink);
+  Status status = Run(commands_, commands, Effect::kRepeatable, Cat("reading ", request.key), &sink,
+                      nullptr, stop);
   if (!status.ok()) return status;
   *batch = sink.Take();
   if (request.reverse && *batch != nullptr) (*batch)->Reverse();

@@ -235,7 +235,7 @@ Status RedisTail::Answer(ReadRequest* answer) {
       waited_ && after_ != EntryId{} && answer->batch != nullptr && answer->batch->size() > 1;
   bool suspect = (!sink_->cursor_seen() && !checked_) || several;
   if (suspect) {
-    Status status = gap_check_(key_, after_, &answer->gap, &answer->exists);
+    Status status = gap_check_(key_, after_, &answer->gap, &answer->exists, &woken_);
     if (!status.ok()) {
       SetConnection(nullptr);
       return status;

@@ -17,9 +17,10 @@ namespace agx::redis {
 
 class RedisTail final : public Tail {
  public:
-  // Says whether entries after `after` may have been dropped, now that its own entry is not there.
-  using GapCheck =
-      std::function<Status(std::string_view key, EntryId after, bool* gap, bool* exists)>;
+  // Says whether entries after `after` may have been dropped, now that its own entry is not there. stop:
+  // as in ReadRequest.
+  using GapCheck = std::function<Status(std::string_view key, EntryId after, bool* gap,
+                                        bool* exists, const StopFlag* stop)>;
 
   // `released` is called when the tail is destroyed. wake_fd is an eventfd, owned from here on.
   RedisTail(Dialer& dialer, const Log& log, GapCheck gap_check, int wake_fd,
@@ -52,7 +53,7 @@ class RedisTail final : public Tail {
   const std::function<void(RedisTail*)> released_;
 
   std::mutex connection_mutex_;  // for Wake, which is another thread's
-  bool woken_ = false;
+  StopFlag woken_{false};
   std::atomic<bool> closed_{false};
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<ReplySink> sink_;
