@@ -525,7 +525,7 @@ func sendEach(round []portion) {
 // settleFailed tells what became of an event that was one of many. Where it is itself at fault, and so
 // was not written, it is tried alone to learn why.
 func (p *Pending) settleFailed(s *Session, status native.Enum_SS_agx_status, of error) {
-	if own := (&Error{Code: Code(status)}); isOfOne(own) || own.Code == ErrTakenOver || own.Code == ErrType {
+	if own := (&Error{Code: Code(status)}); isOfOne(own) || own.Code == ErrTakenOver {
 		p.settle(s.addOne(p.event.Type, p.event.Origin, p.event.Body))
 		return
 	}

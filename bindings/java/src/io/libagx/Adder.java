@@ -52,8 +52,9 @@ final class Adder {
   }
 
   private void round() {
-    List<Portion> round = take();
+    List<Portion> round = new ArrayList<>();
     try {
+      take(round);
       if (round.size() == 1) {
         round.get(0).queue.send(round.get(0).events);
       } else if (!round.isEmpty()) {
@@ -75,8 +76,7 @@ final class Adder {
   }
 
   /** What is intercepted goes alone. */
-  private synchronized List<Portion> take() {
-    List<Portion> round = new ArrayList<>();
+  private synchronized void take(List<Portion> round) {
     int room = MOST_EVENTS;
     long bytes = MOST_BYTES;
     while (!ready.isEmpty() && room > 0 && bytes > 0) {
@@ -89,7 +89,6 @@ final class Adder {
       for (AddQueue.Packed event : events) bytes -= event.size();
       if (alone) break;
     }
-    return round;
   }
 
   /** Events of many sessions, each of which fares by itself. */
@@ -139,7 +138,7 @@ final class Adder {
         queue.tell(event, null, failure);
       } else {
         AgxStatus own = AgxStatus.of(code);
-        queue.tell(event, null, AgxException.of(own, "the event was not added: " + own));
+        queue.tell(event, null, AgxException.of(own, "adding the event: " + own));
       }
     }
   }
@@ -151,7 +150,6 @@ final class Adder {
       case EJSON:
       case ETOOBIG:
       case EUNSUPPORTED:
-      case ETYPE:
       case TAKEN_OVER:
         return true;
       default:
