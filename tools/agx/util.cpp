@@ -90,10 +90,8 @@ std::string LastError() {
   };
   // The library's begin its sentences, or end them: what others wrote is in between.
   constexpr std::array kBeginnings = {
-      Words{"agx_options.prefix", "--prefix"},
-      Words{"the option after", "--after"},
-      Words{"the option before", "--before"},
-      Words{"the option start", "--from"},
+      Words{"agx_options.prefix", "--prefix"},  Words{"the option after", "--after"},
+      Words{"the option before", "--before"},   Words{"the option start", "--from"},
       Words{"the option format", "the format"},
   };
   constexpr std::array kEnds = {
