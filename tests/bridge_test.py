@@ -337,6 +337,30 @@ class Streams(unittest.TestCase):
         self.assertIn("passed over the event %s of" % wrong, self.said)
         self.assertEqual([e["data"] for e in self.server.entries("t")], ['{"n":1}'])
 
+    def test_a_text_with_a_nul_is_refused_and_not_cut(self):
+        self.server("XADD", "t", "*", "type", "a", "data", '{"n":1}')
+        for fields in (["type", "t\0u", "data", "{}"], ["type", "b", "data", '{"n":2}\0more']):
+            self.server("XADD", "t", "*", *fields)
+        self.server("XADD", "t", "*", "type", "c", "data", '{"n":4}')
+        words = ["bridge", "openai-agents:t", "agx:1/2/copy", "--timeout", "0"]
+        self.agx(*words, status=4)
+        self.assertIn("it has a U+0000; --skip passes over it", self.said)
+        self.agx(*words, "--skip", status=7)
+        self.assertEqual(self.said.count("passed over"), 2, self.said)
+        self.assertEqual([e["body"] for e in self.server.entries("agx:1:2:copy")[1:]],
+                         ['{"n":1}', '{"n":4}'])
+
+    def test_a_target_that_lost_its_data_is_said_to_have(self):
+        target = Server()
+        self.addCleanup(target.close)
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        process = self.bridge("openai-agents:t", "agx:1/2/copy@" + target.url, "--timeout", "never")
+        wait_for("the copy", lambda: target("XLEN", "agx:1:2:copy") == "2")
+        target("FLUSHALL")
+        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        self.assertEqual(process.wait(DEADLINE), 4)
+        self.assertIn("agx:1/2/copy has lost what was copied", process.stderr.read())
+
     def test_another_producers_stream_is_left_alone(self):
         self.agx("start", "1/2/copy")
         self.agx("bridge", "openai-agents:t", "agx:1/2/copy", status=5)

@@ -220,17 +220,26 @@ class Bridge {
 
   int CopyAtOnce(const std::vector<Event>& events, size_t begin, size_t end) {
     std::vector<agx_new_event> copies;
+    bool has_nul = false;
     for (size_t i = begin; i < end; ++i) {
       const agx_event* event = events[i].get();
+      const auto whole = [&](const char* text, size_t length) {
+        has_nul = has_nul || std::strlen(text) != length;
+        return text;
+      };
       const auto or_unknown = [](const char* text) { return *text != '\0' ? text : "unknown"; };
-      const agx_new_event copy = {or_unknown(agx_event_type(event, nullptr)),
-                                  or_unknown(agx_event_origin(event, nullptr)),
-                                  agx_event_body(event, nullptr)};
+      size_t length = 0;
+      const char* type = agx_event_type(event, &length);
+      type = or_unknown(whole(type, length));
+      const char* origin = agx_event_origin(event, &length);
+      origin = or_unknown(whole(origin, length));
+      const char* body = agx_event_body(event, &length);
+      const agx_new_event copy = {type, origin, whole(body, length)};
       // The copy has a begin of its own.
       if (from_.format != "agx" || std::strcmp(copy.type, "begin") != 0) copies.push_back(copy);
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
-    agx_status status = Move(copies.data(), copies.size(), last.c_str());
+    agx_status status = has_nul ? AGX_EINVAL : Move(copies.data(), copies.size(), last.c_str());
     // One of them cannot be held: which?
     if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
@@ -246,11 +255,13 @@ class Bridge {
       status = Move(copies.data(), 1, last.c_str());
     }
     if (status == AGX_OK) return kDone;
+    if (status == AGX_ECONFLICT && LostItsData()) return FailAsLost();
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     const std::string which = "the event " + last + " of " + from_.text;
     if (!IsRefusal(status)) return Fail(status, which);
     if (!skip_) {
-      Complain(which + ": " + ReasonOfRefusal() + std::string(kSkipHint));
+      const std::string reason = has_nul ? "it has a U+0000" : ReasonOfRefusal();
+      Complain(which + ": " + reason + std::string(kSkipHint));
       return kFailed;
     }
     status = Move(nullptr, 0, last.c_str());
@@ -276,6 +287,17 @@ class Bridge {
     Complain("another producer, or another bridge from " + from_.text + ", took " + to_.text +
              " over");
     return kTakenOver;
+  }
+
+  // The checkpoint is not another's but gone: the server was started again without its data.
+  bool LostItsData() const {
+    char now[AGX_NAME_MAX + 1] = "";
+    return agx_checkpoint(to(), name(), now) == AGX_OK && *now == '\0';
+  }
+  int FailAsLost() const {
+    Complain(to_.text +
+             " has lost what was copied to it; run the bridge again to copy it all again");
+    return kFailed;
   }
 
   agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {
