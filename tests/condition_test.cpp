@@ -5,8 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <functional>
 #include <new>
+#include <random>
 #include <string>
+#include <vector>
+
+#include "base/find.h"
 
 namespace {
 
@@ -135,6 +140,82 @@ TEST(Condition, ABodyThatIsNoJsonHasNoFields) {
 
 TEST(Condition, OfSeveralMembersWithOneNameTheLastCounts) {
   EXPECT_TRUE(Selects("body.a = 2", R"({"a":1,"a":2})"));
+}
+
+// Where what is asked for is not in the body at all, or only where it does not count.
+TEST(Condition, WhatLooksLikeAFieldIsNone) {
+  for (const char* body :
+       {R"({"b":{"a":1}})", R"({"b":"\"a\":1"})", R"([{"a":1}])", R"({"a":2})", R"({"a" : "1"})",
+        R"({"a":1)", R"({"a":1}})", R"("a")", R"({"a":1,"a":2})", R"({"c":[1,"a",1]})", R"({"a":)",
+        R"({"a")", "{\"a\":\"", "", "{}"}) {
+    EXPECT_FALSE(Selects("body.a = 1", body)) << body;
+    EXPECT_TRUE(Selects("body.a != 1", body)) << body;
+    EXPECT_TRUE(Selects("not body.a = 1", body)) << body;
+  }
+  for (const char* body :
+       {R"({"a":1})", "{ \"a\"\n:\t1.0 }", R"({"\u0061":1})", R"({"b":"a","a":1})",
+        R"({"a":2,"a":1})", R"({"b":{"a":2},"c":"\"a\":3","a":10e-1})"}) {
+    EXPECT_TRUE(Selects("body.a = 1", body)) << body;
+    EXPECT_TRUE(Selects("body.a", body)) << body;
+    EXPECT_TRUE(Selects("body.a < 2 and body.a > 0 and not body.a = 2", body)) << body;
+  }
+  EXPECT_TRUE(Selects(R"(body."a\"b" = 1)", R"({"a\"b":1})"));
+  EXPECT_FALSE(Selects(R"(body."a\"b" = 1)", R"({"a":1})"));
+  EXPECT_TRUE(Selects("body.a[1] = 2", R"({"a":[1,2]})"));
+  EXPECT_TRUE(Selects("body.a", R"({"a":[]})"));
+  EXPECT_FALSE(Selects("body.a = 1", R"({"a":[1]})"));
+}
+
+// A body whose name is written with an escape says the same as one without.
+TEST(Condition, EscapesMakeNoDifference) {
+  std::mt19937 random(20261126);
+  auto below = [&random](size_t most) { return random() % most; };
+  const std::vector<std::string> names = {"a", "b", "index", "part_delta_kind", ""};
+  const std::vector<std::string> values = {"1",     "2",         "-1.5",  "\"x\"",  "\"\"",
+                                           "\"a\"", "true",      "false", "null",   "[]",
+                                           "{}",    "[1,\"a\"]", "10",    "\"xy\"", "1e0"};
+  const std::vector<std::string> spaces = {"", "", " ", "\n"};
+  std::function<std::string(int)> object = [&](int depth) {
+    std::string text = "{";
+    for (size_t i = below(5); i > 0; --i) {
+      if (text.size() > 1) text += ",";
+      text += spaces[below(4)] + "\"" + names[below(names.size())] + "\"" + spaces[below(4)] + ":" +
+              spaces[below(4)] +
+              (depth > 0 && below(4) == 0 ? object(depth - 1) : values[below(values.size())]);
+    }
+    return text + "}";
+  };
+  size_t selected = 0;
+  for (int round = 0; round < 20000; ++round) {
+    std::string path = "body.\"" + names[below(names.size())] + "\"";
+    if (below(4) == 0) path += ".\"" + names[below(names.size())] + "\"";
+    const char* compares[] = {" = ", " != ", " < ", " >= "};
+    const char* literals[] = {"1", "\"x\"", "\"\"", "10", "-1.5"};
+    std::string condition = path;
+    if (below(5) != 0) condition += std::string(compares[below(4)]) + literals[below(5)];
+    if (below(4) == 0) condition = "not " + condition;
+    std::string body = object(2);
+    std::string escaped = body;
+    escaped.insert(1, body == "{}" ? R"("\u007a":0)" : R"("\u007a":0,)");
+    bool selects = Selects(condition, body);
+    ASSERT_EQ(selects, Selects(condition, escaped)) << condition << " of " << body;
+    selected += selects ? 1 : 0;
+  }
+  EXPECT_GT(selected, 2000u);
+  EXPECT_LT(selected, 18000u);
+}
+
+TEST(FindText, FindsWhatTheStandardLibraryFinds) {
+  std::mt19937 random(7);
+  for (int round = 0; round < 20000; ++round) {
+    std::string text(random() % 80, 'a');
+    for (char& c : text) c = static_cast<char>('a' + random() % 3);
+    std::string what(2 + random() % 5, 'a');
+    for (char& c : what) c = static_cast<char>('a' + random() % 3);
+    size_t from = random() % (text.size() + 2);
+    ASSERT_EQ(FindText(text, what, from), text.find(what, from))
+        << text << " " << what << " " << from;
+  }
 }
 
 TEST(Condition, AskingAllocatesNothing) {

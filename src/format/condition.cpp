@@ -2,11 +2,13 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <type_traits>
 
 #include "agx.h"
+#include "base/find.h"
 #include "base/json.h"
 
 namespace agx {
@@ -19,9 +21,40 @@ bool IsWordChar(char c) {
 
 std::optional<double> NumberOf(std::string_view text) {
   double number = 0;
+  // Most numbers are small and whole, and such are quickly read.
+  constexpr size_t kExact = 15;
+  size_t digits = 0;
+  for (; digits < text.size() && digits <= kExact; ++digits) {
+    unsigned digit = static_cast<unsigned char>(text[digits]) - static_cast<unsigned>('0');
+    if (digit > 9) break;
+    number = number * 10 + digit;
+  }
+  if (digits == text.size() && digits > 0 && digits <= kExact) return number;
+  number = 0;
   auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error != std::errc() || rest != text.data() + text.size()) return std::nullopt;
   return number;
+}
+
+// More tests than these look into the body together, which costs the same for any number of them.
+constexpr size_t kMostTraces = 8;
+
+constexpr std::string_view kSpace = " \t\n\r";
+
+// A name as it is written in JSON if it is written without escapes; empty if it cannot be.
+std::string TraceOf(std::string_view name) {
+  for (char c : name) {
+    if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < ' ') return {};
+  }
+  return Cat("\"", name, "\"");
+}
+
+// The scalar that begins at a place of a text without escapes; of anything else no more than its
+// beginning, which no scalar is equal to.
+std::string_view ScalarAt(std::string_view text, size_t at) {
+  text.remove_prefix(at);
+  if (!text.starts_with('"')) return text.substr(0, text.find_first_of(",]} \t\n\r\""));
+  return text.substr(0, text.find('"', 1) + 1);
 }
 
 }  // namespace
@@ -35,6 +68,9 @@ class ConditionParser {
     Or(0);
     SkipSpace();
     if (status_.ok() && at_ < text_.size()) Fail("`and`, `or` or the end is expected");
+    if (traces_ > kMostTraces) {
+      for (Test& test : out_->tests_) test.trace.clear();
+    }
     return status_;
   }
 
@@ -114,6 +150,9 @@ class ConditionParser {
   void Comparison() {
     Test test;
     if (!Subject(&test) || !Comparator(&test)) return;
+    // Of what is not there it holds that it is unequal.
+    if (test.compare == Compare::kUnequal) test.trace.clear();
+    if (!test.trace.empty()) ++traces_;
     out_->steps_.push_back({Step::Kind::kTest, out_->tests_.size()});
     out_->tests_.push_back(std::move(test));
   }
@@ -149,6 +188,7 @@ class ConditionParser {
       Condition::Node child;
       if (c == '[' ? !Index(&child) : !Name(&child)) return false;
       node = Child(node, std::move(child));
+      test->trace = node->is_index ? std::string() : TraceOf(node->name);
     }
     if (node->path == SIZE_MAX) {
       if (out_->paths_ == Condition::kMaxPaths) {
@@ -274,6 +314,7 @@ class ConditionParser {
   const std::string_view text_;
   Condition* const out_;
   size_t at_ = 0;
+  size_t traces_ = 0;
   Status status_;
 };
 
@@ -292,6 +333,8 @@ class Condition::Fields {
  public:
   Fields(const Node& root, size_t paths, std::string_view body)
       : root_(root), paths_(paths), body_(body) {}
+
+  bool are_read() const { return read_; }
 
   JsonValue operator[](size_t path) {
     if (!read_) {
@@ -325,7 +368,8 @@ bool Condition::Selects(std::string_view type, std::string_view origin,
       case Step::Kind::kTest: {
         const Test& test = tests_[step.target];
         if (test.subject == Subject::kBody) {
-          flag = Holds(test, fields[test.path]);
+          bool may_hold = fields.are_read() || MayHold(test, body);
+          flag = may_hold && Holds(test, fields[test.path]);
         } else {
           flag = HoldsText(test, test.subject == Subject::kType ? type : origin);
         }
@@ -389,13 +433,30 @@ bool Condition::HoldsText(const Test& test, std::string_view text) {
   return Ordered(test.compare, text.compare(test.text));
 }
 
+// False: no member of this name has such a value, wherever in the body, and be it JSON or not. Most
+// events that are passed over are so by a glance.
+bool Condition::MayHold(const Test& test, std::string_view body) {
+  if (test.trace.empty() || body.empty()) return true;
+  if (std::memchr(body.data(), '\\', body.size()) != nullptr) return true;
+  for (size_t at = 0; (at = FindText(body, test.trace, at)) != body.npos; ++at) {
+    size_t colon = body.find_first_not_of(kSpace, at + test.trace.size());
+    if (colon == body.npos || body[colon] != ':') continue;
+    size_t value = body.find_first_not_of(kSpace, colon + 1);
+    if (value == body.npos) continue;
+    if (Holds(test, JsonValue(ScalarAt(body, value)))) return true;
+  }
+  return false;
+}
+
 // A value of another kind, or none, is unequal and neither more nor less.
 bool Condition::Holds(const Test& test, JsonValue value) {
   if (test.compare == Compare::kExists) return static_cast<bool>(value);
   bool unequal = test.compare == Compare::kUnequal;
   switch (test.literal) {
     case Literal::kString:
-      return value.is_string() ? Ordered(test.compare, value.Compare(test.text)) : unequal;
+      if (!value.is_string()) return unequal;
+      if (test.compare == Compare::kEqual) return value.Is(test.text);
+      return Ordered(test.compare, value.Compare(test.text));
     case Literal::kNumber: {
       std::optional<double> number = NumberOf(value.text());
       if (value.kind() != JsonValue::Kind::kNumber || !number) return unequal;

@@ -1,7 +1,7 @@
 // Conditions that select events: `type = "event" and not body.part_delta_kind = "thinking"`.
 //
-// Compiled once, then asked of each event. Asking allocates nothing, takes one pass over the body
-// at most, and takes none if the type and origin decide.
+// Compiled once, then asked of each event. Asking allocates nothing, reads the body once at most, and
+// not at all if the type and origin decide, or if nothing in it looks like what is asked for.
 #pragma once
 
 #include <cstddef>
@@ -41,6 +41,9 @@ class Condition {
     Literal literal = Literal::kNull;
     std::string text;  // a string's text
     double number = 0;
+    // As it has to be in the body of an event for which the test holds, unless that has escapes: the
+    // field's name, in quotes. Empty: nothing has to be.
+    std::string trace;
   };
   // A program for a machine that has one flag: a test sets it, a jump goes on from elsewhere if it
   // is as wanted, a turn reverses it.
@@ -63,6 +66,7 @@ class Condition {
   static bool Ordered(Compare compare, int order);
   static bool Holds(const Test& test, JsonValue value);
   static bool HoldsText(const Test& test, std::string_view text);
+  static bool MayHold(const Test& test, std::string_view body);
 
   std::vector<Test> tests_;
   std::vector<Step> steps_;

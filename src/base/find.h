@@ -1,0 +1,12 @@
+// Finding one text in another, quickly where both are short.
+#pragma once
+
+#include <cstddef>
+#include <string_view>
+
+namespace agx {
+
+// As text.find(what, from), of a `what` of two bytes or more.
+size_t FindText(std::string_view text, std::string_view what, size_t from);
+
+}  // namespace agx
