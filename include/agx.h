@@ -399,8 +399,10 @@ AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
  * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
  * these events: a copy is to be what it is a copy of.
  *
- * It is kept in the string key {stream's key}:from:{name}, which does not expire. Blocks: one command,
- * which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
+ * It is kept in the hash {stream's key}:from, which lives as long as the stream: it expires and is
+ * deleted with it. If this handle has started the session and the store has lost the stream, the
+ * session is begun anew, and the checkpoint is "": AGX_ECONFLICT, unless that is what `from` is.
+ * Blocks: one command, which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
  * AGX_EJSON, AGX_ETOOBIG, AGX_EUNSUPPORTED, AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,
                                    const char* name, const char* from, const char* to);
@@ -745,7 +747,8 @@ AGX_API agx_status agx_history_replace(agx_session* session, const agx_new_event
  * id; of the format ag2 it goes, for there is no empty list. Otherwise as agx_history_replace. */
 AGX_API agx_status agx_history_drop(agx_session* session, uint64_t* removed);
 
-/** Deletes the session, in one atomic step: its stream, its live flag and its conversation.
+/** Deletes the session, in one atomic step: its stream, with its checkpoints, its live flag and its
+ * conversation.
  *
  * If another producer has it live, that one sees a cancel. Of the stream an `end` alone stays for a
  * second then, by which its producer tells this from a store that lost its data, and listeners end.

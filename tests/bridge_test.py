@@ -361,6 +361,26 @@ class Streams(unittest.TestCase):
         self.assertEqual(process.wait(DEADLINE), 4)
         self.assertIn("agx:1/2/copy has lost what was copied", process.stderr.read())
 
+    def test_a_copy_that_has_expired_is_made_again(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "event", "--body", '{"text":"Hi"}')
+        self.agx("stop", "1/2/s", "--grace", "600")
+        for to, key in (("agx:1/2/copy", "agx:1:2:copy"), ("agent-framework:c", "agent-stream:c")):
+            self.agx("bridge", "agx:1/2/s", to)
+            before = [{k: v for k, v in e.items() if k != "timestamp"}
+                      for e in self.server.entries(key)]
+            # As its grace does when it is over.
+            self.assertGreater(int(self.server("PTTL", key + ":from")), 0)
+            self.assertLessEqual(int(self.server("PTTL", key + ":from")),
+                                 int(self.server("PTTL", key)))
+            for name in (key, key + ":from"):
+                self.server("PEXPIRE", name, 1)
+            wait_for("the end of the grace", lambda: self.server("EXISTS", key) == "0")
+            wait_for("its end", lambda: self.server("EXISTS", key + ":from") == "0")
+            self.agx("bridge", "agx:1/2/s", to)
+            self.assertEqual([{k: v for k, v in e.items() if k != "timestamp"}
+                              for e in self.server.entries(key)], before)
+
     def test_another_producers_stream_is_left_alone(self):
         self.agx("start", "1/2/copy")
         self.agx("bridge", "openai-agents:t", "agx:1/2/copy", status=5)

@@ -83,10 +83,6 @@ std::string LiveKey(std::string_view stream_key) { return Cat(stream_key, kLiveS
 
 std::string MessagesKey(std::string_view stream_key) { return Cat(stream_key, kMessagesSuffix); }
 
-std::string CheckpointKey(std::string_view stream_key, std::string_view name) {
-  return Cat(stream_key, ":from:", name);
-}
-
 std::string LivePrefix(std::string_view prefix, int64_t scope, int64_t user) {
   if (scope == AGX_ANY) return Cat(prefix, ":");
   if (user == AGX_ANY) return Cat(prefix, ":", scope, ":");
