@@ -54,7 +54,7 @@ complete -c agx -n '__fish_seen_subcommand_from add' -l type -x -a 'event info e
 complete -c agx -n '__fish_seen_subcommand_from add' -l body -x -d 'JSON, or - for standard input'
 complete -c agx -n '__fish_seen_subcommand_from add' -l lines -d 'An event for each line of input'
 complete -c agx -n '__fish_seen_subcommand_from add run' -l quiet -d 'Do not print it'
-complete -c agx -n '__fish_seen_subcommand_from stop chat run' -l grace -x -d 'Seconds until its events are gone'
+complete -c agx -n '__fish_seen_subcommand_from stop chat run bridge' -l grace -x -d 'Seconds until its events are gone'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l after -x -a new -d 'Where to begin'
 complete -c agx -n '__fish_seen_subcommand_from listen' -l wait -x -a never -d 'For it to appear'
 complete -c agx -n '__fish_seen_subcommand_from listen group chat' -l timeout -x -a never -d 'Of silence'
