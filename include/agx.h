@@ -397,7 +397,8 @@ AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
  * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
  * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
  * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
- * these events: a copy is to be what it is a copy of.
+ * these events: a copy is to be what it is a copy of. So the type and the origin of each may be "" as
+ * well: it is written without, as the format reads it then; agent-framework needs a type.
  *
  * It is kept in the hash {stream's key}:from, which lives as long as the stream: it expires and is
  * deleted with it. If this handle has started the session and the store has lost the stream, the

@@ -547,6 +547,23 @@ class Streams(unittest.TestCase):
                           for e in self.server.entries("none")],
                          [("unknown", '{"origin": "unknown"}', "3")])
 
+    def test_a_copy_of_the_same_format_invents_no_type_and_no_origin(self):
+        self.server("RPUSH", "ag2:stream:s", '{"n": 1}', "[2]", '{"__type__": 3}', "4")
+        self.agx("bridge", "ag2:s", "ag2:t", "--timeout", "0", status=7)
+        self.assertEqual(self.server("LRANGE", "ag2:stream:t", 0, -1),
+                         self.server("LRANGE", "ag2:stream:s", 0, -1))
+        for fields in (["type", "a", "body", "1"], ["origin", "o", "body", "2"], ["body", "3"]):
+            self.server("XADD", "agx:1:2:s", "*", *fields)
+        self.agx("bridge", "agx:1/2/s", "agx:1/2/t", "--timeout", "0", status=7)
+        self.assertEqual(self.server.entries("agx:1:2:t")[1:], self.server.entries("agx:1:2:s"))
+        self.server("XADD", "o", "*", "data", '{"n":1}')
+        self.agx("bridge", "openai-agents:o", "openai-agents:p", "--timeout", "0", status=7)
+        self.assertEqual([sorted(e) for e in self.server.entries("p")], [["data", "timestamp"]])
+        # This one cannot do without.
+        self.server("XADD", "agent-stream:c", "*", "other", "x")
+        self.agx("bridge", "agent-framework:c", "agent-framework:d", "--timeout", "0", status=4)
+        self.assertIn("This is an event without a type", self.said)
+
     def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
         count = 4000
         source = {

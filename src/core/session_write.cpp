@@ -33,11 +33,22 @@ NewEvent EventOf(const agx_new_event& event, size_t body_length) {
   return {event.type, event.origin, body};
 }
 
-Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked) {
+// A copy is of what others wrote, which need not have a type or an origin.
+Status CheckCopy(const agx_new_event& event, size_t* body_length) {
+  auto check = [](const char* what, const char* text) {
+    return text != nullptr && *text == '\0' ? Status() : CheckName(what, text);
+  };
+  if (Status status = check("type", event.type); !status.ok()) return status;
+  if (Status status = check("origin", event.origin); !status.ok()) return status;
+  return CheckBody(event.body, body_length);
+}
+
+Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked,
+                Status (*check)(const agx_new_event&, size_t*) = CheckEvent) {
   checked->reserve(events.size());
   for (const agx_new_event& event : events) {
     size_t length = 0;
-    if (Status status = CheckEvent(event, &length); !status.ok()) {
+    if (Status status = check(event, &length); !status.ok()) {
       return {status.code(), Cat("event ", checked->size(), ": ", status.message())};
     }
     checked->push_back(EventOf(event, length));
@@ -219,7 +230,7 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
   }
   if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
   std::vector<NewEvent> checked;
-  if (Status status = CheckAll(events, &checked); !status.ok()) return status;
+  if (Status status = CheckAll(events, &checked, CheckCopy); !status.ok()) return status;
   return Onto([&]() -> Status {
     Written written;
     if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;

@@ -304,7 +304,10 @@ class Bridge {
         has_nul = has_nul || std::strlen(text) != length;
         return text;
       };
-      const auto or_unknown = [](const char* text) { return *text != '\0' ? text : "unknown"; };
+      // Another format's readers may need it; those of the same do without already.
+      const auto or_unknown = [this](const char* text) {
+        return *text != '\0' || from_.format == to_.format ? text : "unknown";
+      };
       size_t length = 0;
       const char* type = agx_event_type(event, &length);
       type = or_unknown(whole(type, length));
@@ -336,7 +339,7 @@ class Bridge {
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     const std::string which = "the event " + last + " of " + from_.text;
     if (!IsRefusal(status)) return Fail(status, which);
-    const std::string reason = has_nul ? "it has a U+0000" : ReasonOfRefusal();
+    const std::string reason = has_nul ? "it has a U+0000" : ErrorOfOne();
     if (!choices_.skip) {
       Complain(which + ": " + reason + std::string(kSkipHint));
       return kFailed;
@@ -352,12 +355,6 @@ class Bridge {
   // The other format cannot hold it, or another program wrote what the library does not.
   static bool IsRefusal(agx_status status) {
     return status == AGX_EUNSUPPORTED || status == AGX_ETOOBIG || status == AGX_EINVAL;
-  }
-  // Without its place among those that were copied at once.
-  static std::string ReasonOfRefusal() {
-    constexpr std::string_view kPlace = "event 0: ";
-    std::string reason = LastError();
-    return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
   }
 
   // One that is begun again cannot tell whether the one before it lives, and goes on in its place.

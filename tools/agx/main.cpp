@@ -57,6 +57,10 @@ constexpr std::array kHistoryOptions = {
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
+constexpr std::array kInfoOptions = {
+    Option{"pretty", "", "a line for each fact; the default on a terminal"},
+    Option{"json", "", "a JSON object; the default elsewhere"},
+};
 constexpr std::array kGroupOptions = {
     Option{"group", "G", "the group; default agents"},
     Option{"consumer", "C", "whose turn it is; default cli, process: one that nobody else has"},
@@ -161,15 +165,10 @@ constexpr std::array kCommands = {
         "Shows the events that are there, and waits for none. With --reverse, --count N is the\n"
         "last N. Exit status 1: there is no such event.",
         kHistoryOptions, RunHistory},
-    Command{"info",
-            kSession,
-            1,
-            1,
-            "tell how much is in a session",
+    Command{"info", kSession, 1, 1, "tell how much is in a session",
             "Tells how many events there are, from which to which, and when they expire: a line\n"
             "each on a terminal, elsewhere a JSON object. Exit status 1: there is no session.",
-            {},
-            RunInfo},
+            kInfoOptions, RunInfo},
     Command{
         "group", "ACTION SCOPE/USER/SESSION [ID…|-- COMMAND…]", 2, SIZE_MAX,
         "share a session's events among consumers",
