@@ -266,12 +266,14 @@ typedef struct agx_stream_options {
   /** as agx_options.max_length; default 0: the client's, and if that has none, the format's. Not of
    * "ag2", whose lists have no bound */
   int64_t max_length;
-  /** "agent-framework": the stream expires so long after its last entry; default 0: 600000 */
+  /** "agent-framework": the stream expires so long after its last entry; default 0: 600000.
+   * Others do not: AGX_EINVAL */
   int64_t expire_ms;
   /** "ag2": first part of the keys; default NULL: "ag2:stream". Others have none: AGX_EINVAL */
   const char* prefix;
   /** "ag2": what is published goes behind an instance id and a byte 0x1E, as newer versions of ag2
-   * write it and older ones cannot read it: 1; default 0: the event alone, which all can read */
+   * write it and older ones cannot read it: 1; default 0: the event alone, which all can read.
+   * Others have no such thing: AGX_EINVAL */
   int tagged;
 } agx_stream_options;
 

@@ -133,6 +133,47 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.server("LRANGE", "ag2:stream:s", 0, -1),
                          ['{"__type__": "a.C", "n": 2}'])
 
+    def test_the_format_may_be_in_the_url(self):
+        self.server("XADD", "tokens", "*", "type", "token", "data", '{"n": 1}')
+        self.server("RPUSH", "ag2:stream:s", '{"__type__": "a.B", "n": 2}')
+        self.server("XADD", "agx:1:2:s", "*", "type", "t", "origin", "o", "body", '{"n": 3}')
+        url = self.server.url
+        def n(*words):
+            return json.loads(self.agx(*words))["body"]["n"]
+        for at, stream, number in (("?format=openai-agents", "tokens", 1), ("?format=ag2", "s", 2),
+                                   ("?db=0&format=ag2&lease=5000", "s", 2),
+                                   ("?lease=5000&format=%61g2", "s", 2), ("?format=agx", "1/2/s", 3)):
+            with self.subTest(at=at):
+                self.assertEqual(n("--url", url + at, "history", stream), number)
+                done = subprocess.run([AGX, "history", stream], capture_output=True, text=True,
+                                      env=dict(os.environ, AGX_URL=url + at), timeout=DEADLINE)
+                self.assertEqual(json.loads(done.stdout)["body"]["n"], number, done.stderr)
+                # What is said by itself counts.
+                self.assertEqual(n("--url", url + at, "--format", "ag2", "history", "s"), 2)
+                self.assertEqual(n("--url", url + at, "--format", "agx", "history", "1/2/s"), 3)
+                self.agx("--url", url + at, "bridge", "agx:1/2/s", "openai-agents:copy@" + url + at,
+                         "--timeout", "0", status=7)
+                self.server("DEL", "copy", "copy:from", "copy:live")
+        self.agx("--url", url + "?format=ag2", "ls", status=2)
+        self.agx("--url", url + "?format=ag2", "add", "s", "--type", "a.C", "--body", '{"n":4}')
+        self.assertEqual(self.server("LLEN", "ag2:stream:s"), "2")
+        self.agx("--url", url + "?format=openai", "live", "s", status=2)
+        self.assertIn("one of agx, openai-agents", self.said)
+        for wrong in ("?format=", "?format=ag2&format=agx", "?format=%zz"):
+            self.agx("--url", url + wrong, "live", "1/2/s", status=2)
+            self.assertIn("format", self.said)
+
+    def test_a_prefix_is_refused_where_there_is_none(self):
+        for of in ("openai-agents", "agent-framework"):
+            for words in (["--format", of], ["--url", self.server.url + "?format=" + of]):
+                self.agx(*words, "--prefix", "my", "live", "s", status=2)
+                self.assertEqual(self.said, "agx: --prefix: the streams of the format %s have no "
+                                 "prefix\n" % of)
+            # A URL's is the client's, which may open streams of several.
+            self.agx("--url", self.server.url + "?prefix=my", "--format", of, "live", "s", status=1)
+        self.agx("--prefix", "my", "bridge", "openai-agents:s", "ag2:t", status=2)
+        self.assertIn("neither FROM nor TO", self.said)
+
     def test_what_cannot_be_read_stops_a_reader_or_is_passed_over(self):
         of = ["--format", "ag2"]
         pickled = b"\x80\x04K\x01."

@@ -490,6 +490,10 @@ int RunBridge(const Arguments& arguments) {
   }
   End from = std::move(from_end.Take());
   End to = std::move(to_end.Take());
+  if (arguments.Has("prefix") && from.format != "agx" && to.format != "agx") {
+    Complain("--prefix is of the sessions of the format agx, which neither FROM nor TO is");
+    return kUsage;
+  }
   if (AreTheSame(arguments, from, to)) {
     SayTheSame(from);
     return kUsage;
