@@ -28,7 +28,10 @@ std::string_view CheckpointIn(std::string_view packed, std::string_view name) {
 
 std::string WithCheckpoint(std::string_view packed, std::string_view name,
                            std::string_view position) {
-  std::string changed = Cat(name, std::string_view("", 1), position, std::string_view("", 1));
+  std::string changed(name);
+  changed += '\0';
+  changed += position;
+  changed += '\0';
   while (!packed.empty()) {
     std::string_view other = packed;
     bool same = TakePart(&packed) == name;
