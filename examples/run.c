@@ -96,7 +96,9 @@ int main(int argc, char** argv) {
   check("title", agx_messages_title(messages, &title, NULL));
   printf("%zu messages: %s\n", agx_messages_count(messages), title);
 
+  /* The next run would go on with the conversation. This one leaves nothing behind. */
   agx_messages_close(messages);
+  check("delete", agx_history_delete(session));
   agx_session_close(session);
   agx_close(client);
   return 0;

@@ -266,12 +266,14 @@ typedef struct agx_stream_options {
   /** as agx_options.max_length; default 0: the client's, and if that has none, the format's. Not of
    * "ag2", whose lists have no bound */
   int64_t max_length;
-  /** "agent-framework": the stream expires so long after its last entry; default 0: 600000 */
+  /** "agent-framework": the stream expires so long after its last entry; default 0: 600000.
+   * Others do not: AGX_EINVAL */
   int64_t expire_ms;
   /** "ag2": first part of the keys; default NULL: "ag2:stream". Others have none: AGX_EINVAL */
   const char* prefix;
   /** "ag2": what is published goes behind an instance id and a byte 0x1E, as newer versions of ag2
-   * write it and older ones cannot read it: 1; default 0: the event alone, which all can read */
+   * write it and older ones cannot read it: 1; default 0: the event alone, which all can read.
+   * Others have no such thing: AGX_EINVAL */
   int tagged;
 } agx_stream_options;
 
@@ -397,10 +399,13 @@ AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
  * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
  * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
  * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
- * these events: a copy is to be what it is a copy of.
+ * these events: a copy is to be what it is a copy of. So the type and the origin of each may be "" as
+ * well: it is written without, as the format reads it then; agent-framework needs a type.
  *
- * It is kept in the string key {stream's key}:from:{name}, which does not expire. Blocks: one command,
- * which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
+ * It is kept in the hash {stream's key}:from, which lives as long as the stream: it expires and is
+ * deleted with it. If this handle has started the session and the store has lost the stream, the
+ * session is begun anew, and the checkpoint is "": AGX_ECONFLICT, unless that is what `from` is.
+ * Blocks: one command, which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
  * AGX_EJSON, AGX_ETOOBIG, AGX_EUNSUPPORTED, AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,
                                    const char* name, const char* from, const char* to);
@@ -745,7 +750,8 @@ AGX_API agx_status agx_history_replace(agx_session* session, const agx_new_event
  * id; of the format ag2 it goes, for there is no empty list. Otherwise as agx_history_replace. */
 AGX_API agx_status agx_history_drop(agx_session* session, uint64_t* removed);
 
-/** Deletes the session, in one atomic step: its stream, its live flag and its conversation.
+/** Deletes the session, in one atomic step: its stream, with its checkpoints, its live flag and its
+ * conversation.
  *
  * If another producer has it live, that one sees a cancel. Of the stream an `end` alone stays for a
  * second then, by which its producer tells this from a store that lost its data, and listeners end.

@@ -133,6 +133,47 @@ class Streams(unittest.TestCase):
         self.assertEqual(self.server("LRANGE", "ag2:stream:s", 0, -1),
                          ['{"__type__": "a.C", "n": 2}'])
 
+    def test_the_format_may_be_in_the_url(self):
+        self.server("XADD", "tokens", "*", "type", "token", "data", '{"n": 1}')
+        self.server("RPUSH", "ag2:stream:s", '{"__type__": "a.B", "n": 2}')
+        self.server("XADD", "agx:1:2:s", "*", "type", "t", "origin", "o", "body", '{"n": 3}')
+        url = self.server.url
+        def n(*words):
+            return json.loads(self.agx(*words))["body"]["n"]
+        for at, stream, number in (("?format=openai-agents", "tokens", 1), ("?format=ag2", "s", 2),
+                                   ("?db=0&format=ag2&lease=5000", "s", 2),
+                                   ("?lease=5000&format=%61g2", "s", 2), ("?format=agx", "1/2/s", 3)):
+            with self.subTest(at=at):
+                self.assertEqual(n("--url", url + at, "history", stream), number)
+                done = subprocess.run([AGX, "history", stream], capture_output=True, text=True,
+                                      env=dict(os.environ, AGX_URL=url + at), timeout=DEADLINE)
+                self.assertEqual(json.loads(done.stdout)["body"]["n"], number, done.stderr)
+                # What is said by itself counts.
+                self.assertEqual(n("--url", url + at, "--format", "ag2", "history", "s"), 2)
+                self.assertEqual(n("--url", url + at, "--format", "agx", "history", "1/2/s"), 3)
+                self.agx("--url", url + at, "bridge", "agx:1/2/s", "openai-agents:copy@" + url + at,
+                         "--timeout", "0", status=7)
+                self.server("DEL", "copy", "copy:from", "copy:live")
+        self.agx("--url", url + "?format=ag2", "ls", status=2)
+        self.agx("--url", url + "?format=ag2", "add", "s", "--type", "a.C", "--body", '{"n":4}')
+        self.assertEqual(self.server("LLEN", "ag2:stream:s"), "2")
+        self.agx("--url", url + "?format=openai", "live", "s", status=2)
+        self.assertIn("one of agx, openai-agents", self.said)
+        for wrong in ("?format=", "?format=ag2&format=agx", "?format=%zz"):
+            self.agx("--url", url + wrong, "live", "1/2/s", status=2)
+            self.assertIn("format", self.said)
+
+    def test_a_prefix_is_refused_where_there_is_none(self):
+        for of in ("openai-agents", "agent-framework"):
+            for words in (["--format", of], ["--url", self.server.url + "?format=" + of]):
+                self.agx(*words, "--prefix", "my", "live", "s", status=2)
+                self.assertEqual(self.said, "agx: --prefix: the streams of the format %s have no "
+                                 "prefix\n" % of)
+            # A URL's is the client's, which may open streams of several.
+            self.agx("--url", self.server.url + "?prefix=my", "--format", of, "live", "s", status=1)
+        self.agx("--prefix", "my", "bridge", "openai-agents:s", "ag2:t", status=2)
+        self.assertIn("neither FROM nor TO", self.said)
+
     def test_what_cannot_be_read_stops_a_reader_or_is_passed_over(self):
         of = ["--format", "ag2"]
         pickled = b"\x80\x04K\x01."
@@ -320,9 +361,9 @@ class Streams(unittest.TestCase):
             self.said)
         self.assertTrue(self.said.endswith("; --skip passes over it\n"), self.said)
         self.agx("bridge", "--skip", "agx:1/2/s", "agent-framework:c")
-        self.assertEqual(self.said.splitlines(),
-                         ["agx: passed over the event %s of agx:1/2/s, which agent-framework "
-                          "cannot hold" % event for event in (ids[1], ids[3])])
+        for line, event in zip(self.said.splitlines(), (ids[1], ids[3]), strict=True):
+            self.assertRegex(line, "^agx: passed over the event %s of agx:1/2/s: the format "
+                             "agent-framework holds text alone.*of another kind$" % event)
         self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["Hi", ""])
 
     def test_the_one_of_many_that_is_too_long_is_named(self):
@@ -350,16 +391,169 @@ class Streams(unittest.TestCase):
         self.assertEqual([e["body"] for e in self.server.entries("agx:1:2:copy")[1:]],
                          ['{"n":1}', '{"n":4}'])
 
-    def test_a_target_that_lost_its_data_is_said_to_have(self):
+    kLost = "agx: %s has lost what was copied to it; copying it anew from the beginning\n"
+
+    def test_a_target_that_loses_its_data_is_copied_to_anew(self):
         target = Server()
         self.addCleanup(target.close)
+        keys = {"agx:1/2/copy": ("agx:1:2:copy", "body"), "openai-agents:c": ("c", "data"),
+                "agent-framework:c": ("agent-stream:c", "text"), "ag2:c": ("ag2:stream:c", None)}
+        def copied(key, field):
+            if field is None:
+                return [json.loads(e) for e in target("LRANGE", key, 0, -1)]
+            return [e.get(field) for e in target.entries(key) if e.get("type") != "begin"]
+        def lose_all(key):
+            target("FLUSHALL")
+        def lose_copy(key):
+            target("DEL", key)
+        for to, (key, field) in keys.items():
+            kind = "a.B" if to.startswith("ag2") else "event"
+            for lose in (lose_all, lose_copy):
+                # Noticed with the next event, or while nothing comes, or at the end.
+                for then in ("add", "nothing", "stop"):
+                    with self.subTest(to=to, lose=lose.__name__, then=then):
+                        self.server("FLUSHALL")
+                        target("FLUSHALL")
+                        self.agx("start", "1/2/s", "--lease", "600")
+                        def add(n):
+                            self.agx("add", "1/2/s", "--type", kind, "--lease", "600",
+                                     "--body", '{"text":"%d"}' % n)
+                        add(1)
+                        add(2)
+                        process = self.bridge("agx:1/2/s", to + "@" + target.url, "--timeout",
+                                              "never", "--grace", "600")
+                        wait_for("the copy", lambda: len(copied(key, field)) == 2)
+                        before = copied(key, field)
+                        lose(key)
+                        if then == "add":
+                            add(3)
+                        elif then == "stop":
+                            self.agx("stop", "1/2/s", "--grace", "600")
+                        count = 3 if then == "add" else 2
+                        wait_for("it again", lambda: len(copied(key, field)) >= count)
+                        self.assertEqual(copied(key, field)[:2], before)
+                        self.agx("stop", "1/2/s", "--grace", "600",
+                                 status=1 if then == "stop" else 0)
+                        self.assertEqual(process.wait(DEADLINE), 0)
+                        self.assertEqual(process.stderr.read(), self.kLost % to)
+                        more = 1 if to.startswith("ag") and field else 0
+                        self.assertEqual(len(copied(key, field)), count + more)
+                        if field == "body":
+                            self.assertEqual([e["type"] for e in target.entries(key)],
+                                             ["begin"] + ["event"] * count + ["end"])
+
+    def test_a_copy_whose_place_alone_is_lost_is_not_made_twice(self):
         self.server("XADD", "t", "*", "type", "token", "data", "{}")
-        process = self.bridge("openai-agents:t", "agx:1/2/copy@" + target.url, "--timeout", "never")
-        wait_for("the copy", lambda: target("XLEN", "agx:1:2:copy") == "2")
-        target("FLUSHALL")
-        self.server("XADD", "t", "*", "type", "token", "data", "{}")
+        process = self.bridge("openai-agents:t", "agx:1/2/copy", "--timeout", "never")
+        wait_for("the copy", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+        self.server("DEL", "agx:1:2:copy:from")
         self.assertEqual(process.wait(DEADLINE), 4)
-        self.assertIn("agx:1/2/copy has lost what was copied", process.stderr.read())
+        self.assertIn("agx:1/2/copy has lost how far the copy has come", process.stderr.read())
+        self.assertEqual(self.server("XLEN", "agx:1:2:copy"), "2")
+
+    def test_a_copy_that_was_lost_while_no_bridge_ran_is_made_anew(self):
+        self.agx("start", "1/2/s", "--lease", "600")
+        for n in range(3):
+            self.agx("add", "1/2/s", "--type", "a.B", "--body", '{"n":%d}' % n, "--lease", "600")
+        targets = {"agx:1/2/copy": "agx:1:2:copy", "openai-agents:c": "c", "ag2:c": "ag2:stream:c"}
+        for to, key in targets.items():
+            with self.subTest(to=to):
+                words = ["agx:1/2/s", to, "--timeout", "never"]
+                def count():
+                    return int(self.server("LLEN" if to == "ag2:c" else "XLEN", key))
+                whole = 4 if to.startswith("agx") else 3
+                process = self.bridge(*words)
+                wait_for("the copy", lambda: count() == whole)
+                process.kill()
+                process.wait()
+                self.server("DEL", key)
+                process = self.bridge(*words)
+                wait_for("it again", lambda: count() == whole)
+                process.terminate()
+                self.assertEqual(process.wait(DEADLINE), 143)
+                self.assertEqual(process.stderr.read(), self.kLost % to)
+                # What was done with, and trimmed, is not.
+                if to == "ag2:c":
+                    continue
+                self.server("XTRIM", key, "MAXLEN", "0")
+                self.agx("bridge", *words[:2], "--timeout", "0", status=7)
+                self.assertNotIn("lost", self.said)
+                self.assertEqual(count(), 0)
+
+    def test_a_finished_copy_is_left_alone(self):
+        self.server("XADD", "agent-stream:c", "*", "text", "Hi", "sequence", "0")
+        self.server("XADD", "agent-stream:c", "*", "text", "", "error", "boom", "sequence", "1")
+        for to, key in (("agx:1/2/copy", "agx:1:2:copy"), ("agent-framework:d", "agent-stream:d")):
+            self.agx("bridge", "agent-framework:c", to, "--grace", "600")
+            copy = self.server.entries(key)
+            for _ in range(2):
+                self.agx("bridge", "agent-framework:c", to)
+                self.assertEqual(self.said, "agx: %s has ended: the copy is finished, and nothing is "
+                                 "added to it\n" % to)
+                self.assertEqual(self.server.entries(key), copy)
+                self.assertEqual(self.server("EXISTS", key + ":live"), "0")
+            # FROM has begun another run.
+            self.server("XADD", "agent-stream:c", "*", "text", "Ho", "sequence", "0")
+            self.agx("bridge", "agent-framework:c", to)
+            self.assertEqual(self.server.entries(key), copy)
+            self.server("XDEL", "agent-stream:c", self.server("XREVRANGE", "agent-stream:c", "+",
+                                                              "-", "COUNT", "1")[0][0])
+
+    def test_an_error_that_was_copied_before_a_bridge_died_ends_the_copy(self):
+        self.server("XADD", "agent-stream:c", "*", "text", "Hi", "sequence", "0")
+        process = self.bridge("agent-framework:c", "agx:1/2/copy", "--timeout", "never")
+        wait_for("the copy", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+        process.kill()
+        process.wait()
+        # What it had done next.
+        error = self.server("XADD", "agent-stream:c", "*", "text", "", "error", "boom", "sequence",
+                            "1")
+        self.server("XADD", "agx:1:2:copy", "*", "type", "error", "origin", "agent-framework", "body",
+                    '{"msg": "boom"}')
+        self.server("HSET", "agx:1:2:copy:from", "agent-framework:c", error)
+        self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--timeout", "never")
+        self.assertTrue(self.ended())
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
+                         ["begin", "event", "error", "end"])
+
+    def test_grace_is_how_long_a_finished_copy_stays(self):
+        self.server("XADD", "agent-stream:c", "*", "text", "", "done", "true", "sequence", "0")
+        for words, least, most in (([], 0, 5000), (["--grace", "700"], 600000, 700000),
+                                   (["--grace=1.5"], 0, 1500)):
+            self.server("DEL", "agx:1:2:copy", "agx:1:2:copy:from")
+            self.agx("bridge", "agent-framework:c", "agx:1/2/copy", *words)
+            for key in ("agx:1:2:copy", "agx:1:2:copy:from"):
+                left = int(self.server("PTTL", key))
+                self.assertGreater(left, least)
+                self.assertLessEqual(left, most)
+        # Of one that is finished already, as agx stop does.
+        self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--grace", "700")
+        self.assertIn("the copy is finished", self.said)
+        self.assertGreater(int(self.server("PTTL", "agx:1:2:copy")), 600000)
+        self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--grace", "0")
+        self.assertEqual(self.server("KEYS", "agx:*"), [])
+        self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--grace", "never", status=2)
+        self.assertIn("--grace", self.said)
+
+    def test_a_copy_that_has_expired_is_made_again(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "event", "--body", '{"text":"Hi"}')
+        self.agx("stop", "1/2/s", "--grace", "600")
+        for to, key in (("agx:1/2/copy", "agx:1:2:copy"), ("agent-framework:c", "agent-stream:c")):
+            self.agx("bridge", "agx:1/2/s", to)
+            before = [{k: v for k, v in e.items() if k != "timestamp"}
+                      for e in self.server.entries(key)]
+            # As its grace does when it is over.
+            self.assertGreater(int(self.server("PTTL", key + ":from")), 0)
+            self.assertLessEqual(int(self.server("PTTL", key + ":from")),
+                                 int(self.server("PTTL", key)))
+            for name in (key, key + ":from"):
+                self.server("PEXPIRE", name, 1)
+            wait_for("the end of the grace", lambda: self.server("EXISTS", key) == "0")
+            wait_for("its end", lambda: self.server("EXISTS", key + ":from") == "0")
+            self.agx("bridge", "agx:1/2/s", to)
+            self.assertEqual([{k: v for k, v in e.items() if k != "timestamp"}
+                              for e in self.server.entries(key)], before)
 
     def test_another_producers_stream_is_left_alone(self):
         self.agx("start", "1/2/copy")
@@ -393,6 +587,23 @@ class Streams(unittest.TestCase):
         self.assertEqual([(e["type"], e["metadata"], e["data"])
                           for e in self.server.entries("none")],
                          [("unknown", '{"origin": "unknown"}', "3")])
+
+    def test_a_copy_of_the_same_format_invents_no_type_and_no_origin(self):
+        self.server("RPUSH", "ag2:stream:s", '{"n": 1}', "[2]", '{"__type__": 3}', "4")
+        self.agx("bridge", "ag2:s", "ag2:t", "--timeout", "0", status=7)
+        self.assertEqual(self.server("LRANGE", "ag2:stream:t", 0, -1),
+                         self.server("LRANGE", "ag2:stream:s", 0, -1))
+        for fields in (["type", "a", "body", "1"], ["origin", "o", "body", "2"], ["body", "3"]):
+            self.server("XADD", "agx:1:2:s", "*", *fields)
+        self.agx("bridge", "agx:1/2/s", "agx:1/2/t", "--timeout", "0", status=7)
+        self.assertEqual(self.server.entries("agx:1:2:t")[1:], self.server.entries("agx:1:2:s"))
+        self.server("XADD", "o", "*", "data", '{"n":1}')
+        self.agx("bridge", "openai-agents:o", "openai-agents:p", "--timeout", "0", status=7)
+        self.assertEqual([sorted(e) for e in self.server.entries("p")], [["data", "timestamp"]])
+        # This one cannot do without.
+        self.server("XADD", "agent-stream:c", "*", "other", "x")
+        self.agx("bridge", "agent-framework:c", "agent-framework:d", "--timeout", "0", status=4)
+        self.assertIn("This is an event without a type", self.said)
 
     def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
         count = 4000

@@ -43,6 +43,30 @@ agx_listen_options Brief() {
 class CapiStream : public OnEachStore {};
 AGX_ON_EACH_STORE(CapiStream);
 
+TEST_P(CapiStream, AnOptionThatIsOfAnotherFormatIsRefused) {
+  agx_session* session = nullptr;
+  for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
+    agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+    options.format = format;
+    options.expire_ms = 1000;
+    bool expires = std::string(format) == "agent-framework";
+    EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session),
+              expires ? AGX_OK : AGX_EINVAL);
+    if (!expires) {
+      EXPECT_THAT(agx_last_error(), HasSubstr("expire_ms"));
+    }
+    agx_session_close(session);
+    options.expire_ms = 0;
+    options.tagged = 1;
+    bool tags = std::string(format) == "ag2";
+    EXPECT_EQ(agx_stream_open(client_.get(), "s", &options, &session), tags ? AGX_OK : AGX_EINVAL);
+    if (!tags) {
+      EXPECT_THAT(agx_last_error(), HasSubstr("tagged"));
+    }
+    agx_session_close(session);
+  }
+}
+
 TEST_P(CapiStream, IsOpenedByNameInAFormatThatHasNames) {
   agx_session* session = nullptr;
   agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
@@ -493,8 +517,9 @@ TEST_P(CapiStream, ACheckpointMovesWithWhatIsAdded) {
     EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "", "1"), AGX_OK)
         << "it was done before";
     EXPECT_EQ(agx_add_checked(other.get(), events, 2, "x", "", "2"), AGX_ECONFLICT);
-    EXPECT_THAT(agx_last_error(), HasSubstr(":from:x"));
+    EXPECT_THAT(agx_last_error(), HasSubstr("s:from"));
     EXPECT_EQ(Stored(session).size(), 2u);
+    EXPECT_EQ(agx_add(session.get(), "", "o", "{}", nullptr), AGX_EINVAL) << "a copy alone may";
     EXPECT_EQ(agx_add_checked(other.get(), nullptr, 0, "x", "1", "2"), AGX_OK);
     EXPECT_EQ(agx_add_checked(other.get(), events, 1, "x", "2", "3"), AGX_OK);
     EXPECT_EQ(Stored(session).size(), 3u);

@@ -588,6 +588,17 @@ class Add(Case):
                 self.assertEqual(self.bodies(), [b"1", b"2"])
                 self.assertEqual(len(out.split()), 2)
 
+    def test_a_bad_line_is_called_by_its_number_alone(self):
+        for words, bad, says in (
+                (["--type", "t"], b"{bad", "agx: line 2: body is not valid JSON at byte 1"),
+                (["--type", "event", "--format", "agent-framework"], b'{"n":1}',
+                 "agx: line 2: the format agent-framework holds text alone")):
+            with self.subTest(words=words):
+                done = agx("add", "--lines", self.name, *words,
+                           stdin=b'{"text":"a"}\n' + bad + b"\n")
+                self.assertTrue(done.stderr.decode().startswith(says), done.stderr)
+                self.assertEqual(len(done.stdout.split()), 1)
+
     def test_a_slow_pipe_does_not_wait_for_more(self):
         with Piped("add", self.name, "--type", "t", "--lines") as adding:
             for n in range(3):
@@ -911,10 +922,14 @@ class History(Case):
         self.assertTrue(0 < told["expire_ms"] <= 100000)
         self.redis("PERSIST", self.key)
         self.redis("XTRIM", self.key, "MAXLEN", "0")
+        lines = ("length 0\nfirst_id none\nlast_id none\nlast_generated_id %s\nlive true\n"
+                 "expire_ms none\ngroups 1\n") % last
         with Terminal("info", self.name) as terminal:
-            self.assertEqual(terminal.end(), (0, (
-                "length 0\nfirst_id none\nlast_id none\nlast_generated_id %s\nlive true\n"
-                "expire_ms none\ngroups 1\n") % last))
+            self.assertEqual(terminal.end(), (0, lines))
+        self.assertEqual(self.ok("info", self.name, "--pretty"), lines)
+        with Terminal("info", self.name, "--json") as terminal:
+            self.assertEqual(json.loads(terminal.end()[1])["length"], 0)
+        self.fails(2, "info", self.name, "--pretty", "--json", says="do not go together")
 
 
 class Pretty(Case):
@@ -1485,6 +1500,17 @@ class Groups(Case):
         self.ok(*self.group("delete", "--group", "other", "--force"))
         self.fails(1, *self.group("info", "--group", "other"), says="no group other")
         self.assertEqual(self.redis("XLEN", self.key), 1)
+
+    def test_dead_letters_without_their_group(self):
+        self.redis("XGROUP", "CREATE", self.key, "other", "0", "MKSTREAM")
+        self.redis("XADD", self.key + ":dlq", "*", "type", "t", "origin", "o", "body", "7")
+        own = "; any group of the stream has its dead letters, and agx history %s:dlq" % self.name
+        self.fails(1, *self.group("dlq"), says="no group agents of the stream %s; --group names "
+                   "another%s shows them without one\n" % (self.key, own))
+        self.fails(1, *self.group("dlq", "--replay", "--all", "--group", "none"),
+                   says="no group none of the stream " + self.key + own)
+        self.assertEqual(len(self.lines(*self.group("dlq", "--group", "other"))), 1)
+        self.assertEqual(self.lines("history", self.name + ":dlq")[0]["body"], 7)
 
     def test_all_dead_letters(self):
         numbers = list(range(300))  # more than are listed at once

@@ -280,13 +280,13 @@ class StoreContract : public testing::TestWithParam<StoreCase> {
   CheckedOutcome AddChecked(const Target& target, const std::vector<NewEntry>& entries,
                             std::string_view expected, std::string_view reached) {
     CheckedOutcome outcome{};
-    EXPECT_DONE(store_->AddChecked(target, entries, {"s:from", expected, reached}, &outcome));
+    EXPECT_DONE(store_->AddChecked(target, entries, {"a", expected, reached}, &outcome));
     return outcome;
   }
-  std::string TextAt(std::string_view key) {
-    KeptText kept;
-    EXPECT_DONE(store_->GetText(key, &kept));
-    return kept.text;
+  std::string CheckpointOf(std::string_view stream_key, std::string_view name = "a") {
+    std::string position;
+    EXPECT_DONE(store_->GetCheckpoint(stream_key, name, &position));
+    return position;
   }
 
   Event begin_{"begin", "{}"};
@@ -610,7 +610,7 @@ TEST_P(StoreContract, NothingIsAddedToWhatIsToBeThereAndIsNot) {
       };
       auto add_checked = [&] {
         CheckedOutcome outcome{};
-        Status status = store_->AddChecked(target, entries, {"s:from:a", "", "1"}, &outcome);
+        Status status = store_->AddChecked(target, entries, {"a", "", "1"}, &outcome);
         EXPECT_EQ(outcome, CheckedOutcome::kAdded);
         return status.code();
       };
@@ -625,9 +625,7 @@ TEST_P(StoreContract, NothingIsAddedToWhatIsToBeThereAndIsNot) {
       StreamFacts facts;
       ASSERT_TRUE(store_->Facts("s", "s:live", &facts).ok());
       EXPECT_FALSE(facts.exists);
-      KeptText checkpoint;
-      ASSERT_TRUE(store_->GetText("s:from:a", &checkpoint).ok());
-      EXPECT_EQ(checkpoint.text, "");
+      EXPECT_EQ(CheckpointOf("s"), "");
 
       // One that is empty is there.
       Add("s", one);
@@ -641,7 +639,7 @@ TEST_P(StoreContract, NothingIsAddedToWhatIsToBeThereAndIsNot) {
       DeleteRequest request;
       request.key = "s";
       request.live_key = "s:live";
-      request.text_key = "s:from:a";
+      request.text_key = "s:messages";
       ASSERT_TRUE(store_->Delete(request, &was_there).ok());
     }
   }
@@ -660,8 +658,7 @@ TEST_P(StoreContract, AnEmptyListIsThereWhileItsFlagIs) {
   EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_NONE);
   EXPECT_EQ(store_->AddMany(target, {&entry, 1}, nullptr, &added).code(), AGX_NONE);
   EXPECT_EQ(added, 0U);
-  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"l:from", "", "1"}, &outcome).code(),
-            AGX_NONE);
+  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"a", "", "1"}, &outcome).code(), AGX_NONE);
   EXPECT_EQ(store_->Replace(target, {&entry, 1}, &removed).code(), AGX_NONE);
   StartRequest request;
   request.key = "l";
@@ -673,7 +670,7 @@ TEST_P(StoreContract, AnEmptyListIsThereWhileItsFlagIs) {
   ASSERT_TRUE(store_->Start(request, &started).ok());
   EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_OK);
   EXPECT_EQ(store_->Replace(target, {}, &removed).code(), AGX_OK);
-  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"l:from", "", "1"}, &outcome).code(), AGX_OK);
+  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"a", "", "1"}, &outcome).code(), AGX_OK);
   bool was_live = false;
   ASSERT_TRUE(store_->Cancel("l:live", &was_live).ok());
   EXPECT_EQ(store_->Add(target, entry, &id).code(), AGX_OK) << "the list is there";
@@ -1771,7 +1768,7 @@ TEST_P(StoreContract, AListIsNoStreamAndAStreamNoList) {
   StreamFacts facts;
   const Element element("x");
   const Event event("e");
-  const Checkpoint checkpoint{"s:from", "", "1"};
+  const Checkpoint checkpoint{"a", "", "1"};
   EXPECT_EQ(store_->Add("l", event, 0, &id).code(), AGX_ETYPE);
   EXPECT_EQ(store_->Add(ListAt("s"), element, &id).code(), AGX_ETYPE);
   EXPECT_EQ(store_->LastElement("s", &id).code(), AGX_ETYPE);
@@ -1794,7 +1791,7 @@ TEST_P(StoreContract, AListIsNoStreamAndAStreamNoList) {
   EXPECT_EQ(requests[1].status.code(), AGX_ETYPE);
   EXPECT_THAT(Texts(ReadList()), ElementsAre("element=one"));
   EXPECT_THAT(ReadTexts("s"), ElementsAre("type=e"));
-  EXPECT_EQ(TextAt("s:from"), "");
+  EXPECT_EQ(CheckpointOf("s"), "");
 }
 
 // --- Replacing -----------------------------------------------------------------------------------
@@ -1900,7 +1897,7 @@ TEST_P(StoreContract, EntriesAreAddedWithTheirCheckpointOnce) {
   const Event a("a");
   const Event b("b");
   EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kAdded);
-  EXPECT_EQ(TextAt("s:from"), "1");
+  EXPECT_EQ(CheckpointOf("s"), "1");
   EXPECT_EQ(AddChecked({"s"}, {a, b}, "", "1"), CheckedOutcome::kDoneBefore);
   EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b"));
   EXPECT_EQ(AddChecked({"s"}, {a}, "", "2"), CheckedOutcome::kConflict);
@@ -1910,7 +1907,7 @@ TEST_P(StoreContract, EntriesAreAddedWithTheirCheckpointOnce) {
       << "nothing to add, and yet further on";
   EXPECT_EQ(AddChecked({"s"}, {a}, "2", "3"), CheckedOutcome::kAdded);
   EXPECT_THAT(ReadTexts("s"), ElementsAre("type=a", "type=b", "type=a"));
-  EXPECT_EQ(TextAt("s:from"), "3");
+  EXPECT_EQ(CheckpointOf("s"), "3");
 }
 
 TEST_P(StoreContract, ElementsAreAddedWithTheirCheckpointOnce) {
@@ -1925,14 +1922,14 @@ TEST_P(StoreContract, ElementsAreAddedWithTheirCheckpointOnce) {
 TEST_P(StoreContract, OfThoseThatMoveACheckpointAtOnceOneAdds) {
   for (int round = 0; round < 20; ++round) {
     std::atomic<int> added{0};
-    std::string expected = TextAt("s:from");
+    std::string expected = CheckpointOf("s");
     InThreads(4, [&](int thread) {
       std::shared_ptr<Store> own = backend_->Open();
       const Event event("e");
       const NewEntry entry = event;
       CheckedOutcome outcome{};
       std::string reached = Cat(round, " by ", thread);
-      EXPECT_DONE(own->AddChecked({"s"}, {&entry, 1}, {"s:from", expected, reached}, &outcome));
+      EXPECT_DONE(own->AddChecked({"s"}, {&entry, 1}, {"a", expected, reached}, &outcome));
       if (outcome == CheckedOutcome::kAdded) ++added;
     });
     EXPECT_EQ(added, 1);
@@ -1940,7 +1937,7 @@ TEST_P(StoreContract, OfThoseThatMoveACheckpointAtOnceOneAdds) {
   }
 }
 
-TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBoundsAndACheckpointNoExpiry) {
+TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBounds) {
   const Event a("a");
   Target target{"s", 2};
   target.expire_ms = kLong;
@@ -1949,31 +1946,166 @@ TEST_P(StoreContract, ACheckedAddKeepsTheTargetsBoundsAndACheckpointNoExpiry) {
   int64_t left = Facts("s").ttl_ms;
   EXPECT_GT(left, 0);
   EXPECT_LE(left, kLong);
-  // One that others gave an expiry loses it.
-  StartRequest flag = StartOf("1", kLong);
-  flag.key = "other";
-  flag.live_key = "s:from";
-  EXPECT_EQ(Cancel("s:from"), true);
-  EXPECT_EQ(Start(flag), StartOutcome::kStarted);
-  EXPECT_EQ(AddChecked(target, {}, "1", "2"), CheckedOutcome::kAdded);
-  EXPECT_EQ(Live("s:from").ttl_ms, -1);
 }
 
-TEST_P(StoreContract, ACheckpointIsATextAndACheckedAddRings) {
+TEST_P(StoreContract, EachNameHasACheckpointOfItsOwn) {
+  const Event a("a");
+  const NewEntry entry = a;
+  for (const char* position : {"1", "2"}) {
+    for (const char* name : {"a", "aa", "x:y"}) {
+      CheckedOutcome outcome{};
+      std::string now = CheckpointOf("s", name);
+      EXPECT_EQ(now, *position == '1' ? "" : "1");
+      EXPECT_DONE(store_->AddChecked({"s"}, {&entry, 1}, {name, now, position}, &outcome));
+      EXPECT_EQ(outcome, CheckedOutcome::kAdded);
+      EXPECT_EQ(CheckpointOf("s", name), position);
+    }
+  }
+  EXPECT_EQ(CheckpointOf("s", "b"), "");
+  EXPECT_EQ(CheckpointOf("t"), "");
+}
+
+TEST_P(StoreContract, ACheckpointGoesWithItsStoppedStream) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  const Event a("a");
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  ASSERT_EQ(Stop("one", kShort), StopOutcome::kStopped);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+  EXPECT_TRUE(WaitUntil([&] { return CheckpointOf("s").empty(); }));
+  // At once where there is no grace.
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  ASSERT_EQ(Stop("one", 0), StopOutcome::kStopped);
+  EXPECT_EQ(CheckpointOf("s"), "");
+}
+
+TEST_P(StoreContract, ACheckpointThatMovesWithinAGraceGoesWithItsStream) {
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  ASSERT_EQ(Stop("one", kShort), StopOutcome::kStopped);
+  const Event a("a");
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+  EXPECT_TRUE(WaitUntil([&] { return CheckpointOf("s").empty(); }));
+}
+
+TEST_P(StoreContract, ACheckpointStaysWithAStreamThatIsStartedWithinItsGrace) {
+  const Event a("a");
+  for (StartMode mode : {StartMode::kIfNotLive, StartMode::kTakeOver, StartMode::kContinue}) {
+    ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+    EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+    ASSERT_EQ(Stop("one", kShort), StopOutcome::kStopped);
+    StartRequest again = StartOf("two");
+    again.mode = mode;
+    Start(again);
+    StartControl(kShort, kShort);
+    ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+    EXPECT_TRUE(Exists("s"));
+    EXPECT_EQ(CheckpointOf("s"), "1");
+    EXPECT_TRUE(Delete("two"));
+  }
+}
+
+TEST_P(StoreContract, ACheckpointExpiresWithAnAbandonedStream) {
+  StartRequest request = StartOf("one", kShort);
+  request.expire_ms = kShort;
+  ASSERT_EQ(Start(request), StartOutcome::kStarted);
+  const Event a("a");
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(Renew(LeaseOf("one", kShort, kShort)), LeaseState::kOwn);
+  EXPECT_TRUE(WaitUntil([&] { return !Exists("s"); }));
+  EXPECT_TRUE(WaitUntil([&] { return CheckpointOf("s").empty(); }));
+}
+
+TEST_P(StoreContract, WhatRenewsAStreamsExpiryRenewsItsCheckpoints) {
+  const Event a("a");
+  const NewEntry entry = a;
+  EntryId id;
+  for (bool by_add : {true, false}) {
+    StartRequest request = StartOf("one");
+    request.expire_ms = kLong;
+    ASSERT_EQ(Start(request), StartOutcome::kStarted);
+    Target brief{.key = "s", .expire_ms = kShort};
+    EXPECT_EQ(AddChecked(brief, {a}, "", "1"), CheckedOutcome::kAdded);
+    if (by_add) {
+      EXPECT_DONE(store_->Add({.key = "s", .expire_ms = kLong}, entry, &id));
+    } else {
+      EXPECT_EQ(Renew(LeaseOf("one", kLong, kLong)), LeaseState::kOwn);
+    }
+    StartControl(kShort, kShort);
+    ASSERT_TRUE(WaitUntil([&] { return !Exists("control"); }));
+    EXPECT_TRUE(Exists("s"));
+    EXPECT_EQ(CheckpointOf("s"), "1");
+    EXPECT_TRUE(Delete("one"));
+  }
+}
+
+TEST_P(StoreContract, ACheckpointIsDeletedWithItsSession) {
+  const Event a("a");
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_TRUE(Delete(""));
+  EXPECT_EQ(CheckpointOf("s"), "");
+  EXPECT_FALSE(Delete(""));
+  // Also under another producer.
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_EQ(AddChecked({"s"}, {a}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_TRUE(Delete(""));
+  EXPECT_EQ(CheckpointOf("s"), "");
+}
+
+TEST_P(StoreContract, ACheckpointIsLostWithItsStream) {
+  Target target{.key = "s"};
+  target.existing = true;
+  const Event a("a");
+  const NewEntry entry = a;
+  CheckedOutcome outcome{};
+  // Without a stream as well: a claim.
+  EXPECT_EQ(AddChecked({"s"}, {}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(CheckpointOf("s"), "1");
+  EXPECT_EQ(store_->AddChecked(target, {&entry, 1}, {"a", "1", "2"}, &outcome).code(), AGX_NONE);
+  EXPECT_EQ(CheckpointOf("s"), "");
+
+  EXPECT_EQ(AddChecked({"s"}, {}, "", "1"), CheckedOutcome::kAdded);
+  EXPECT_EQ(Start("one"), StartOutcome::kStarted);
+  EXPECT_EQ(CheckpointOf("s"), "1") << "who begins afresh may have claimed it";
+  EXPECT_TRUE(Delete("one"));
+  EXPECT_EQ(AddChecked({"s"}, {}, "", "1"), CheckedOutcome::kAdded);
+  StartRequest resume = StartOf("one");
+  resume.mode = StartMode::kResume;
+  EXPECT_EQ(Start(resume), StartOutcome::kStarted);
+  EXPECT_EQ(CheckpointOf("s"), "");
+}
+
+TEST_P(StoreContract, ASessionWhoseStreamHasTheCheckpointsKeyIsLeftAlone) {
+  Add("s:from", Event("e"));
+  ASSERT_EQ(Start("one"), StartOutcome::kStarted);
+  Lease lease = LeaseOf("one", kLong, kShort);
+  EXPECT_EQ(Renew(lease), LeaseState::kOwn);
+  const Event a("a");
+  EntryId id;
+  EXPECT_DONE(store_->Add({.key = "s", .expire_ms = kLong}, a, &id));
+  ASSERT_EQ(Stop("one"), StopOutcome::kStopped);
+  EXPECT_TRUE(Delete(""));
+  EXPECT_EQ(Facts("s:from").ttl_ms, -1);
+  EXPECT_THAT(ReadTexts("s:from"), ElementsAre("type=e"));
+  std::string position;
+  EXPECT_EQ(store_->GetCheckpoint("s", "a", &position).code(), AGX_ETYPE);
+}
+
+TEST_P(StoreContract, ACheckpointIsNoStreamAndACheckedAddRings) {
   Add("s:from", Event("e"));
   const Event a("a");
   const NewEntry entry = a;
   CheckedOutcome outcome{};
-  Status status = store_->AddChecked({"s"}, {&entry, 1}, {"s:from", "", "1"}, &outcome);
+  Status status = store_->AddChecked({"s"}, {&entry, 1}, {"a", "", "1"}, &outcome);
   EXPECT_EQ(status.code(), AGX_ETYPE);
   EXPECT_THAT(status.message(), HasSubstr("s:from"));
   EXPECT_FALSE(Exists("s")) << "nothing is added where the checkpoint cannot be moved";
   RingingWatcher watcher;
-  ASSERT_TRUE(store_->Watch("s", Store::KeyKind::kStream, &watcher).ok());
-  Read("s");
-  EXPECT_DONE(store_->AddChecked({"s"}, {&entry, 1}, {"elsewhere", "", "1"}, &outcome));
+  ASSERT_TRUE(store_->Watch("t", Store::KeyKind::kStream, &watcher).ok());
+  Read("t");
+  EXPECT_DONE(store_->AddChecked({"t"}, {&entry, 1}, {"a", "", "1"}, &outcome));
   EXPECT_TRUE(WaitUntil([&] { return watcher.rings > 0; }));
-  store_->Unwatch("s", &watcher);
+  store_->Unwatch("t", &watcher);
 }
 
 TEST_P(StoreContract, AClosedStoreHasNoListsEither) {

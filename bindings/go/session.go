@@ -82,7 +82,8 @@ func MaxLength(entries int) StreamOption {
 	return func(o *streamOptions) { o.maxLength = int64(entries) }
 }
 
-// Expire is how long after its last entry a stream of "agent-framework" goes, instead of 10 minutes.
+// Expire is how long after its last entry a stream of "agent-framework" goes, instead of 10 minutes. Other
+// formats refuse it.
 func Expire(d time.Duration) StreamOption {
 	return func(o *streamOptions) { o.expire = milliseconds(d) }
 }
@@ -90,7 +91,8 @@ func Expire(d time.Duration) StreamOption {
 // Prefix is the first part of an "ag2" stream's keys, instead of "ag2:stream".
 func Prefix(prefix string) StreamOption { return func(o *streamOptions) { o.prefix = prefix } }
 
-// Tagged publishes on "ag2" with an instance id, as newer versions of it do, and older cannot read.
+// Tagged publishes on "ag2" with an instance id, as newer versions of it do, and older cannot read. Other
+// formats refuse it.
 func Tagged() StreamOption { return func(o *streamOptions) { o.tagged = true } }
 
 // Stream opens a session by its stream's name, in the format of another agent framework: no I/O. For

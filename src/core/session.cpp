@@ -65,6 +65,15 @@ Result<std::shared_ptr<Session>> Session::OpenStream(std::shared_ptr<Client> cli
   if (traits.list && options.max_length > 0) {
     return Status(AGX_EUNSUPPORTED, "the option max_length: a list of ag2 has no bound");
   }
+  if (traits.entry_expire_ms == 0 && options.expire_ms > 0) {
+    return Status(
+        AGX_EINVAL,
+        Cat("the option expire_ms is for the streams of agent-framework, not of ", traits.name));
+  }
+  if (!traits.list && options.tagged != 0) {
+    return Status(AGX_EINVAL,
+                  Cat("the option tagged is for the streams of ag2, not of ", traits.name));
+  }
   place.channel = format->Channel(prefix, name);
   if (traits.list && options.tagged != 0) place.tag = NewToken() + '\x1e';
   int64_t given = options.max_length > 0 ? options.max_length : client->config().max_length;

@@ -33,11 +33,22 @@ NewEvent EventOf(const agx_new_event& event, size_t body_length) {
   return {event.type, event.origin, body};
 }
 
-Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked) {
+// A copy is of what others wrote, which need not have a type or an origin.
+Status CheckCopy(const agx_new_event& event, size_t* body_length) {
+  auto check = [](const char* what, const char* text) {
+    return text != nullptr && *text == '\0' ? Status() : CheckName(what, text);
+  };
+  if (Status status = check("type", event.type); !status.ok()) return status;
+  if (Status status = check("origin", event.origin); !status.ok()) return status;
+  return CheckBody(event.body, body_length);
+}
+
+Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked,
+                Status (*check)(const agx_new_event&, size_t*) = CheckEvent) {
   checked->reserve(events.size());
   for (const agx_new_event& event : events) {
     size_t length = 0;
-    if (Status status = CheckEvent(event, &length); !status.ok()) {
+    if (Status status = check(event, &length); !status.ok()) {
       return {status.code(), Cat("event ", checked->size(), ": ", status.message())};
     }
     checked->push_back(EventOf(event, length));
@@ -219,18 +230,17 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
   }
   if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
   std::vector<NewEvent> checked;
-  if (Status status = CheckAll(events, &checked); !status.ok()) return status;
-  std::string key = CheckpointKey(key_, name);
+  if (Status status = CheckAll(events, &checked, CheckCopy); !status.ok()) return status;
   return Onto([&]() -> Status {
     Written written;
     if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;
     if (state() == State::kTakenOver) return TakenOver();
     CheckedOutcome outcome{};
     Status status =
-        client_->store().AddChecked(target(), written.entries, {key, from, to}, &outcome);
+        client_->store().AddChecked(target(), written.entries, {name, from, to}, &outcome);
     if (status.ok() && outcome == CheckedOutcome::kConflict) {
-      status = {AGX_ECONFLICT, Cat("the checkpoint ", key, " is not \"", from,
-                                   "\": somebody else copies to ", key_)};
+      status = {AGX_ECONFLICT, Cat("the checkpoint ", name, " in ", CheckpointsKey(key_),
+                                   " is not \"", from, "\": somebody else copies to ", key_)};
     }
     Numbered(status, status.ok() ? events.size() : 0);
     // Of those that had been added before, the numbers are in the stream.
@@ -242,13 +252,13 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
 
 Status Session::GetCheckpoint(const char* name, std::string* position) const {
   if (Status status = CheckName("name", name); !status.ok()) return status;
-  KeptText kept;
-  std::string key = CheckpointKey(key_, name);
-  if (Status status = client_->store().GetText(key, &kept); !status.ok()) return status;
-  if (kept.text.size() > AGX_NAME_MAX) {
-    return {AGX_ETOOBIG, Cat(key, " holds more than a checkpoint")};
+  std::string kept;
+  Status status = client_->store().GetCheckpoint(key_, name, &kept);
+  if (!status.ok()) return status;
+  if (kept.size() > AGX_NAME_MAX) {
+    return {AGX_ETOOBIG, Cat(CheckpointsKey(key_), " holds more than a checkpoint")};
   }
-  *position = std::move(kept.text);
+  *position = std::move(kept);
   return {};
 }
 

@@ -78,6 +78,10 @@ class Ag2 final : public Format {
   }
 
   Status Write(const NewEvent& event, const Stamp& /*stamp*/, EventFields* fields) const override {
+    if (event.type.empty()) {  // a copy of what has none
+      fields->Add(kElement, event.body.data() != nullptr ? event.body : "{}");
+      return {};
+    }
     if (!IsClassPath(event.type)) return Refuse(Cat("\"", event.type, "\" is none"));
     JsonValue body(event.body.data() != nullptr ? event.body : "{}");
     if (!body.is_object()) return Refuse("this body is no object");

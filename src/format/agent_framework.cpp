@@ -102,7 +102,9 @@ class AgentFramework final : public Format {
             " holds text alone: an \"event\" whose body is {\"text\": …}, or text that begins or "
             "grows (part_start, part_delta); an \"error\" {\"msg\": …}, which ends the run; "
             "and \"end\". This is ",
-            event.type == "event" ? "an \"event\" of another kind" : Cat("\"", event.type, "\""))};
+            event.type.empty()      ? "an event without a type"
+            : event.type == "event" ? "an \"event\" of another kind"
+                                    : Cat("\"", event.type, "\""))};
   }
 
   void WriteEnd(std::string_view /*origin*/, const Stamp& stamp,

@@ -16,7 +16,13 @@ class Agx final : public Format {
 
   void Read(Entry* entry) const override { ReadEvent(entry); }
   Status Write(const NewEvent& event, const Stamp& /*stamp*/, EventFields* fields) const override {
-    *fields = MakeEvent(event.type, event.origin, event.body);
+    if (event.type.empty() || event.origin.empty()) {
+      if (!event.type.empty()) fields->Add(kTypeField, event.type);
+      if (!event.origin.empty()) fields->Add(kOriginField, event.origin);
+      fields->Add(kBodyField, event.body.data() != nullptr ? event.body : "{}");
+    } else {
+      *fields = MakeEvent(event.type, event.origin, event.body);
+    }
     return {};
   }
   void WriteBegin(std::string_view session_id, std::string_view origin, const Stamp& /*stamp*/,
@@ -82,10 +88,6 @@ std::string StreamKey(std::string_view prefix, int64_t scope, int64_t user,
 std::string LiveKey(std::string_view stream_key) { return Cat(stream_key, kLiveSuffix); }
 
 std::string MessagesKey(std::string_view stream_key) { return Cat(stream_key, kMessagesSuffix); }
-
-std::string CheckpointKey(std::string_view stream_key, std::string_view name) {
-  return Cat(stream_key, ":from:", name);
-}
 
 std::string LivePrefix(std::string_view prefix, int64_t scope, int64_t user) {
   if (scope == AGX_ANY) return Cat(prefix, ":");

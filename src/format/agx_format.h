@@ -24,9 +24,6 @@ std::string LiveKey(std::string_view stream_key);
 // The key of the conversation that a session keeps between runs.
 std::string MessagesKey(std::string_view stream_key);
 
-// The key of a checkpoint: how far a copy to the stream has come.
-std::string CheckpointKey(std::string_view stream_key, std::string_view name);
-
 // What the live keys of a scope and user begin with. The user may be AGX_ANY, or both. To be taken
 // literally: the prefix may contain a glob's special characters.
 std::string LivePrefix(std::string_view prefix, int64_t scope, int64_t user);

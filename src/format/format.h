@@ -15,7 +15,8 @@
 
 namespace agx {
 
-// An event to be written; what agx_add takes, checked. body.data() is null if there is none.
+// An event to be written; what agx_add takes, checked. body.data() is null if there is none; type and
+// origin are empty only in a copy of what has none.
 struct NewEvent {
   std::string_view type;
   std::string_view origin;

@@ -36,13 +36,13 @@ class OpenAiAgents final : public Format {
   Status Write(const NewEvent& event, const Stamp& stamp, EventFields* fields) const override {
     std::string own = UnixSeconds(stamp.now_ms);
     size_t length = own.size();
-    if (event.origin != kName) {
+    if (event.origin != kName && !event.origin.empty()) {
       own += "{\"origin\": ";
       AppendJsonString(event.origin, &own);
       own += '}';
     }
     std::string_view kept = fields->Keep(own);
-    fields->Add(kType, event.type);
+    if (!event.type.empty()) fields->Add(kType, event.type);
     fields->Add("timestamp", kept.substr(0, length));
     fields->Add(kData, event.body.data() != nullptr ? event.body : "{}");
     if (kept.size() > length) fields->Add(kMetadata, kept.substr(length));

@@ -39,9 +39,12 @@ class Watcher {
   ~Watcher() = default;
 };
 
-// How far a copy has come, in a string key beside it.
+// Where a stream's checkpoints are: how far copies to it have come. Whatever makes the stream expire, or
+// deletes it, does the same to them.
+inline std::string CheckpointsKey(std::string_view stream_key) { return Cat(stream_key, ":from"); }
+
 struct Checkpoint {
-  std::string_view key;
+  std::string_view name;  // which of the stream's
   std::string_view expected;
   std::string_view reached;
 };
@@ -93,7 +96,9 @@ enum class StartMode {
   kIfNotLive,
   kTakeOver,  // take the flag whosever it is and leave the stream; begin afresh if there is no flag
   kContinue,  // take the flag whosever it is and leave the stream; begin afresh if there is none
-  kResume  // take back a flag that ran out and leave the stream; begin afresh if there is no stream
+  // Take back a flag that ran out and leave the stream; begin afresh, and without the checkpoints of what
+  // was lost, if there is no stream.
+  kResume
 };
 
 struct StartRequest {
@@ -297,11 +302,16 @@ class Store {
   // counts, and nothing is published. *removed: how many went.
   virtual Status Replace(const Target& target, std::span<const NewEntry> entries,
                          uint64_t* removed) = 0;
-  // In one atomic step: if the key of the checkpoint holds what is expected ("" if there is none), all
-  // are added and it holds `reached` from now on. If the connection was lost on the way, kDoneBefore
-  // may be of this very call.
+  // In one atomic step: if the checkpoint is what is expected ("" if there is none), all are added and it
+  // is `reached` from now on, for as long as the stream stays. If the connection was lost on the way,
+  // kDoneBefore may be of this very call. AGX_NONE, where the stream is to be there and is not, takes
+  // what is left of its checkpoints away.
   virtual Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                             const Checkpoint& checkpoint, CheckedOutcome* outcome) = 0;
+
+  // "" if there is none.
+  virtual Status GetCheckpoint(std::string_view stream_key, std::string_view name,
+                               std::string* position) = 0;
 
   // Each is one atomic step.
   virtual Status Start(const StartRequest& request, StartOutcome* outcome) = 0;

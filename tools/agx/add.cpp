@@ -150,7 +150,8 @@ class LineAdder {
     const auto [status, added] = AddMany(lines.data(), lines.size());
     // The library looks at all before it writes any. One by one, those before the bad one get in,
     // and it is known which that is.
-    const bool refused = status == AGX_EJSON || status == AGX_ETOOBIG || status == AGX_EINVAL;
+    const bool refused = status == AGX_EJSON || status == AGX_ETOOBIG || status == AGX_EINVAL ||
+                         status == AGX_EUNSUPPORTED;
     if (!refused || added > 0) return Finish(status, lines.data() + added);
     for (const Line& line : lines) {
       const agx_status one = AddMany(&line, 1).status;
@@ -181,8 +182,12 @@ class LineAdder {
 
   // Nobody who reads the ids is no reason to lose the events.
   int Finish(agx_status status, const Line* failed) {
-    const int exit =
-        status == AGX_OK ? kDone : Fail(status, "line " + std::to_string(failed->number));
+    const int exit = status == AGX_OK ? kDone : ExitFor(status);
+    if (status != AGX_OK) {
+      const std::string reason = ErrorOfOne();
+      Complain("line " + std::to_string(failed->number) + ": " +
+               (reason.empty() ? agx_status_string(status) : reason));
+    }
     out_.Flush();
     Renew(adding_);
     return exit;

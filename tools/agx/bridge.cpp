@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <random>
 #include <vector>
 
@@ -17,8 +18,11 @@ namespace {
 
 constexpr int64_t kWaitMs = 3000;
 constexpr int64_t kTimeoutMs = 60000;
-// How often it is looked whether the copy was cancelled.
+// How often it is looked whether the copy was cancelled, and, while nothing comes, whether it is lost.
 constexpr int64_t kLookMs = 500;
+constexpr int kLooksUntilLost = 4;
+// No exit status: the copy was lost, and is to be made anew.
+constexpr int kAnew = -1;
 constexpr size_t kBatch = 128;
 constexpr size_t kBatchBytes = size_t{1024} * 1024;
 
@@ -80,9 +84,8 @@ std::string UniqueText() {
   return std::to_string(random()) + "-" + std::to_string(random()) + "-" + std::to_string(random());
 }
 
-int Open(const Arguments& arguments, End* end) {
-  const int exit = OpenClientAt(arguments, 0, UrlOf(arguments, *end), &end->client);
-  if (exit != kDone) return exit;
+int OpenItsSession(End* end) {
+  end->session.reset();
   if (end->format != "agx") {
     return OpenStream(end->client.get(), end->format, end->name, nullptr, &end->session);
   }
@@ -92,29 +95,52 @@ int Open(const Arguments& arguments, End* end) {
   return kUsage;
 }
 
+int Open(const Arguments& arguments, End* end) {
+  const int exit = OpenClientAt(arguments, 0, UrlOf(arguments, *end), &end->client);
+  return exit == kDone ? OpenItsSession(end) : exit;
+}
+
+bool HasEnds(const End& end) { return end.format == "agx" || end.format == "agent-framework"; }
+
 class Bridge {
  public:
   struct Choices {
     bool skip = false;
     bool stop = false;
+    std::optional<int64_t> grace_ms;
   };
 
-  Bridge(const End& from, const End& to, const Choices& choices, const Watcher& watcher)
-      : from_(from), to_(to), skip_(choices.skip), stop_(choices.stop), watcher_(watcher) {}
+  Bridge(const End& from, End& to, const Choices& choices, const Watcher& watcher)
+      : from_(from), to_(to), choices_(choices), watcher_(watcher) {}
 
-  // Where an earlier bridge was. Changes nothing.
-  int Find() {
-    const agx_status status = agx_checkpoint(to(), name(), position_);
+  // Where an earlier bridge was, and what is there of its copy. A copy that is finished is left alone,
+  // but for what was asked for: *finished.
+  int Find(bool* finished) {
+    agx_status status = agx_checkpoint(to(), name(), position_);
     if (status != AGX_OK) return Fail(status);
-    return *position_ == '\0' ? CheckFree() : kDone;
+    if (*position_ == '\0') return CheckFree();
+    agx_history copy = AGX_HISTORY_INIT;
+    status = agx_history_info(to(), &copy);
+    if (status != AGX_OK && status != AGX_NONE) return Fail(status);
+    if (IsGone(copy) && HasCopied()) {
+      SayLost();
+      anew_ = true;
+      return kDone;
+    }
+    if (const int exit = HasFinished(copy, finished); exit != kDone || !*finished) return exit;
+    Complain(to_.text + " has ended: the copy is finished, and nothing is added to it");
+    if (choices_.grace_ms) status = agx_stop(to(), *choices_.grace_ms);
+    return status == AGX_OK ? kDone : Fail(status);
   }
 
+  // kAnew: the copy was lost, and a listener from the beginning on is to be given to the next call.
   int Run(agx_listener* listener) {
     // A copy that is there already is live even while its source is away.
-    if (*position_ != '\0' || IsLive(from_)) {
+    if ((*position_ != '\0' && !anew_) || IsLive(from_)) {
       if (const int exit = Start(); exit != kDone) return exit;
     }
-    for (;;) {
+    if (CameToAnError()) return Stop();
+    for (int idle = 0;;) {
       if (const int exit = PassCancelOn(); exit != kDone) return exit;
       std::array<agx_event*, kBatch> events = {};
       size_t count = 0;
@@ -127,6 +153,8 @@ class Bridge {
         if (const int exit = Start(); exit != kDone) return exit;
       }
       if (const int exit = Copy(owned); exit != kDone) return exit;
+      idle = status == AGX_TIMEOUT ? idle + 1 : 0;
+      if (idle % kLooksUntilLost == kLooksUntilLost - 1 && IsLost()) return BeginAnew();
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
@@ -134,21 +162,30 @@ class Bridge {
       if (MayBeOver(status)) return Finish(status, reason);
       std::string message =
           from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
-      if (unreadable) message += skip_ ? kSkipped : kSkipHint;
+      if (unreadable) message += choices_.skip ? kSkipped : kSkipHint;
       Complain(message);
       gap_ = gap_ || status == AGX_GAP;
-      if (status != AGX_GAP && !(unreadable && skip_)) return ExitFor(status);
+      if (status != AGX_GAP && !(unreadable && choices_.skip)) return ExitFor(status);
     }
   }
 
-  const char* after() const { return AtBeginning() ? kBeginning : position_; }
+  std::string after() const {
+    const std::string_view position = AtBeginning() ? kBeginning : position_;
+    return std::string(position.substr(0, position.find(' ')));
+  }
 
  private:
-  // A checkpoint that begins with this has copied nothing.
+  // A checkpoint that begins with this is at the beginning.
   static constexpr const char* kBeginning = "0-0";
+  // One that ends with this is further on, but what it came by left nothing in the copy.
+  static constexpr std::string_view kNothingYet = " nothing";
 
   bool AtBeginning() const {
-    return *position_ == '\0' || std::strncmp(position_, kBeginning, std::strlen(kBeginning)) == 0;
+    return anew_ || *position_ == '\0' ||
+           std::strncmp(position_, kBeginning, std::strlen(kBeginning)) == 0;
+  }
+  bool HasCopied() const {
+    return !AtBeginning() && !std::string_view(position_).ends_with(kNothingYet);
   }
   static bool HasAppeared(agx_status status) {
     return status == AGX_OK || status == AGX_ENDED || status == AGX_GAP ||
@@ -157,6 +194,42 @@ class Bridge {
   static bool IsLive(const End& end) {
     int live = 0;
     return agx_is_live(end.session.get(), &live) == AGX_OK && live != 0;
+  }
+
+  // An empty stream is not gone: whoever trims it has done with what was copied.
+  static bool IsGone(const agx_history& copy) {
+    return copy.length == 0 && *copy.last_generated_id == '\0';
+  }
+
+  // *last is null if there is nothing.
+  static agx_status ReadLast(const End& end, Event* last) {
+    agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
+    options.reverse = 1;
+    agx_event* read = nullptr;
+    size_t count = 0;
+    const agx_status status = agx_history_read(end.session.get(), &options, &read, 1, &count);
+    last->reset(read);
+    return status == AGX_ENDED ? AGX_OK : status;
+  }
+
+  int HasFinished(const agx_history& copy, bool* finished) const {
+    *finished = false;
+    if (!HasEnds(to_) || copy.live != 0) return kDone;
+    Event last;
+    const agx_status status = ReadLast(to_, &last);
+    if (status != AGX_OK) return Fail(status);
+    const std::string_view type = last ? agx_event_type(last.get(), nullptr) : "";
+    *finished = type == "end" || (to_.format == "agent-framework" && type == "error");
+    return kDone;
+  }
+
+  // An agent-framework error ends FROM, but a listener behind it is not told again.
+  bool CameToAnError() const {
+    if (!started_ || AtBeginning() || from_.format != "agent-framework") return false;
+    Event last;
+    if (ReadLast(from_, &last) != AGX_OK || !last) return false;
+    return std::strcmp(agx_event_type(last.get(), nullptr), "error") == 0 &&
+           agx_event_id(last.get(), nullptr) == after();
   }
 
   int CheckFree() {
@@ -173,7 +246,7 @@ class Bridge {
     agx_start_options options = AGX_START_OPTIONS_INIT;
     options.take_over = 1;
     options.keep = AtBeginning() ? 0 : 1;
-    if (*position_ == '\0') {
+    if (*position_ == '\0' && !anew_) {
       if (const int exit = CheckFree(); exit != kDone) return exit;
     }
     if (AtBeginning()) {
@@ -190,10 +263,12 @@ class Bridge {
   // do away with what is to be copied.
   int Claim() {
     const std::string mark = std::string(kBeginning) + " " + UniqueText();
-    agx_status status = Move(nullptr, 0, mark.c_str());
+    agx_status status = MoveTo(nullptr, 0, mark);
     char seen[AGX_NAME_MAX + 1] = "";
+    if (status == AGX_ECONFLICT) return FailAsSecond();
     if (status == AGX_OK) status = agx_checkpoint(from_.session.get(), name(), seen);
     if (status != AGX_OK) return Fail(status);
+    anew_ = false;
     if (mark != seen) return kDone;
     SayTheSame(from_);
     return kUsage;
@@ -203,6 +278,8 @@ class Bridge {
   const char* name() const { return from_.text.c_str(); }
 
   int Copy(const std::vector<Event>& events) {
+    // A list that was deleted is an empty one to whoever adds to it.
+    if (to_.format == "ag2" && !events.empty() && IsLost()) return BeginAnew();
     size_t begin = 0;
     while (begin < events.size()) {
       size_t end = begin;
@@ -227,7 +304,10 @@ class Bridge {
         has_nul = has_nul || std::strlen(text) != length;
         return text;
       };
-      const auto or_unknown = [](const char* text) { return *text != '\0' ? text : "unknown"; };
+      // Another format's readers may need it; those of the same do without already.
+      const auto or_unknown = [this](const char* text) {
+        return *text != '\0' || from_.format == to_.format ? text : "unknown";
+      };
       size_t length = 0;
       const char* type = agx_event_type(event, &length);
       type = or_unknown(whole(type, length));
@@ -239,7 +319,7 @@ class Bridge {
       if (from_.format != "agx" || std::strcmp(copy.type, "begin") != 0) copies.push_back(copy);
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
-    agx_status status = has_nul ? AGX_EINVAL : Move(copies.data(), copies.size(), last.c_str());
+    agx_status status = has_nul ? AGX_EINVAL : Move(copies.data(), copies.size(), last);
     // One of them cannot be held: which?
     if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
@@ -252,34 +332,29 @@ class Bridge {
       // What is not JSON is copied as text.
       quoted = Quoted(copies[0].body);
       copies[0].body = quoted.c_str();
-      status = Move(copies.data(), 1, last.c_str());
+      status = Move(copies.data(), 1, last);
     }
     if (status == AGX_OK) return kDone;
-    if (status == AGX_ECONFLICT && LostItsData()) return FailAsLost();
+    if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     const std::string which = "the event " + last + " of " + from_.text;
     if (!IsRefusal(status)) return Fail(status, which);
-    if (!skip_) {
-      const std::string reason = has_nul ? "it has a U+0000" : ReasonOfRefusal();
+    const std::string reason = has_nul ? "it has a U+0000" : ErrorOfOne();
+    if (!choices_.skip) {
       Complain(which + ": " + reason + std::string(kSkipHint));
       return kFailed;
     }
-    status = Move(nullptr, 0, last.c_str());
+    status = Move(nullptr, 0, last);
+    if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
-    Complain("passed over " + which + ", which " + to_.format + " cannot hold");
+    Complain("passed over " + which + ": " + reason);
     return kDone;
   }
 
   // The other format cannot hold it, or another program wrote what the library does not.
   static bool IsRefusal(agx_status status) {
     return status == AGX_EUNSUPPORTED || status == AGX_ETOOBIG || status == AGX_EINVAL;
-  }
-  // Without its place among those that were copied at once.
-  static std::string ReasonOfRefusal() {
-    constexpr std::string_view kPlace = "event 0: ";
-    std::string reason = LastError();
-    return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
   }
 
   // One that is begun again cannot tell whether the one before it lives, and goes on in its place.
@@ -289,20 +364,55 @@ class Bridge {
     return kTakenOver;
   }
 
-  // The checkpoint is not another's but gone: the server was started again without its data.
-  bool LostItsData() const {
-    char now[AGX_NAME_MAX + 1] = "";
-    return agx_checkpoint(to(), name(), now) == AGX_OK && *now == '\0';
-  }
-  int FailAsLost() const {
-    Complain(to_.text +
-             " has lost what was copied to it; run the bridge again to copy it all again");
-    return kFailed;
+  void SayLost() const {
+    Complain(to_.text + " has lost what was copied to it; copying it anew from the beginning");
   }
 
-  agx_status Move(const agx_new_event* events, size_t count, const char* to_id) {
-    const agx_status status = agx_add_checked(to(), events, count, name(), position_, to_id);
-    if (status == AGX_OK) std::strncpy(position_, to_id, sizeof(position_) - 1);
+  // Its server was started again without its data, or somebody deleted the copy.
+  bool IsLost() const {
+    if (!started_) return false;
+    char now[AGX_NAME_MAX + 1] = "";
+    if (agx_checkpoint(to(), name(), now) != AGX_OK) return false;
+    if (*now == '\0' || !HasCopied()) return *now == '\0';
+    agx_history copy = AGX_HISTORY_INIT;
+    const agx_status status = agx_history_info(to(), &copy);
+    return (status == AGX_OK || status == AGX_NONE) && IsGone(copy);
+  }
+
+  // Of what was begun again meanwhile a `begin` and a live flag may be there, and stay. More than that
+  // would be there twice.
+  int BeginAnew() {
+    agx_event* first[2] = {};
+    size_t count = 0;
+    agx_status status = agx_history_read(to(), nullptr, first, 2, &count);
+    bool more = false;
+    for (size_t i = 0; i < count; ++i) {
+      const Event event(first[i]);
+      more = more || std::strcmp(agx_event_type(event.get(), nullptr), "begin") != 0;
+    }
+    if (status != AGX_OK && status != AGX_ENDED) return Fail(status);
+    if (more) {
+      Complain(to_.text +
+               " has lost how far the copy has come, but not what was copied: delete it, " +
+               "and run the bridge again");
+      return kFailed;
+    }
+    SayLost();
+    // This handle is the producer of what is lost, and a stop would end what is there.
+    if (const int exit = OpenItsSession(&to_); exit != kDone) return exit;
+    anew_ = true;
+    started_ = canceled_ = false;
+    status = agx_checkpoint(to(), name(), position_);
+    return status == AGX_OK ? kAnew : Fail(status);
+  }
+
+  agx_status Move(const agx_new_event* events, size_t count, const std::string& id) {
+    return MoveTo(events, count, count == 0 && !HasCopied() ? id + std::string(kNothingYet) : id);
+  }
+  agx_status MoveTo(const agx_new_event* events, size_t count, const std::string& position) {
+    const agx_status status =
+        agx_add_checked(to(), events, count, name(), position_, position.c_str());
+    if (status == AGX_OK) std::strncpy(position_, position.c_str(), sizeof(position_) - 1);
     return status;
   }
 
@@ -321,8 +431,7 @@ class Bridge {
   // In a format without an end a stop takes only the live flag away, as a cancel does: either way
   // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
   bool WasStopped(const std::string& reason) const {
-    const bool has_end = from_.format == "agx" || from_.format == "agent-framework";
-    return !has_end && reason.find("its live flag was taken away") != reason.npos;
+    return !HasEnds(from_) && reason.find("its live flag was taken away") != reason.npos;
   }
 
   static bool MayBeOver(agx_status status) {
@@ -340,25 +449,26 @@ class Bridge {
     const bool can_stop = started_ && live == 0;
     std::string message = from_.text + ": " + reason;
     if (can_stop) {
-      message += stop_ ? "; ending " + to_.text : "; --stop ends " + to_.text + " then";
+      message += choices_.stop ? "; ending " + to_.text : "; --stop ends " + to_.text + " then";
     }
     Complain(message);
-    return can_stop && stop_ ? Stop() : static_cast<int>(ExitFor(status));
+    return can_stop && choices_.stop ? Stop() : static_cast<int>(ExitFor(status));
   }
 
   int Stop() {
-    const agx_status status = agx_stop(to(), -1);
+    if (IsLost()) return BeginAnew();
+    const agx_status status = agx_stop(to(), choices_.grace_ms.value_or(-1));
     if (status == AGX_TAKEN_OVER) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
     return gap_ ? kGap : kDone;
   }
 
   const End& from_;
-  const End& to_;
-  const bool skip_;
-  const bool stop_;
+  End& to_;
+  const Choices choices_;
   const Watcher& watcher_;
   char position_[AGX_NAME_MAX + 1] = "";
+  bool anew_ = false;  // the copy was lost, and its checkpoint, if it is there, says nothing
   bool started_ = false;
   bool canceled_ = false;
   bool gap_ = false;
@@ -371,14 +481,19 @@ int RunBridge(const Arguments& arguments) {
   Result<End> to_end = ParseEnd(arguments.operands()[1]);
   const Result<int64_t> wait = arguments.Seconds("wait", kWaitMs, true);
   const Result<int64_t> timeout = arguments.Seconds("timeout", kTimeoutMs, true);
+  const Result<int64_t> grace = arguments.Seconds("grace", -1, false);
   for (const std::string& error :
-       {from_end.error(), to_end.error(), wait.error(), timeout.error()}) {
+       {from_end.error(), to_end.error(), wait.error(), timeout.error(), grace.error()}) {
     if (error.empty()) continue;
     Complain(error);
     return kUsage;
   }
   End from = std::move(from_end.Take());
   End to = std::move(to_end.Take());
+  if (arguments.Has("prefix") && from.format != "agx" && to.format != "agx") {
+    Complain("--prefix is of the sessions of the format agx, which neither FROM nor TO is");
+    return kUsage;
+  }
   if (AreTheSame(arguments, from, to)) {
     SayTheSame(from);
     return kUsage;
@@ -386,21 +501,27 @@ int RunBridge(const Arguments& arguments) {
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
-  const Bridge::Choices choices = {arguments.Has("skip"), arguments.Has("stop")};
+  Bridge::Choices choices = {arguments.Has("skip"), arguments.Has("stop"), {}};
+  if (arguments.Has("grace")) choices.grace_ms = *grace;
   Bridge bridge(from, to, choices, watcher);
-  if (const int exit = bridge.Find(); exit != kDone) return exit;
+  bool finished = false;
+  if (const int exit = bridge.Find(&finished); exit != kDone || finished) return exit;
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
-  options.after = bridge.after();
   options.wait_ms = *wait;
   options.timeout_ms = *timeout;
-  agx_listener* opened = nullptr;
-  const agx_status status = agx_listen(from.session.get(), &options, &opened);
-  if (status != AGX_OK) return Fail(status);
-  const Listener listener(opened);
-  watcher.OnWake([&listener] { agx_listener_interrupt(listener.get()); });
-  const int exit = bridge.Run(listener.get());
-  watcher.OnWake({});
-  return exit;
+  int exit = kAnew;
+  while (exit == kAnew && watcher.signal() == 0) {
+    const std::string after = bridge.after();
+    options.after = after.c_str();
+    agx_listener* opened = nullptr;
+    const agx_status status = agx_listen(from.session.get(), &options, &opened);
+    if (status != AGX_OK) return Fail(status);
+    const Listener listener(opened);
+    watcher.OnWake([&listener] { agx_listener_interrupt(listener.get()); });
+    exit = bridge.Run(listener.get());
+    watcher.OnWake({});
+  }
+  return exit == kAnew ? kSignal + watcher.signal() : exit;
 }
 
 }  // namespace cli

@@ -7,12 +7,16 @@
 
 namespace cli {
 
+// Whose streams the operands name: what --format says, or else the URL that is used, or "agx".
+std::string FormatOf(const Arguments& arguments);
+
 // These complain, and return an exit status that is not kDone, if they fail.
 
 // lease_ms 0: the default. default_url, or null: $AGX_URL, or else a Redis on this machine.
 int OpenClient(const Arguments& arguments, int64_t lease_ms, const char* default_url,
                Client* client);
-// The same at this URL, or null, whatever --url says.
+// The same at this URL, or null, whatever --url says. The URL's parameter `format` is for FormatOf alone:
+// commands say of each stream whose it is.
 int OpenClientAt(const Arguments& arguments, int64_t lease_ms, const char* url, Client* client);
 int OpenSession(agx_client* client, const SessionName& name, Session* session);
 // format: as --format has it; prefix: null for the default.

@@ -17,10 +17,10 @@ int No(const SessionName& name, std::string_view why) {
 
 // Whether the last that is there is the end of a run. Where a format has none, nobody can tell.
 agx_status HasEnded(const Arguments& arguments, agx_session* session, bool* ended) {
-  const std::string* format = arguments.Get("format");
-  const bool framework = format && *format == "agent-framework";
+  const std::string format = FormatOf(arguments);
+  const bool framework = format == "agent-framework";
   *ended = false;
-  if (format && *format != "agx" && !framework) return AGX_OK;
+  if (format != "agx" && !framework) return AGX_OK;
   agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
   options.reverse = 1;
   agx_event* last = nullptr;

@@ -38,6 +38,7 @@ struct Plan {
   std::string action;
   std::vector<std::string> rest;  // ids, or a command
   std::string group;
+  bool named = false;  // by the user
   agx_group_options options = AGX_GROUP_OPTIONS_INIT;
   agx_group_process_options process = AGX_GROUP_PROCESS_OPTIONS_INIT;
   int64_t count = std::numeric_limits<int64_t>::max();
@@ -72,6 +73,7 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   plan.rest.assign(arguments.operands().begin() + 2, arguments.operands().end());
   const std::string* group = arguments.Get("group");
   plan.group = group != nullptr ? *group : kDefaultGroup;
+  plan.named = group != nullptr;
   plan.options.consumer = TextOrNull(arguments, "consumer");
   if (plan.options.consumer == nullptr && (plan.action == "read" || plan.action == "claim")) {
     plan.options.consumer = kDefaultConsumer;
@@ -221,7 +223,17 @@ int GroupCommand::Open(bool must_exist) {
   agx_group* opened = nullptr;
   const agx_status status = agx_group_open(session_, plan_.group.c_str(), &options, &opened);
   group_.reset(opened);
-  return status == AGX_OK ? kDone : FailOf(status);
+  if (status != AGX_NONE) return status == AGX_OK ? kDone : FailOf(status);
+  std::string message = LastError();
+  if (!plan_.named) message += "; --group names another";
+  // They are the stream's, and outlive its groups.
+  if (plan_.action == "dlq") {
+    message += "; any group of the stream has its dead letters, and agx history " +
+               (plan_.options.dead_letters != nullptr ? "their stream" : name_ + ":dlq") +
+               " shows them without one";
+  }
+  Complain(message);
+  return kNo;
 }
 
 int GroupCommand::Run() {

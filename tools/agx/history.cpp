@@ -174,9 +174,9 @@ int RunHistory(const Arguments& arguments) {
 }
 
 int RunInfo(const Arguments& arguments) {
-  const Result<Terminal> terminal = LookAtTerminal(arguments);
-  if (!terminal.ok()) {
-    Complain(terminal.error());
+  const Result<Form> form = ChooseForm(arguments);
+  if (!form.ok()) {
+    Complain(form.error());
     return kUsage;
   }
   Connection to;
@@ -198,7 +198,7 @@ int RunInfo(const Arguments& arguments) {
       Fact{"groups", NumberOrNull(info.groups)},
   };
   Output out;
-  (terminal->is_terminal ? AppendLines : AppendObject)(facts, &out.buffer());
+  (form->pretty ? AppendLines : AppendObject)(facts, &out.buffer());
   out.Flush();
   return out.ExitForClosed();
 }

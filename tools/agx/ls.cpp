@@ -46,9 +46,9 @@ int List(agx_query* query, bool json) {
 }  // namespace
 
 int RunLs(const Arguments& arguments) {
-  const std::string* format = arguments.Get("format");
-  if (format && *format != "agx") {
-    Complain("ls: only sessions of the format agx can be listed, not those of \"" + *format + "\"");
+  const std::string format = FormatOf(arguments);
+  if (format != "agx") {
+    Complain("ls: only sessions of the format agx can be listed, not those of \"" + format + "\"");
     return kUsage;
   }
   SessionFilter filter;

@@ -57,6 +57,10 @@ constexpr std::array kHistoryOptions = {
     Option{"pretty", "", "for people; the default on a terminal"},
     Option{"json", "", "a line of JSON for each event; the default elsewhere"},
 };
+constexpr std::array kInfoOptions = {
+    Option{"pretty", "", "a line for each fact; the default on a terminal"},
+    Option{"json", "", "a JSON object; the default elsewhere"},
+};
 constexpr std::array kGroupOptions = {
     Option{"group", "G", "the group; default agents"},
     Option{"consumer", "C", "whose turn it is; default cli, process: one that nobody else has"},
@@ -98,6 +102,7 @@ constexpr std::array kMessagesOptions = {
 constexpr std::array kBridgeOptions = {
     Option{"skip", "", "pass over what cannot be read, or held by TO, instead of stopping there"},
     Option{"stop", "", "end TO too if FROM is gone or silent, and not live, without an end"},
+    Option{"grace", "S", "seconds until a finished copy is gone; default 5"},
     Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},
 };
@@ -160,15 +165,10 @@ constexpr std::array kCommands = {
         "Shows the events that are there, and waits for none. With --reverse, --count N is the\n"
         "last N. Exit status 1: there is no such event.",
         kHistoryOptions, RunHistory},
-    Command{"info",
-            kSession,
-            1,
-            1,
-            "tell how much is in a session",
+    Command{"info", kSession, 1, 1, "tell how much is in a session",
             "Tells how many events there are, from which to which, and when they expire: a line\n"
             "each on a terminal, elsewhere a JSON object. Exit status 1: there is no session.",
-            {},
-            RunInfo},
+            kInfoOptions, RunInfo},
     Command{
         "group", "ACTION SCOPE/USER/SESSION [ID…|-- COMMAND…]", 2, SIZE_MAX,
         "share a session's events among consumers",

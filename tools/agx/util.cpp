@@ -112,6 +112,12 @@ std::string LastError() {
   return reason;
 }
 
+std::string ErrorOfOne() {
+  constexpr std::string_view kPlace = "event 0: ";
+  const std::string reason = LastError();
+  return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
+}
+
 std::string UnreadableEntry() {
   // Only the message tells it, where nothing was handed on.
   constexpr std::string_view kBefore = "the entry ";

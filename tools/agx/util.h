@@ -58,6 +58,9 @@ ExitStatus ExitFor(agx_status status);
 // What the library says went wrong in this thread, in the words of the command line.
 std::string LastError();
 
+// The same of one event that was added as one of many would be, without its place among them.
+std::string ErrorOfOne();
+
 // The id of the entry that the library has just refused to read as an event, with AGX_EUNSUPPORTED;
 // "" if that was for something else.
 std::string UnreadableEntry();

@@ -25,12 +25,12 @@ namespace Agx
         /// Not of "ag2".</summary>
         public long MaxLength { get; set; }
         /// <summary>"agent-framework": how long the stream stays behind its last event; zero: 10
-        /// minutes.</summary>
+        /// minutes. Others refuse it.</summary>
         public TimeSpan Expire { get; set; }
         /// <summary>"ag2": first part of the keys; null: "ag2:stream".</summary>
         public string? Prefix { get; set; }
         /// <summary>"ag2": what is published is marked as newer versions of ag2 do, which older ones cannot
-        /// read.</summary>
+        /// read. Others refuse it.</summary>
         public bool Tagged { get; set; }
     }
 

@@ -1097,7 +1097,7 @@ namespace Agx.Tests
             {
                 foreach (string format in new[] { "openai-agents", "agent-framework", "ag2" })
                 {
-                    using (AgxSession stream = client.OpenStream("stream " + session.Id.Id, new AgxStreamOptions { Format = format, Expire = TimeSpan.FromMinutes(1) }))
+                    using (AgxSession stream = client.OpenStream("stream " + session.Id.Id, new AgxStreamOptions { Format = format, Expire = format == "agent-framework" ? TimeSpan.FromMinutes(1) : TimeSpan.Zero }))
                     using (AgxListener listener = stream.OpenListener(new AgxListenOptions { Wait = Long }))
                     {
                         Equal("stream " + session.Id.Id, stream.Id.Id);

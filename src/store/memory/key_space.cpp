@@ -192,6 +192,11 @@ void KeySpace::SetFlag(Node* node, std::string token, Flags::node_type fresh) no
 }
 
 void KeySpace::DropValue(Node* node) noexcept {
+  ClearValue(node);
+  if (node->watches.empty()) Erase(node);
+}
+
+void KeySpace::ClearValue(Node* node) noexcept {
   SetExpiry(node, kNever);
   if (node->stream != nullptr) {
     removed_ = std::max(removed_, node->stream->last);
@@ -200,7 +205,6 @@ void KeySpace::DropValue(Node* node) noexcept {
   if (node->is_flag) flags_.erase(flags_.find(node->key));
   node->is_flag = false;
   Ring(node);
-  if (node->watches.empty()) Erase(node);
 }
 
 void KeySpace::Bury(std::unique_ptr<Stream> stream) noexcept {

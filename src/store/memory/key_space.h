@@ -153,6 +153,8 @@ class KeySpace {
   using Flags = std::set<std::string_view, std::less<>>;
   static Flags::node_type NewFlag(const Node& node);
   void SetFlag(Node* node, std::string token, Flags::node_type fresh) noexcept;
+  // Deletes the value and tells the watchers; the node stays, for who holds it.
+  void ClearValue(Node* node) noexcept;
   // Deletes the value, tells the watchers, and frees the node unless it has any.
   void DropValue(Node* node) noexcept;
 

@@ -138,10 +138,12 @@ Status MemoryStore::AppendIn(Access& access, const Target& target,
     stream->list = target.list;
   }
   if (stream->list != target.list) return NotSuchAStream(target.key, target.list);
+  Node* marks = target.expire_ms > 0 ? access.FindCheckpoints(target.key) : nullptr;
   stream->Append(entries, ids);
   stream->Trim(target.max_length);
   if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
   if (target.expire_ms > 0) access.keys.SetExpiry(&*node, access.After(target.expire_ms));
+  if (marks != nullptr) access.keys.SetExpiry(marks, node->expires);
   access.keys.Ring(&*node);
   return {};
 }
@@ -188,24 +190,32 @@ Status MemoryStore::AddChecked(const Target& target, std::span<const NewEntry> e
   std::vector<StoredEntry::Ptr> stored;
   stored.reserve(entries.size());
   for (const NewEntry& entry : entries) stored.push_back(StoredEntry::Copy(entry));
-  std::string reached(checkpoint.reached);
+  std::string key = CheckpointsKey(target.key);
   Access access(this);
   if (access.closed) return Closed();
   Node* stream;
   if (Status status = access.FindStream(target.key, target.list, &stream); !status.ok())
     return status;
-  KeySpace::Obtained node = access.keys.Obtain(checkpoint.key, access.now);
-  if (node->stream != nullptr) return NotAText(checkpoint.key);
-  std::string_view now = node->is_flag ? std::string_view(node->token) : std::string_view();
+  KeySpace::Obtained node = access.keys.Obtain(key, access.now);
+  if (node->stream != nullptr) return NotAText(key);
+  std::string_view all = node->is_flag ? std::string_view(node->token) : std::string_view();
+  std::string_view now = CheckpointIn(all, checkpoint.name);
   *outcome = now == checkpoint.reached    ? CheckedOutcome::kDoneBefore
              : now != checkpoint.expected ? CheckedOutcome::kConflict
                                           : CheckedOutcome::kAdded;
+  if (*outcome == CheckedOutcome::kDoneBefore) return {};
+  if (Status status = access.CheckThere(target); !status.ok()) {
+    // The hold on the node frees it.
+    if (node->is_flag) access.keys.ClearValue(&*node);
+    return status;
+  }
   if (*outcome != CheckedOutcome::kAdded) return {};
-  if (Status status = access.CheckThere(target); !status.ok()) return status;
+  std::string changed = WithCheckpoint(all, checkpoint.name, checkpoint.reached);
   auto fresh = KeySpace::NewFlag(*node);
   if (Status status = AppendIn(access, target, stored, nullptr); !status.ok()) return status;
-  access.keys.SetFlag(&*node, std::move(reached), std::move(fresh));
-  access.keys.SetExpiry(&*node, kNever);
+  access.keys.SetFlag(&*node, std::move(changed), std::move(fresh));
+  stream = access.keys.Find(target.key, access.now);
+  if (stream != nullptr) access.keys.SetExpiry(&*node, stream->expires);
   access.keys.Ring(&*node);
   return {};
 }

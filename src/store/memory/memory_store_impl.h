@@ -61,6 +61,12 @@ inline LiveFlag FlagOf(const Node* flag, TimePoint now) {
   return {true, flag->expires == kNever ? -1 : MillisUntil(flag->expires, now, INT64_MAX)};
 }
 
+// Checkpoints, as the string that keeps them: the position of that name, "" if there is none; and what
+// they are once it has this one.
+std::string_view CheckpointIn(std::string_view packed, std::string_view name);
+std::string WithCheckpoint(std::string_view packed, std::string_view name,
+                           std::string_view position);
+
 class MemoryStore final : public Store, private Groups {
  public:
   // One call's hold on the data, at one moment.
@@ -86,6 +92,8 @@ class MemoryStore final : public Store, private Groups {
     // AGX_NONE if there is no such group.
     Status FindGroup(const GroupOf& of, Node** node, GroupMap::iterator* group,
                      Arming arming = kLeave);
+    // The stream's checkpoints, or null. What else has their key is left alone.
+    Node* FindCheckpoints(std::string_view stream_key);
     TimePoint After(int64_t ms) const { return DeadlineAfter(ms, now); }
 
     std::unique_lock<std::mutex> lock;
@@ -108,6 +116,8 @@ class MemoryStore final : public Store, private Groups {
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                     const Checkpoint& checkpoint, CheckedOutcome* outcome) override;
+  Status GetCheckpoint(std::string_view stream_key, std::string_view name,
+                       std::string* position) override;
   Status Trim(const TrimRequest& request, uint64_t* removed) override;
   Status Watch(std::string_view key, KeyKind kind, Watcher* watcher) override;
   void Unwatch(std::string_view key, Watcher* watcher) noexcept override;

@@ -19,18 +19,22 @@ TimePoint StreamExpiry(TimePoint now, int64_t lease_ms, int64_t expire_ms) {
 }
 
 void TakeOver(Access& access, const StartRequest& request, Node* stream, std::string token) {
+  Node* marks = access.FindCheckpoints(request.key);
   KeySpace::Obtained flag = access.keys.Obtain(request.live_key, access.now);
   access.keys.SetFlag(&*flag, std::move(token));
   access.keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   access.keys.Ring(&*flag);
-  if (stream == nullptr || (request.keep && request.expire_ms <= 0)) return;
-  access.keys.SetExpiry(stream, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
+  if (request.keep && request.expire_ms <= 0) return;
+  TimePoint expiry = StreamExpiry(access.now, request.lease_ms, request.expire_ms);
+  if (stream != nullptr) access.keys.SetExpiry(stream, expiry);
+  if (marks != nullptr) access.keys.SetExpiry(marks, expiry);
 }
 
 // What can fail comes first, so that nothing is left half done.
 void StartAfresh(Access& access, const StartRequest& request, std::unique_ptr<Stream> stream,
                  StoredEntry::Ptr begin, std::string token) {
   KeySpace& keys = access.keys;
+  Node* marks = access.FindCheckpoints(request.key);
   KeySpace::Obtained node = keys.Obtain(request.key, access.now);
   KeySpace::Obtained flag = keys.Obtain(request.live_key, access.now);
   if (node->stream != nullptr) stream->last = stream->dropped = node->stream->last;
@@ -40,6 +44,7 @@ void StartAfresh(Access& access, const StartRequest& request, std::unique_ptr<St
   keys.SetExpiry(&*flag, FlagExpiry(access.now, request.lease_ms));
   keys.SetStream(&*node, std::move(stream));
   keys.SetExpiry(&*node, StreamExpiry(access.now, request.lease_ms, request.expire_ms));
+  if (marks != nullptr) keys.SetExpiry(marks, node->expires);
   keys.Ring(&*flag);
   keys.Ring(&*node);
 }
@@ -50,6 +55,7 @@ bool HasEnded(const Stream& stream, const StopRequest& request) {
 
 void AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
             std::span<StoredEntry::Ptr> entries) {
+  Node* marks = access.FindCheckpoints(request.key);
   KeySpace::Obtained node = access.keys.Obtain(request.key, access.now);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
@@ -63,7 +69,9 @@ void AddEnd(Access& access, const StopRequest& request, int64_t grace_ms,
     if (fresh != nullptr) access.keys.SetStream(&*node, std::move(fresh));
     access.keys.Ring(&*node);
   }
-  if (!request.keep) access.keys.SetExpiry(&*node, access.After(grace_ms));
+  if (request.keep) return;
+  access.keys.SetExpiry(&*node, access.After(grace_ms));
+  if (marks != nullptr) access.keys.SetExpiry(marks, node->expires);
 }
 
 void LeaveEnd(Access& access, const DeleteRequest& request, StoredEntry::Ptr end) {
@@ -99,10 +107,12 @@ Status RenewOne(Access& access, Lease* lease) {
   Node* stream;
   if (Status status = StateOf(access, lease, &flag, &stream); !status.ok()) return status;
   if (lease->state != LeaseState::kOwn) return {};
+  Node* marks = lease->expire_ms > 0 ? access.FindCheckpoints(lease->key) : nullptr;
   access.keys.SetExpiry(flag, FlagExpiry(access.now, lease->lease_ms));
-  if (stream != nullptr && lease->expire_ms > 0) {
-    access.keys.SetExpiry(stream, StreamExpiry(access.now, lease->lease_ms, lease->expire_ms));
-  }
+  if (lease->expire_ms <= 0) return {};
+  TimePoint expiry = StreamExpiry(access.now, lease->lease_ms, lease->expire_ms);
+  if (stream != nullptr) access.keys.SetExpiry(stream, expiry);
+  if (marks != nullptr) access.keys.SetExpiry(marks, expiry);
   return {};
 }
 
@@ -123,6 +133,9 @@ Status MemoryStore::Start(const StartRequest& request, StartOutcome* outcome) {
   StartMode mode = request.mode;
   bool leaves = mode == StartMode::kResume || mode == StartMode::kContinue;
   bool afresh = stream == nullptr || (flag == nullptr && !leaves);
+  if (stream == nullptr && mode == StartMode::kResume && !others) {
+    if (Node* marks = access.FindCheckpoints(request.key)) access.keys.DropValue(marks);
+  }
   if (others && mode != StartMode::kTakeOver && mode != StartMode::kContinue) {
     *outcome = StartOutcome::kBusy;
   } else if (afresh && (request.keep || (begin == nullptr && stream == nullptr))) {
@@ -167,8 +180,10 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   if (flag != nullptr && request.token.empty()) grace_ms = std::max(grace_ms, kForeignGraceMs);
   if (grace_ms > 0 || request.keep) {
     AddEnd(access, request, grace_ms, entries);
-  } else if (node != nullptr) {
-    access.keys.DropValue(node);
+  } else {
+    Node* marks = access.FindCheckpoints(request.key);
+    if (node != nullptr) access.keys.DropValue(node);
+    if (marks != nullptr) access.keys.DropValue(marks);
   }
   if (flag != nullptr) access.keys.DropValue(flag);
   *outcome = StopOutcome::kStopped;
@@ -248,7 +263,8 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   Node* text = access.keys.Find(request.text_key, access.now);
   if (text != nullptr && text->stream != nullptr) return NotAText(request.text_key);
   if (text != nullptr && !text->has_value()) text = nullptr;
-  *was_there = flag != nullptr || node != nullptr || text != nullptr;
+  Node* marks = access.FindCheckpoints(request.key);
+  *was_there = flag != nullptr || node != nullptr || text != nullptr || marks != nullptr;
   if (end != nullptr && flag != nullptr && flag->token != request.token) {
     LeaveEnd(access, request, std::move(end));
   } else if (node != nullptr) {
@@ -257,6 +273,7 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   if (flag != nullptr && flag->token != request.token) KeySpace::TellTaken(flag);
   if (flag != nullptr) access.keys.DropValue(flag);
   if (text != nullptr) access.keys.DropValue(text);
+  if (marks != nullptr) access.keys.DropValue(marks);
   return {};
 }
 

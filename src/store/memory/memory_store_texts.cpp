@@ -7,7 +7,55 @@ namespace {
 // A text is its own version, marked so that an empty one is other than an absent key's.
 std::string VersionOf(std::string_view text) { return Cat("=", text); }
 
+// Checkpoints are a string of names and positions by turns, with a NUL behind each, which neither has.
+std::string_view TakePart(std::string_view* packed) {
+  size_t size = packed->find('\0');
+  std::string_view part = packed->substr(0, size);
+  packed->remove_prefix(size + 1);
+  return part;
+}
+
 }  // namespace
+
+std::string_view CheckpointIn(std::string_view packed, std::string_view name) {
+  while (!packed.empty()) {
+    std::string_view found = TakePart(&packed);
+    std::string_view position = TakePart(&packed);
+    if (found == name) return position;
+  }
+  return {};
+}
+
+std::string WithCheckpoint(std::string_view packed, std::string_view name,
+                           std::string_view position) {
+  std::string changed(name);
+  changed += '\0';
+  changed += position;
+  changed += '\0';
+  while (!packed.empty()) {
+    std::string_view other = packed;
+    bool same = TakePart(&packed) == name;
+    TakePart(&packed);
+    if (!same) changed += other.substr(0, other.size() - packed.size());
+  }
+  return changed;
+}
+
+Node* MemoryStore::Access::FindCheckpoints(std::string_view stream_key) {
+  Node* node = keys.Find(CheckpointsKey(stream_key), now);
+  return node != nullptr && node->is_flag ? node : nullptr;
+}
+
+Status MemoryStore::GetCheckpoint(std::string_view stream_key, std::string_view name,
+                                  std::string* position) {
+  std::string key = CheckpointsKey(stream_key);
+  Access access(this);
+  if (access.closed) return Closed();
+  Node* node;
+  if (Status status = access.FindFlag(key, &node); !status.ok()) return NotAText(key);
+  position->assign(node != nullptr ? CheckpointIn(node->token, name) : std::string_view());
+  return {};
+}
 
 Status MemoryStore::GetText(std::string_view key, KeptText* kept) {
   *kept = {};

@@ -45,6 +45,8 @@ class RedisStore final : public Store {
                  uint64_t* removed) override;
   Status AddChecked(const Target& target, std::span<const NewEntry> entries,
                     const Checkpoint& checkpoint, CheckedOutcome* outcome) override;
+  Status GetCheckpoint(std::string_view stream_key, std::string_view name,
+                       std::string* position) override;
   Status Trim(const TrimRequest& request, uint64_t* removed) override;
 
   // redis_store_leases.cpp

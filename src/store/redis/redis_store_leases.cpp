@@ -19,8 +19,9 @@ LeaseState LeaseStateOf(std::string_view text) {
 
 Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Commands commands;
-  commands.Begin(10 + request.begin.count * 2);
-  commands.Arg("EVAL").Arg(kStart).Arg("2").Arg(request.key).Arg(request.live_key);
+  commands.Begin(11 + request.begin.count * 2);
+  commands.Arg("EVAL").Arg(kStart).Arg("3").Arg(request.key).Arg(request.live_key);
+  commands.Arg(CheckpointsKey(request.key));
   commands.Arg(request.token).Arg(request.lease_ms);
   commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
   commands.Arg(request.mode == StartMode::kTakeOver   ? "take over"
@@ -49,10 +50,11 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  size_t words = 10 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
+  size_t words = 11 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
-  commands.Arg("EVAL").Arg(kStop).Arg("2").Arg(request.key).Arg(request.live_key);
+  commands.Arg("EVAL").Arg(kStop).Arg("3").Arg(request.key).Arg(request.live_key);
+  commands.Arg(CheckpointsKey(request.key));
   commands.Arg(request.token);
   if (request.list || request.keep) {
     commands.Arg(request.list ? "list" : "keep");
@@ -140,7 +142,8 @@ Status RedisStore::Extend(std::string_view live_key, int64_t lease_ms, bool* pre
 Status RedisStore::Renew(std::span<Lease> leases) {
   Commands commands;
   for (const Lease& lease : leases) {
-    commands.Add("EVAL", kRenew, "2", lease.key, lease.live_key, lease.token, lease.lease_ms,
+    commands.Add("EVAL", kRenew, "3", lease.key, lease.live_key, CheckpointsKey(lease.key),
+                 lease.token, lease.lease_ms,
                  lease.expire_ms > 0 ? lease.expire_ms + lease.lease_ms : 0);
   }
   ValueSink sink;
@@ -176,9 +179,10 @@ Status RedisStore::Check(std::span<Lease> leases) {
 Status RedisStore::Delete(const DeleteRequest& request, bool* was_there) {
   *was_there = false;
   Commands commands;
-  commands.Begin(9 + request.end.count * 2);
-  commands.Arg("EVAL").Arg(kDelete).Arg("3");
+  commands.Begin(10 + request.end.count * 2);
+  commands.Arg("EVAL").Arg(kDelete).Arg("4");
   commands.Arg(request.key).Arg(request.live_key).Arg(request.text_key);
+  commands.Arg(CheckpointsKey(request.key));
   commands.Arg(request.token).Arg(bell_.cancel_channel());
   commands.Arg(request.list ? "list" : "stream");
   AppendFields(&commands, request.end);

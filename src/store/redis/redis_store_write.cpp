@@ -44,8 +44,11 @@ void AppendAdd(Commands* commands, const Target& target, const NewEntry& entry) 
   }
   auto max_length = static_cast<int64_t>(target.max_length);
   if (target.expire_ms > 0) {
-    commands->Begin(7 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("1").Arg(target.key);
-    commands->Arg(target.expire_ms).Arg(max_length).Arg(target.existing ? "1" : "0");
+    commands->Begin(8 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("2").Arg(target.key);
+    commands->Arg(CheckpointsKey(target.key))
+        .Arg(target.expire_ms)
+        .Arg(max_length)
+        .Arg(target.existing ? "1" : "0");
   } else {
     size_t words = 3 + (target.existing ? 1 : 0) + (max_length > 0 ? 3 : 0);
     commands->Begin(words + entry.count * 2).Arg("XADD").Arg(target.key);
@@ -60,7 +63,7 @@ size_t SizeOf(const Target& target, const NewEntry& entry) {
   size_t script = target.expire_ms > 0 ? sizeof(kAddExpiring)
                   : target.list        ? sizeof(kAddElement)
                                        : 0;
-  return SizeOf(entry) + target.key.size() + target.channel.size() + script + 96;
+  return SizeOf(entry) + 2 * target.key.size() + target.channel.size() + script + 112;
 }
 
 // Adds that are under way, several at a time, so that the server works on the first while the next are
@@ -343,18 +346,18 @@ void RedisStore::KeepForAgain(std::vector<Addition*>* left) noexcept {
 Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> entries,
                               const Checkpoint& checkpoint, CheckedOutcome* outcome) {
   Commands commands;
-  size_t words = target.existing ? 13 : 12;
-  size_t bytes = sizeof(kAddChecked) + target.key.size() + 512;
+  size_t words = target.existing ? 14 : 13;
+  size_t bytes = sizeof(kAddChecked) + 2 * target.key.size() + 512;
   for (const NewEntry& entry : entries) {
     words += 1 + entry.count * 2;
     bytes += SizeOf(entry) + 16;
   }
   commands.Reserve(bytes);
   commands.Begin(words).Arg("EVAL").Arg(kAddChecked);
-  AppendKeys(&commands, target, checkpoint.key);
+  AppendKeys(&commands, target, CheckpointsKey(target.key));
   commands.Arg(checkpoint.expected).Arg(checkpoint.reached).Arg(target.list ? "list" : "stream");
   commands.Arg(static_cast<int64_t>(target.max_length)).Arg(target.expire_ms);
-  commands.Arg(target.channel).Arg(target.tag);
+  commands.Arg(target.channel).Arg(target.tag).Arg(checkpoint.name);
   for (const NewEntry& entry : entries) {
     commands.Arg(static_cast<int64_t>(entry.count * 2));
     AppendFields(&commands, entry);
@@ -370,6 +373,21 @@ Status RedisStore::AddChecked(const Target& target, std::span<const NewEntry> en
   *outcome = reply.integer == 0   ? CheckedOutcome::kConflict
              : reply.integer == 2 ? CheckedOutcome::kDoneBefore
                                   : CheckedOutcome::kAdded;
+  return {};
+}
+
+Status RedisStore::GetCheckpoint(std::string_view stream_key, std::string_view name,
+                                 std::string* position) {
+  Commands commands;
+  std::string key = CheckpointsKey(stream_key);
+  commands.Add("HGET", key, name);
+  ValueSink sink;
+  std::string what = Cat("reading ", key);
+  Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
+  if (!status.ok()) return status;
+  Value& reply = sink.replies[0];
+  if (reply.kind != Value::Kind::kString && reply.kind != Value::Kind::kNil) return Unfit(what);
+  *position = std::move(reply.text);
   return {};
 }
 

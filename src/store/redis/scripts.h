@@ -6,7 +6,10 @@
 
 namespace agx::redis {
 
-// KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
+// Whatever makes a stream expire does so to its checkpoints too. A stream of another session may have
+// their key: it is left alone.
+
+// KEYS: stream, live flag, checkpoints. ARGV: token, lease ms, stream's expiry ms or 0, begin / take over /
 // continue / resume, 'keep', 'list' (which is kept) or '', fields of begin if there is one… The new entry comes first: a server that is
 // out of memory refuses it before anything was dropped.
 inline constexpr char kStart[] = R"(
@@ -30,17 +33,21 @@ if kind == 'none' or (not flag and mode ~= 'resume' and mode ~= 'continue') then
   end
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+local marks = redis.call('TYPE', KEYS[3]).ok == 'hash'
+if marks and kind == 'none' and mode == 'resume' then redis.call('DEL', KEYS[3]) end
 local kept = ARGV[5] ~= ''
 if outcome == 'started' and #fields == 0 and kind ~= 'none' and not kept then redis.call('XTRIM', KEYS[1], 'MAXLEN', 0) end
 if ARGV[3] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  if marks then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
 elseif not kept then
   redis.call('PERSIST', KEYS[1])
+  if marks then redis.call('PERSIST', KEYS[3]) end
 end
 return outcome
 )";
 
-// KEYS: stream, live flag. ARGV: token or '', grace ms, 'keep' or 'list', 1 to leave a cancelled one alone,
+// KEYS: stream, live flag, checkpoints. ARGV: token or '', grace ms, 'keep' or 'list', 1 to leave a cancelled one alone,
 // 1 if it cannot be absent, the number of marks of an ended stream, their names and values; then for each entry to add, of
 // which `end` is the last, the number of its names and values, and these.
 inline constexpr char kStop[] = R"(
@@ -78,10 +85,11 @@ if kept then return 'stopped' end
 local grace = tonumber(ARGV[2])
 if flag and ARGV[1] == '' then grace = math.max(grace, 1000) end
 redis.call('PEXPIRE', KEYS[1], grace)
+if redis.call('TYPE', KEYS[3]).ok == 'hash' then redis.call('PEXPIRE', KEYS[3], grace) end
 return 'stopped'
 )";
 
-// KEYS: stream. ARGV: expiry ms, about the most entries or 0, 1 if the stream is to be there, fields…
+// KEYS: stream, checkpoints. ARGV: expiry ms, about the most entries or 0, 1 if the stream is to be there, fields…
 // Gives nothing if it is not.
 inline constexpr char kAddExpiring[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
@@ -93,10 +101,11 @@ else
   id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(ARGV, 4))
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
+if redis.call('TYPE', KEYS[2]).ok == 'hash' then redis.call('PEXPIRE', KEYS[2], ARGV[1]) end
 return id
 )";
 
-// KEYS: stream, live flag. ARGV: token, lease ms, stream's expiry ms or 0.
+// KEYS: stream, live flag, checkpoints. ARGV: token, lease ms, stream's expiry ms or 0.
 inline constexpr char kRenew[] = R"(
 local flag = redis.call('GET', KEYS[2])
 if not flag then
@@ -104,7 +113,10 @@ if not flag then
 end
 if flag ~= ARGV[1] then return 'other' end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-if ARGV[3] ~= '0' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+if ARGV[3] ~= '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[3])
+  if redis.call('TYPE', KEYS[3]).ok == 'hash' then redis.call('PEXPIRE', KEYS[3], ARGV[3]) end
+end
 return 'own'
 )";
 
@@ -132,21 +144,24 @@ end
 return length
 )";
 
-// KEYS: stream or list, checkpoint, and for those of which one is to be there: the stream again, or the list's
-// live flag. ARGV: what the checkpoint is to hold, and holds then, 'stream' or 'list', about the most entries
-// or 0, expiry ms or 0, channel, tag; then for each entry the number of its names and values, and these. Gives 0
+// KEYS: stream or list, checkpoints, and for those of which one is to be there: the stream again, or the list's
+// live flag. ARGV: what the checkpoint is to be, and is then, 'stream' or 'list', about the most entries
+// or 0, expiry ms or 0, channel, tag, the checkpoint's name; then for each entry the number of its names and values, and these. Gives 0
 // for a conflict, 2 if that was done before, -1 if what is to be there is not.
 inline constexpr char kAddChecked[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= ARGV[3] then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
-local text_kind = redis.call('TYPE', KEYS[2]).ok
-if text_kind ~= 'none' and text_kind ~= 'string' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. text_kind) end
-local reached = redis.call('GET', KEYS[2]) or ''
+local marks_kind = redis.call('TYPE', KEYS[2]).ok
+if marks_kind ~= 'none' and marks_kind ~= 'hash' then return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is a ' .. marks_kind) end
+local reached = redis.call('HGET', KEYS[2], ARGV[8]) or ''
 if reached == ARGV[2] then return 2 end
-if KEYS[3] and redis.call('EXISTS', KEYS[1], KEYS[3]) == 0 then return -1 end
+if KEYS[3] and redis.call('EXISTS', KEYS[1], KEYS[3]) == 0 then
+  redis.call('DEL', KEYS[2])
+  return -1
+end
 if reached ~= ARGV[1] then return 0 end
-local at = 8
+local at = 9
 while at <= #ARGV do
   local fields = {}
   for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
@@ -164,8 +179,14 @@ while at <= #ARGV do
     redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(fields))
   end
 end
-if ARGV[5] ~= '0' and at > 8 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
-redis.call('SET', KEYS[2], ARGV[2])
+if ARGV[5] ~= '0' and at > 9 then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
+redis.call('HSET', KEYS[2], ARGV[8], ARGV[2])
+local left = redis.call('PTTL', KEYS[1])
+if left >= 0 then
+  redis.call('PEXPIRE', KEYS[2], left)
+elseif left == -1 then
+  redis.call('PERSIST', KEYS[2])
+end
 return 1
 )";
 
@@ -210,7 +231,7 @@ if length == 0 then return {0} end
 return {length, redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], -1)}
 )";
 
-// KEYS: stream, live flag, conversation. ARGV: token or '', channel, 'stream' or 'list', fields of `end`… Where the flag
+// KEYS: stream, live flag, conversation, checkpoints. ARGV: token or '', channel, 'stream' or 'list', fields of `end`… Where the flag
 // is another's, `end`, if there is one, stays for a second, and its producer is told as by a cancel.
 inline constexpr char kDelete[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
@@ -218,9 +239,10 @@ for i, wanted in ipairs({ARGV[3], 'string', 'string'}) do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind) end
 end
+local marks = redis.call('TYPE', KEYS[4]).ok == 'hash' and redis.call('DEL', KEYS[4]) or 0
 local flag = redis.call('GET', KEYS[2])
 if not flag or flag == ARGV[1] then
-  if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) == 0 then return 0 end
+  if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) + marks == 0 then return 0 end
   return 1
 end
 if #ARGV > 3 then

@@ -12,12 +12,13 @@ _agx_options() {
         stop) echo "--grace" ;;
         listen) echo "--after --wait --timeout --limit --where --skip --end --pretty --json" ;;
         history) echo "--after --before --count --reverse --where --skip --pretty --json" ;;
+        info) echo "--pretty --json" ;;
         group) echo "--group --consumer --from --count --block --pending --idle --retries --limit" \
             "--timeout --dead-letters --replay --delete --all --force --pretty --json" ;;
         chat) echo "--model --system --timeout --grace --pretty --json" ;;
         run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
-        bridge) echo "--skip --stop --wait --timeout" ;;
+        bridge) echo "--skip --stop --grace --wait --timeout" ;;
         ls) echo "--json" ;;
     esac
 }

@@ -7,9 +7,11 @@ import java.time.Duration;
  *
  * @param format "openai-agents", "agent-framework" or "ag2"; null: the client's
  * @param maxLength about how many events it keeps; 0: the client's, or else the format's. Not of "ag2"
- * @param expire "agent-framework": the stream goes so long after its last entry; null: 10 minutes
+ * @param expire "agent-framework": the stream goes so long after its last entry; null: 10 minutes.
+ *     Others refuse it
  * @param prefix "ag2": first part of the keys; null: "ag2:stream". Others have none
- * @param tagged "ag2": what is published is as newer versions of ag2 write it, and older ones cannot read it
+ * @param tagged "ag2": what is published is as newer versions of ag2 write it, and older ones cannot read
+ *     it. Others refuse it
  */
 public record AgxStreamOptions(
     String format, long maxLength, Duration expire, String prefix, boolean tagged) {
