@@ -41,7 +41,10 @@ class Watcher {
 
 // Where a stream's checkpoints are: how far copies to it have come. Whatever makes the stream expire, or
 // deletes it, does the same to them.
-inline std::string CheckpointsKey(std::string_view stream_key) { return Cat(stream_key, ":from"); }
+inline constexpr std::string_view kCheckpointsSuffix = ":from";
+inline std::string CheckpointsKey(std::string_view stream_key) {
+  return Cat(stream_key, kCheckpointsSuffix);
+}
 
 struct Checkpoint {
   std::string_view name;  // which of the stream's

@@ -21,7 +21,7 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
   Commands commands;
   commands.Begin(11 + request.begin.count * 2);
   commands.Arg("EVAL").Arg(kStart).Arg("3").Arg(request.key).Arg(request.live_key);
-  commands.Arg(CheckpointsKey(request.key));
+  commands.Arg(request.key, kCheckpointsSuffix);
   commands.Arg(request.token).Arg(request.lease_ms);
   commands.Arg(request.expire_ms > 0 ? request.expire_ms + request.lease_ms : 0);
   commands.Arg(request.mode == StartMode::kTakeOver   ? "take over"
@@ -54,7 +54,7 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("3").Arg(request.key).Arg(request.live_key);
-  commands.Arg(CheckpointsKey(request.key));
+  commands.Arg(request.key, kCheckpointsSuffix);
   commands.Arg(request.token);
   if (request.list || request.keep) {
     commands.Arg(request.list ? "list" : "keep");
@@ -182,7 +182,7 @@ Status RedisStore::Delete(const DeleteRequest& request, bool* was_there) {
   commands.Begin(10 + request.end.count * 2);
   commands.Arg("EVAL").Arg(kDelete).Arg("4");
   commands.Arg(request.key).Arg(request.live_key).Arg(request.text_key);
-  commands.Arg(CheckpointsKey(request.key));
+  commands.Arg(request.key, kCheckpointsSuffix);
   commands.Arg(request.token).Arg(bell_.cancel_channel());
   commands.Arg(request.list ? "list" : "stream");
   AppendFields(&commands, request.end);

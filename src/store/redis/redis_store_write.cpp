@@ -45,7 +45,7 @@ void AppendAdd(Commands* commands, const Target& target, const NewEntry& entry) 
   auto max_length = static_cast<int64_t>(target.max_length);
   if (target.expire_ms > 0) {
     commands->Begin(8 + entry.count * 2).Arg("EVAL").Arg(kAddExpiring).Arg("2").Arg(target.key);
-    commands->Arg(CheckpointsKey(target.key))
+    commands->Arg(target.key, kCheckpointsSuffix)
         .Arg(target.expire_ms)
         .Arg(max_length)
         .Arg(target.existing ? "1" : "0");

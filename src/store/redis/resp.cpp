@@ -139,9 +139,9 @@ Commands& Commands::Begin(size_t args) {
   return *this;
 }
 
-Commands& Commands::Arg(std::string_view text) {
-  Header('$', text.size());
-  bytes_.append(text);
+Commands& Commands::Arg(std::string_view text, std::string_view rest) {
+  Header('$', text.size() + rest.size());
+  bytes_.append(text).append(rest);
   bytes_.append("\r\n", 2);
   return *this;
 }

@@ -21,7 +21,7 @@ class Commands {
  public:
   // Announces a command of `args` arguments, which are then added one by one.
   Commands& Begin(size_t args);
-  Commands& Arg(std::string_view text);
+  Commands& Arg(std::string_view text, std::string_view rest = {});
   Commands& Arg(int64_t number);
   Commands& Arg(EntryId id);
 
