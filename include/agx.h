@@ -446,8 +446,9 @@ AGX_API agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms);
 
 typedef struct agx_listen_options {
   size_t size;
-  /** NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on;
-   * else an entry id ("ms-seq", or "ms" for "ms-0"): what came after it. Default NULL */
+  /** NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on, of
+   * a later run if this one has ended; else an entry id ("ms-seq", or "ms" for "ms-0"): what came
+   * after it, and AGX_ENDED at once if the session ended at or before it. Default NULL */
   const char* after;
   /** AGX_ABSENT if the session has not appeared by then; default 3000; negative: never */
   int64_t wait_ms;
@@ -490,7 +491,8 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  * AGX_OK: *event is the caller's; free it with agx_event_free, in any order and from any thread,
  * also after the listener was closed. Other outcomes, with *event NULL:
  *   AGX_TIMEOUT      nothing within timeout_ms
- *   AGX_ENDED        final: the session's `end` was reached
+ *   AGX_ENDED        final: the session's `end` was reached; or it lies at or before
+ *                    options.after, is the last entry, and the session is not live
  *   AGX_LIMIT        final: options.limit events were handed on
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
@@ -544,8 +546,8 @@ AGX_API void agx_listener_close(agx_listener* listener);
  * event that the last one gave. So nothing is missed between a question and the wait for its answer;
  * let the condition tell them apart. where: see @ref conditions; NULL: any event.
  *
- * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED, AGX_GONE and AGX_GAP as for
- * agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
+ * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED (at once, if the session has ended
+ * and is not live), AGX_GONE and AGX_GAP as for agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
  * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_ETOOBIG, store errors. */
 AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
                                 agx_event** event);

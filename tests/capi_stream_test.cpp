@@ -213,6 +213,25 @@ TEST_P(CapiStream, AnErrorOfAnAgentStreamIsHandedOnAndThenItsEnd) {
   EXPECT_THAT(Stored(session), ElementsAre("event", "error")) << "it has ended already";
 }
 
+TEST_P(CapiStream, OneThatBeginsBehindTheEndOfAnAgentStreamIsToldSoAtOnce) {
+  for (const char* last : {"end", "error"}) {
+    SessionPtr session = OpenStream(client_, last, "agent-framework");
+    EXPECT_EQ(AddText(session, "Hello"), AGX_OK);
+    std::string end = Add(session, last, R"({"msg":"no"})");
+    Stopwatch watch;
+    for (const std::string& after : {end, end + "7"}) {
+      EXPECT_THAT(Follow(ListenAfter(session, after.c_str())), ElementsAre("AGX_ENDED")) << last;
+    }
+    EXPECT_LE(watch.ms(), kAtOnceMs);
+    EXPECT_EQ(AddText(session, "b"), AGX_OK);
+    EXPECT_THAT(Follow(ListenAfter(session, end.c_str()), 50), ElementsAre("event", "AGX_TIMEOUT"));
+  }
+  // A format without one.
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  std::string end = Add(session, "end");
+  EXPECT_THAT(Follow(ListenAfter(session, end.c_str()), 50), ElementsAre("AGX_TIMEOUT"));
+}
+
 TEST_P(CapiStream, ARunAfterAnEndDoesNotEndThere) {
   SessionPtr session = OpenStream(client_, "c", "agent-framework");
   EXPECT_EQ(AddText(session, "a"), AGX_OK);

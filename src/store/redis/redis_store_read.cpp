@@ -67,6 +67,9 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
       commands.Add("XRANGE", request.key, request.after, "+", "COUNT", count + 1);
     }
     if (!request.live_key.empty()) commands.Add("PTTL", request.live_key);
+    if (request.want_last) {
+      commands.Add("XREVRANGE", request.key, "+", "-", "COUNT", int64_t{1});
+    }
   }
   ReadSink sink(requests);
   std::string what = Cat("reading ", requests.size() == 1 ? requests[0].key : "streams");
