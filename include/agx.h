@@ -504,6 +504,9 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there
  *   AGX_INTERRUPTED  agx_listener_interrupt was called
+ *   AGX_EUNSUPPORTED an entry cannot be read: it has more than AGX_BODY_MAX and 1 MiB, or its format
+ *                    says so. agx_last_error begins with "the entry ID: "; the next call goes on
+ *                    behind it
  * Those that are not final are told once; a further call goes on waiting, with its times counted
  * anew. Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a
  * mux), store errors; a further call tries again from the same cursor. */
@@ -695,7 +698,9 @@ typedef struct agx_history_options {
  * long that takes; closing the session or the client ends it. What is trimmed meanwhile is left
  * out without a word. Blocks: a command for each MiB or so that is read. Outcomes: AGX_ENDED (there
  * is nothing, or nothing more). Errors: AGX_EINVAL (an id, the condition, capacity 0), AGX_ETOOBIG
- * (the condition), store errors; no event is given then. */
+ * (the condition), AGX_EUNSUPPORTED (an entry on the way cannot be read, and agx_last_error begins with
+ * "the entry ID"; what is before it can be had with `before`, what is behind it with `after`), store
+ * errors; no event is given then. */
 AGX_API agx_status agx_history_read(agx_session* session, const agx_history_options* options,
                                     agx_event** events, size_t capacity, size_t* count);
 
@@ -918,8 +923,9 @@ typedef enum agx_group_source {
  * call; so none is lost. Outcomes: AGX_TIMEOUT, AGX_ENDED (AGX_GROUP_PENDING_ONLY), AGX_INTERRUPTED,
  * AGX_NONE (there is no such group: it was deleted, which a call that waits may notice a second
  * later, or its stream was). Blocks for timeout_ms at most (not counting a reconnect). One call at
- * a time is served. Errors: AGX_EBUSY (agx_group_process is under way on this handle), store
- * errors. */
+ * a time is served. Errors: AGX_EBUSY (agx_group_process is under way on this handle),
+ * AGX_EUNSUPPORTED (an entry cannot be read, as for agx_listen_next; it stays pending, to be
+ * acknowledged by its id), store errors. */
 AGX_API agx_status agx_group_read(agx_group* group, agx_group_source source, int64_t timeout_ms,
                                   agx_event** events, size_t capacity, size_t* count);
 
@@ -940,7 +946,8 @@ AGX_API agx_status agx_group_ack(agx_group* group, const char* const* ids, size_
  * events has room for id_count; those that came along are the caller's, in the order of their ids.
  * Pending events that the stream does not have any more are acknowledged by the way. Blocks: one
  * command. Outcomes: AGX_NONE (no such group). Errors: AGX_EINVAL (an id), AGX_EUNCERTAIN (what was
- * taken is pending for this consumer), store errors. */
+ * taken is pending for this consumer), AGX_EUNSUPPORTED (nothing was taken but what cannot be read;
+ * otherwise such an entry is left out), store errors. */
 AGX_API agx_status agx_group_claim(agx_group* group, int64_t min_idle_ms, const char* const* ids,
                                    size_t id_count, agx_event** events, size_t* count);
 
@@ -1075,7 +1082,8 @@ typedef struct agx_group_process_options {
  * was handled is acknowledged, within 50 ms or before anything is waited for; one that failed is
  * tried again after a pause, by this consumer while it lives, and after max_retries attempts goes
  * to the dead letters, in one atomic step with its acknowledgement. An event that was given to
- * consumers more often than that, who all died of it, goes there too.
+ * consumers more often than that, who all died of it, goes there too, and at once one that cannot be
+ * read.
  *
  * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
  * again if its acknowledgement was lost. It goes on when the connection is lost and the store is

@@ -62,7 +62,6 @@ class Ag2 final : public Format {
     entry->type = entry->origin = "";
     entry->body = "{}";
     entry->timeless = true;
-    entry->refusal = nullptr;
     if (element == nullptr) return;
     entry->origin = kName;
     entry->body = element->value;

@@ -106,17 +106,13 @@ class ReadSink final : public Sink {
     }
     request.status = Status();
   }
-  EntriesBuilder* Entries() override {
-    return part_ == Part::kFlag || IsElements() ? nullptr : &builder_;
+  ListBuilder* Entries() override {
+    if (part_ == Part::kFlag) return nullptr;
+    bool elements = part_ == Part::kEntries && requests_[at_].list;
+    return elements ? static_cast<ListBuilder*>(&elements_) : &builder_;
   }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    if (part_ == Part::kFlag) return false;
-    return IsElements() ? elements_.String(text) : builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override {
-    if (part_ == Part::kFlag) return false;
-    return IsElements() ? elements_.Array(size) : builder_.Array(size);
-  }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& task, int64_t number) override {
     if (part_ != Part::kFlag || Depth(task) != 0) return false;
     requests_[at_].live = {number != -2, number};
@@ -157,8 +153,6 @@ class ReadSink final : public Sink {
  private:
   enum class Part { kEntries, kFlag, kLast };
 
-  bool IsElements() const { return part_ == Part::kEntries && requests_[at_].list; }
-
   std::span<ReadRequest> requests_;
   size_t at_ = 0;
   Part part_ = Part::kEntries;
@@ -181,10 +175,9 @@ class ElementsSink final : public Sink {
     error_.clear();
     builder_.BeginAt(before_first_, most_);
   }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  ListBuilder* Entries() override { return &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& /*task*/) override { return false; }
   void Error(std::string_view text) override { error_ = text; }
@@ -209,11 +202,9 @@ class RangeSink final : public Sink {
     error_.clear();
     builder_.Begin({}, most_);
   }
-  EntriesBuilder* Entries() override { return &builder_; }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  ListBuilder* Entries() override { return &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& /*task*/) override { return false; }
   void Error(std::string_view text) override { error_ = text; }
