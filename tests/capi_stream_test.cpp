@@ -200,6 +200,16 @@ TEST_P(CapiStream, AgentStreamsEndWhenTheyAreStoppedAndBeginAfresh) {
   }
 }
 
+TEST_P(CapiStream, WhatIsNoClassOrPlaceOfAnAg2StreamIsRefused) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  EXPECT_EQ(agx_add(session.get(), "a.1B", "o", "{}", nullptr), AGX_EUNSUPPORTED);
+  Add(session, "a.B1");
+  agx_listen_options options = Patient("a.1B");
+  agx_listener* listener = nullptr;
+  EXPECT_EQ(agx_listen(session.get(), &options, &listener), AGX_EINVAL);
+  EXPECT_THAT(Stored(session), ElementsAre("a.B1"));
+}
+
 TEST_P(CapiStream, AnErrorOfAnAgentStreamIsHandedOnAndThenItsEnd) {
   SessionPtr session = OpenStream(client_, "c", "agent-framework");
   ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
