@@ -451,8 +451,9 @@ AGX_API agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms);
 
 typedef struct agx_listen_options {
   size_t size;
-  /** NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on;
-   * else an entry id ("ms-seq", or "ms" for "ms-0"): what came after it. Default NULL */
+  /** NULL, "" or "0": everything from the beginning; "new" or "$": only what comes from now on, of
+   * a later run if this one has ended; else an entry id ("ms-seq", or "ms" for "ms-0"): what came
+   * after it, and AGX_ENDED at once if the session ended at or before it. Default NULL */
   const char* after;
   /** AGX_ABSENT if the session has not appeared by then; default 3000; negative: never */
   int64_t wait_ms;
@@ -495,7 +496,8 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  * AGX_OK: *event is the caller's; free it with agx_event_free, in any order and from any thread,
  * also after the listener was closed. Other outcomes, with *event NULL:
  *   AGX_TIMEOUT      nothing within timeout_ms
- *   AGX_ENDED        final: the session's `end` was reached
+ *   AGX_ENDED        final: the session's `end` was reached; or it lies at or before
+ *                    options.after, is the last entry, and the session is not live
  *   AGX_LIMIT        final: options.limit events were handed on
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
@@ -507,6 +509,9 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there
  *   AGX_INTERRUPTED  agx_listener_interrupt was called
+ *   AGX_EUNSUPPORTED an entry cannot be read: it has more than AGX_BODY_MAX and 1 MiB, or its format
+ *                    says so. agx_last_error begins with "the entry ID: "; the next call goes on
+ *                    behind it
  * Those that are not final are told once; a further call goes on waiting, with its times counted
  * anew. Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a
  * mux), store errors; a further call tries again from the same cursor. */
@@ -549,8 +554,8 @@ AGX_API void agx_listener_close(agx_listener* listener);
  * event that the last one gave. So nothing is missed between a question and the wait for its answer;
  * let the condition tell them apart. where: see @ref conditions; NULL: any event.
  *
- * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED, AGX_GONE and AGX_GAP as for
- * agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
+ * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED (at once, if the session has ended
+ * and is not live), AGX_GONE and AGX_GAP as for agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
  * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_ETOOBIG, store errors. */
 AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
                                 agx_event** event);
@@ -698,7 +703,9 @@ typedef struct agx_history_options {
  * long that takes; closing the session or the client ends it. What is trimmed meanwhile is left
  * out without a word. Blocks: a command for each MiB or so that is read. Outcomes: AGX_ENDED (there
  * is nothing, or nothing more). Errors: AGX_EINVAL (an id, the condition, capacity 0), AGX_ETOOBIG
- * (the condition), store errors; no event is given then. */
+ * (the condition), AGX_EUNSUPPORTED (an entry on the way cannot be read, and agx_last_error begins with
+ * "the entry ID"; what is before it can be had with `before`, what is behind it with `after`), store
+ * errors; no event is given then. */
 AGX_API agx_status agx_history_read(agx_session* session, const agx_history_options* options,
                                     agx_event** events, size_t capacity, size_t* count);
 
@@ -922,8 +929,9 @@ typedef enum agx_group_source {
  * call; so none is lost. Outcomes: AGX_TIMEOUT, AGX_ENDED (AGX_GROUP_PENDING_ONLY), AGX_INTERRUPTED,
  * AGX_NONE (there is no such group: it was deleted, which a call that waits may notice a second
  * later, or its stream was). Blocks for timeout_ms at most (not counting a reconnect). One call at
- * a time is served. Errors: AGX_EBUSY (agx_group_process is under way on this handle), store
- * errors. */
+ * a time is served. Errors: AGX_EBUSY (agx_group_process is under way on this handle),
+ * AGX_EUNSUPPORTED (an entry cannot be read, as for agx_listen_next; it stays pending, to be
+ * acknowledged by its id), store errors. */
 AGX_API agx_status agx_group_read(agx_group* group, agx_group_source source, int64_t timeout_ms,
                                   agx_event** events, size_t capacity, size_t* count);
 
@@ -944,7 +952,8 @@ AGX_API agx_status agx_group_ack(agx_group* group, const char* const* ids, size_
  * events has room for id_count; those that came along are the caller's, in the order of their ids.
  * Pending events that the stream does not have any more are acknowledged by the way. Blocks: one
  * command. Outcomes: AGX_NONE (no such group). Errors: AGX_EINVAL (an id), AGX_EUNCERTAIN (what was
- * taken is pending for this consumer), store errors. */
+ * taken is pending for this consumer), AGX_EUNSUPPORTED (nothing was taken but what cannot be read;
+ * otherwise such an entry is left out), store errors. */
 AGX_API agx_status agx_group_claim(agx_group* group, int64_t min_idle_ms, const char* const* ids,
                                    size_t id_count, agx_event** events, size_t* count);
 
@@ -1079,7 +1088,8 @@ typedef struct agx_group_process_options {
  * was handled is acknowledged, within 50 ms or before anything is waited for; one that failed is
  * tried again after a pause, by this consumer while it lives, and after max_retries attempts goes
  * to the dead letters, in one atomic step with its acknowledgement. An event that was given to
- * consumers more often than that, who all died of it, goes there too.
+ * consumers more often than that, who all died of it, goes there too, and at once one that cannot be
+ * read.
  *
  * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
  * again if its acknowledgement was lost. It goes on when the connection is lost and the store is

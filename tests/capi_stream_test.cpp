@@ -224,6 +224,16 @@ TEST_P(CapiStream, AgentStreamsEndWhenTheyAreStoppedAndBeginAfresh) {
   }
 }
 
+TEST_P(CapiStream, WhatIsNoClassOrPlaceOfAnAg2StreamIsRefused) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  EXPECT_EQ(agx_add(session.get(), "a.1B", "o", "{}", nullptr), AGX_EUNSUPPORTED);
+  Add(session, "a.B1");
+  agx_listen_options options = Patient("a.1B");
+  agx_listener* listener = nullptr;
+  EXPECT_EQ(agx_listen(session.get(), &options, &listener), AGX_EINVAL);
+  EXPECT_THAT(Stored(session), ElementsAre("a.B1"));
+}
+
 TEST_P(CapiStream, AnErrorOfAnAgentStreamIsHandedOnAndThenItsEnd) {
   SessionPtr session = OpenStream(client_, "c", "agent-framework");
   ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
@@ -235,6 +245,25 @@ TEST_P(CapiStream, AnErrorOfAnAgentStreamIsHandedOnAndThenItsEnd) {
   EXPECT_THAT(Follow(Listen(session, only)), ElementsAre("event", "AGX_ENDED"));
   EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
   EXPECT_THAT(Stored(session), ElementsAre("event", "error")) << "it has ended already";
+}
+
+TEST_P(CapiStream, OneThatBeginsBehindTheEndOfAnAgentStreamIsToldSoAtOnce) {
+  for (const char* last : {"end", "error"}) {
+    SessionPtr session = OpenStream(client_, last, "agent-framework");
+    EXPECT_EQ(AddText(session, "Hello"), AGX_OK);
+    std::string end = Add(session, last, R"({"msg":"no"})");
+    Stopwatch watch;
+    for (const std::string& after : {end, end + "7"}) {
+      EXPECT_THAT(Follow(ListenAfter(session, after.c_str())), ElementsAre("AGX_ENDED")) << last;
+    }
+    EXPECT_LE(watch.ms(), kAtOnceMs);
+    EXPECT_EQ(AddText(session, "b"), AGX_OK);
+    EXPECT_THAT(Follow(ListenAfter(session, end.c_str()), 50), ElementsAre("event", "AGX_TIMEOUT"));
+  }
+  // A format without one.
+  SessionPtr session = OpenStream(client_, "s", "openai-agents");
+  std::string end = Add(session, "end");
+  EXPECT_THAT(Follow(ListenAfter(session, end.c_str()), 50), ElementsAre("AGX_TIMEOUT"));
 }
 
 TEST_P(CapiStream, ARunAfterAnEndDoesNotEndThere) {

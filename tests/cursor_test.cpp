@@ -199,6 +199,52 @@ TEST_F(CursorTest, TakesNothingInTwice) {
   EXPECT_THAT(TakeAll(0), ElementsAre("b"));
 }
 
+TEST_F(CursorTest, LooksAtTheLastEntryOnlyBehindAnIdAndWithoutAFlag) {
+  ReadRequest request;
+  auto wants_last = [&] {
+    cursor_->Prepare(&request);
+    return request.want_last;
+  };
+  Make({.resumes = true}, {2, 0});
+  ASSERT_TRUE(Read(0, {}));
+  EXPECT_FALSE(wants_last());
+  Flag(0, 15000);
+  EXPECT_FALSE(wants_last());
+  NoFlag(10);
+  EXPECT_TRUE(wants_last());
+  EXPECT_LE(cursor_->Due(), At(10));
+  cursor_->AbsorbLast(MakeBatch({{2, "a"}}));
+  EXPECT_EQ(Take(10), "");
+  EXPECT_GT(cursor_->Due(), At(10));
+  NoFlag(20);
+  EXPECT_FALSE(wants_last()) << "what comes is read";
+  // Unless somebody has been there meanwhile.
+  Flag(30, 15000);
+  NoFlag(40);
+  EXPECT_TRUE(wants_last());
+  cursor_->AbsorbLast(MakeBatch({{2, "end"}}));
+  EXPECT_EQ(Take(40), "AGX_ENDED");
+
+  Make({}, {2, 0});
+  ASSERT_TRUE(Read(0, {}));
+  NoFlag(0);
+  EXPECT_FALSE(wants_last());
+  Make({.resumes = true}, {2, 0});
+  ASSERT_TRUE(Read(0, {{3, "a"}}));
+  NoFlag(0);
+  EXPECT_FALSE(wants_last());
+}
+
+TEST_F(CursorTest, AnEndThatCameMeanwhileIsReadAsAllElse) {
+  Make({.hand_on_end = true, .resumes = true}, {2, 0});
+  ASSERT_TRUE(Read(0, {}));
+  NoFlag(0);
+  cursor_->AbsorbLast(MakeBatch({{4, "end"}}));
+  EXPECT_EQ(Take(0), "");
+  ASSERT_TRUE(Read(0, {{3, "a"}, {4, "end"}}));
+  EXPECT_THAT(TakeAll(0), ElementsAre("a", "end", "AGX_ENDED"));
+}
+
 TEST_F(CursorTest, EndsAtTheEndForEver) {
   Make();
   ASSERT_TRUE(Read(0, {{1, "a"}, {2, "end"}}));

@@ -228,5 +228,17 @@ TEST(BatchTest, EntriesAreReleasedFromManyThreadsWhileTheOwnerGoes) {
   }
 }
 
+TEST(ElementHasher, TakesAnElementInAnyPieces) {
+  std::string text = "The quick brown fox jumps over it.";
+  for (size_t size = 0; size <= text.size(); ++size) {
+    std::string_view whole(text.data(), size);
+    for (size_t step = 1; step <= 17; ++step) {
+      ElementHasher hasher(size);
+      for (size_t at = 0; at < size; at += step) hasher.Add(whole.substr(at, step));
+      EXPECT_EQ(hasher.Finish(), HashElement(whole)) << size << " in steps of " << step;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace agx

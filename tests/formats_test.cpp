@@ -306,7 +306,10 @@ TEST(Ag2, ReadsWhateverIsThere) {
       {"an empty object", "{}", ""},
       {"an array", R"(["__type__"])", ""},
       {"not JSON", R"({"__type__": "a.B")", ""},
-      {"what Python writes of a NaN", R"({"__type__": "a.B", "x": NaN})", ""},
+      {"what Python writes of a NaN", R"({"__type__": "a.B", "x": NaN})", "a.B"},
+      {"and of what is without end", R"({"x": [Infinity, -Infinity], "__type__": "a.B"})", "a.B"},
+      {"what it does not write", R"({"__type__": "a.B", "x": -NaN})", ""},
+      {"nor this", R"({"__type__": "a.B", "x": Infinite})", ""},
       {"not UTF-8", "{\"__type__\": \"\xff\"}", ""},
       {"nested too deep", nested, ""},
       {"empty", "", ""},
@@ -370,7 +373,8 @@ TEST(Ag2, NamesTheTypeAsTheVersionThatHasTheClassReadsIt) {
 }
 
 TEST(Ag2, RefusesWhatAg2CouldNotRead) {
-  for (const char* type : {"event", "exception", ".a", "a.", "a..b", "a b.c", "a.b\n"}) {
+  for (const char* type :
+       {"event", "exception", ".a", "a.", "a..b", "a b.c", "a.b\n", "a.1B", "1a.B", "a.1.B"}) {
     EXPECT_EQ(Written("ag2", {type, "o", "{}"})[0].first, "AGX_EUNSUPPORTED") << type;
   }
   for (const char* body : {"[]", "1", "null", R"({"__type__": "my.Other"})", R"({"__type__": 1})",

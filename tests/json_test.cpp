@@ -84,6 +84,18 @@ TEST(ValidateJson, AcceptsWhatTheGrammarAllows) {
   for (string_view text : accepted) EXPECT_TRUE(Valid(text)) << text;
 }
 
+TEST(ValidateJson, TakesPythonsNumbersOnlyIfToldTo) {
+  for (string_view text :
+       {"NaN", "Infinity", "-Infinity", R"({"a":NaN,"b":[Infinity,-Infinity ]})"}) {
+    EXPECT_FALSE(Valid(text)) << text;
+    EXPECT_TRUE(ValidatePythonJson(text, 10)) << text;
+  }
+  for (string_view text :
+       {"-NaN", "nan", "NaNs", "Na", "I", "-I", "+Infinity", "Infinity1", "[NaN", "-"}) {
+    EXPECT_FALSE(ValidatePythonJson(text, 10)) << text;
+  }
+}
+
 TEST(ValidateJson, RejectsEverythingElse) {
   const string rejected[] = {
       // Nothing.

@@ -135,13 +135,74 @@ TEST(EntriesBuilder, RefusesMoreEntriesThanWereAskedFor) {
   EXPECT_EQ(OutcomeAsEntries("*3\r\n", 2), Parser::Outcome::kBroken);
 }
 
-TEST(EntriesBuilder, RefusesAnEntryThatIsLongerThanAnyInAll) {
+// Entries of which the one in the middle is too large, in the pieces in which they may arrive.
+TEST(EntriesBuilder, PassesOverAnEntryThatIsTooLarge) {
   std::string part = Bulk("name") + Bulk(std::string(kMostText / 4, 'x'));
-  std::string entry = "*1\r\n*2\r\n" + Bulk("1-1");
-  EXPECT_EQ(OutcomeAsEntries(entry + "*8\r\n" + part + part + part, 1),
-            Parser::Outcome::kIncomplete);
-  EXPECT_EQ(OutcomeAsEntries(entry + "*10\r\n" + part + part + part + part, 1),
-            Parser::Outcome::kBroken);
+  std::string small = "*2\r\n" + Bulk("1-1") + "*2\r\n" + Bulk("type") + Bulk("a");
+  for (const std::string& fields :
+       {"*10\r\n" + part + part + part + part + part,
+        "*4\r\n" + Bulk("type") + Bulk(std::string(kMostText + 1, 'x')) + Bulk("k") + Bulk("v"),
+        "*2\r\n" + Bulk(std::string(kMostText + 1, 'x')) + Bulk("k")}) {
+    std::string list = "*3\r\n" + small + "*2\r\n" + Bulk("1-2") + fields + "*2\r\n" + Bulk("1-3") +
+                       "*2\r\n" + Bulk("type") + Bulk("b");
+    for (size_t step : {list.size(), size_t{1000003}, size_t{65536}}) {
+      Parser parser;
+      EntriesSink sink(3);
+      Parser::Outcome outcome = Parser::Outcome::kIncomplete;
+      for (std::string_view rest = list; !rest.empty();
+           rest.remove_prefix(std::min(step, rest.size()))) {
+        ASSERT_EQ(outcome, Parser::Outcome::kIncomplete);
+        ASSERT_TRUE(Fed(&parser, rest.substr(0, step)));
+        outcome = parser.Next(&sink);
+      }
+      ASSERT_EQ(outcome, Parser::Outcome::kComplete);
+      BatchPtr batch = sink.Take();
+      ASSERT_EQ(batch->size(), 3u);
+      const Entry* entry = batch->first();
+      EXPECT_EQ(entry->refusal, nullptr);
+      entry = entry->next;
+      EXPECT_EQ(entry->id_text, "1-2");
+      EXPECT_STREQ(entry->refusal, kTooLarge);
+      EXPECT_EQ(entry->field_count, 0u);
+      EXPECT_LT(batch->bytes(), kMostText + 10000);
+      EXPECT_EQ(entry->next->refusal, nullptr);
+      EXPECT_EQ(entry->next->fields[0].value, "b");
+    }
+  }
+}
+
+TEST(ElementsBuilder, PassesOverAnElementThatIsTooLarge) {
+  std::string large(kMostText + 5, 'x');
+  std::string list = "*4\r\n" + Bulk("before") + Bulk("a") + Bulk(large) + Bulk("b");
+  Parser parser;
+  struct ElementsOnly final : Sink {
+    ListBuilder* Entries() override { return &builder; }
+    bool String(const redisReadTask&, std::string_view) override { return false; }
+    bool Array(const redisReadTask&, size_t) override { return false; }
+    bool Integer(const redisReadTask&, int64_t) override { return false; }
+    bool Nil(const redisReadTask&) override { return false; }
+    void Error(std::string_view) override {}
+    ElementsBuilder builder;
+  } sink;
+  sink.builder.Begin({1, HashElement("before")}, 4);
+  Parser::Outcome outcome = Parser::Outcome::kIncomplete;
+  for (size_t at = 0; at < list.size(); at += 100001) {
+    ASSERT_TRUE(Fed(&parser, std::string_view(list).substr(at, 100001)));
+    outcome = parser.Next(&sink);
+  }
+  ASSERT_EQ(outcome, Parser::Outcome::kComplete);
+  EXPECT_TRUE(sink.builder.verified());
+  BatchPtr batch = sink.builder.Take();
+  ASSERT_EQ(batch->size(), 3u);
+  const Entry* entry = batch->first()->next;
+  EXPECT_EQ(entry->id, (EntryId{3, HashElement(large)}));
+  EXPECT_STREQ(entry->refusal, kTooLarge);
+  EXPECT_EQ(entry->next->fields[0].value, "b");
+  // And where it is the cursor's own.
+  sink.builder.Begin({1, HashElement(large)}, 2);
+  ASSERT_TRUE(Fed(&parser, "*2\r\n" + Bulk(large) + Bulk("b")));
+  ASSERT_EQ(parser.Next(&sink), Parser::Outcome::kComplete);
+  EXPECT_TRUE(sink.builder.verified());
 }
 
 std::string EntryOf(std::string_view id, size_t fields) {
@@ -217,9 +278,53 @@ TEST(EntriesBuilder, RefusesWhatIsNoListOfEntries) {
 
 TEST(EntriesBuilder, RefusesATextLongerThanAnyAsSoonAsItIsAnnounced) {
   std::string entry = "*1\r\n*2\r\n" + Bulk("1-1") + "*2\r\n";
-  EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostText + 1), 1), Parser::Outcome::kBroken);
+  EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostPassedOver + 1), 1),
+            Parser::Outcome::kBroken);
+  EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostPassedOver), 1),
+            Parser::Outcome::kIncomplete);
   EXPECT_EQ(OutcomeAsEntries(entry + "$9999999999999999999999", 1), Parser::Outcome::kBroken);
   EXPECT_EQ(OutcomeAsEntries(entry + Header('$', kMostText), 1), Parser::Outcome::kIncomplete);
+}
+
+TEST(ValueSink, ReadsAListInTheSameWayHoweverItIsTakenApart) {
+  std::string list = "*7\r\n" + Bulk("text") + ":-5\r\n$-1\r\n*-1\r\n*2\r\n" + Bulk("") +
+                     "*0\r\n+status\r\n-ERR no\r\n";
+  for (size_t step = list.size(); step > 0; --step) {
+    Parser parser;
+    ValueSink sink;
+    sink.passes_over = step % 2 == 0;
+    sink.BeginReply(0);
+    Parser::Outcome outcome = Parser::Outcome::kIncomplete;
+    for (size_t at = 0; at < list.size(); at += step) {
+      ASSERT_TRUE(Fed(&parser, std::string_view(list).substr(at, step)));
+      outcome = parser.Next(&sink);
+    }
+    ASSERT_EQ(outcome, Parser::Outcome::kComplete) << step;
+    const std::vector<Value>& items = sink.replies[0].items;
+    ASSERT_EQ(items.size(), 7u);
+    EXPECT_EQ(items[0].text, "text");
+    EXPECT_EQ(items[1].integer, -5);
+    EXPECT_EQ(items[2].kind, Value::Kind::kNil);
+    EXPECT_EQ(items[3].kind, Value::Kind::kNil);
+    ASSERT_EQ(items[4].items.size(), 2u);
+    EXPECT_EQ(items[4].items[1].kind, Value::Kind::kArray);
+    EXPECT_EQ(items[5].text, "status");
+    EXPECT_TRUE(items[6].is_error());
+  }
+}
+
+TEST(ValueSink, PassesOverATextThatIsTooLong) {
+  std::string large(kMostText + 1, 'x');
+  Parser parser;
+  ValueSink sink;
+  sink.passes_over = true;
+  sink.BeginReply(0);
+  ASSERT_TRUE(Fed(&parser, "*2\r\n" + Bulk(large) + Bulk("b")));
+  ASSERT_EQ(parser.Next(&sink), Parser::Outcome::kComplete);
+  ASSERT_EQ(sink.replies[0].items.size(), 2u);
+  EXPECT_EQ(sink.replies[0].items[0].text, "");
+  EXPECT_EQ(sink.replies[0].items[0].long_hash, HashElement(large));
+  EXPECT_EQ(sink.replies[0].items[1].text, "b");
 }
 
 TEST(ValueSink, RefusesAReplyThatIsLongerThanAnyInAll) {

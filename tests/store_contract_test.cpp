@@ -417,6 +417,38 @@ TEST_P(StoreContract, ReadsFromEveryPositionAndAsManyAsAsked) {
   }
 }
 
+TEST_P(StoreContract, ARequestMayAskForTheLastEntryToo) {
+  std::vector<EntryId> ids;
+  for (int i = 0; i < 3; ++i) ids.push_back(Add("s", Event("e")));
+  Add("t", Event("e"));
+  StartRequest start;
+  start.key = "t";
+  start.live_key = "t:live";
+  start.token = "me";
+  start.lease_ms = kLong;
+  start.mode = StartMode::kContinue;
+  ASSERT_EQ(Start(start), StartOutcome::kTakenOver);
+  std::vector<ReadRequest> requests(4);
+  for (ReadRequest& request : requests) request.count = 2;
+  requests[0].key = "s";
+  requests[0].after = ids[2];
+  requests[0].want_last = true;
+  requests[1].key = "t";
+  requests[1].live_key = "t:live";
+  requests[1].want_last = true;
+  requests[2].key = "none";
+  requests[2].want_last = true;
+  requests[3].key = "s";
+  ASSERT_TRUE(store_->Read(requests).ok());
+  EXPECT_THAT(IdsOf(requests[0].last), ElementsAre(ids[2]));
+  EXPECT_THAT(Ids(requests[0]), IsEmpty());
+  EXPECT_THAT(TextsOf(requests[1].last), SizeIs(1));
+  EXPECT_TRUE(requests[1].live.present);
+  EXPECT_EQ(requests[2].last, nullptr);
+  EXPECT_EQ(requests[3].last, nullptr);
+  EXPECT_THAT(Ids(requests[3]), ElementsAre(ids[0], ids[1]));
+}
+
 TEST_P(StoreContract, ReadsOnFromWhereABatchEnded) {
   constexpr size_t kEntries = 5000;
   std::string body(100, 'b');

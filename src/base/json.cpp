@@ -131,8 +131,9 @@ inline bool IsHex(Byte c) { return IsDigit(c) || static_cast<Byte>((c | 0x20) - 
 
 class Validator {
  public:
-  Validator(std::string_view text, size_t max_depth)
-      : begin_(BytesOf(text)),
+  Validator(std::string_view text, size_t max_depth, bool python = false)
+      : python_(python),
+        begin_(BytesOf(text)),
         p_(begin_),
         end_(begin_ + text.size()),
         max_depth_(std::min(max_depth, kJsonDepthLimit)) {}
@@ -307,6 +308,9 @@ class Validator {
 
   bool Number() {
     bool negative = Take('-');
+    if (python_ && p_ != end_ && (*p_ == 'I' || (*p_ == 'N' && !negative))) {
+      return Literal(*p_ == 'I' ? "Infinity" : "NaN");
+    }
     if (p_ == end_ || !IsDigit(*p_)) {
       return FailHere(negative ? "a digit is missing" : "a value is missing");
     }
@@ -329,6 +333,7 @@ class Validator {
     while (p_ != end_ && IsDigit(*p_)) ++p_;
   }
 
+  const bool python_;
   const Byte* begin_;
   const Byte* p_;
   const Byte* end_;
@@ -401,6 +406,10 @@ bool ValidateJson(std::string_view text, size_t max_depth, JsonError* error) {
   if (validator.Run()) return true;
   if (error != nullptr) *error = validator.error();
   return false;
+}
+
+bool ValidatePythonJson(std::string_view text, size_t max_depth) {
+  return Validator(text, max_depth, true).Run();
 }
 
 bool ValidateUtf8(std::string_view text) {

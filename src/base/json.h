@@ -19,6 +19,8 @@ struct JsonError {
 // arrays and objects nested at most max_depth deep? Allocates nothing. Escaped surrogates need not
 // come in pairs: the RFC's grammar does not ask for it. `error` may be null.
 bool ValidateJson(std::string_view text, size_t max_depth, JsonError* error);
+// The same of what Python's json writes and reads: NaN, Infinity and -Infinity are numbers as well.
+bool ValidatePythonJson(std::string_view text, size_t max_depth);
 
 // No overlong forms, no surrogates, nothing above U+10FFFF.
 bool ValidateUtf8(std::string_view text);

@@ -206,7 +206,8 @@ agx_status agx_group_autoclaim(agx_group* group, int64_t min_idle_ms, char* curs
       return {AGX_EINVAL, Cat("agx_group_autoclaim: cursor is no entry id: ", text)};
     }
     Status status = object.AutoClaim(min_idle_ms, &id, ToEntries(events), capacity, count);
-    if (status.ok()) PrintEntryId(id, cursor);
+    // Also past what cannot be read.
+    if (status.ok() || status.code() == AGX_EUNSUPPORTED) PrintEntryId(id, cursor);
     return status;
   });
 }

@@ -41,7 +41,9 @@ Cursor::Cursor(const Options& options, EntryId after, TimePoint now)
       limit_left_(options.limit > 0 ? options.limit : -1),
       since_(now),
       read_at_(TimePoint::min()),
-      check_at_(now) {}
+      check_at_(now),
+      last_(options.resumes && !options.format->end_marks().empty() ? Last::kUnknown
+                                                                    : Last::kOfNoUse) {}
 
 bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   *entry = nullptr;
@@ -157,6 +159,7 @@ TimePoint Cursor::GoneAt() const { return appeared_ ? gone_at_ : kNever; }
 TimePoint Cursor::Due() const {
   if (final()) return kNever;
   if (more_ || read_at_ == TimePoint::min()) return TimePoint::min();
+  if (WantsLast()) return read_at_;
   return DueAfterEvents();
 }
 
@@ -170,11 +173,13 @@ void Cursor::StartAnew(TimePoint now) {
   producer_ = Producer::kUnseen;
   gone_at_ = kNever;
   check_at_ = now;
+  if (last_ == Last::kSeen) last_ = Last::kUnknown;
 }
 
 void Cursor::Prepare(ReadRequest* request) const {
   request->after = read_to_;
   request->count = count_;
+  request->want_last = WantsLast();
 }
 
 bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) const {
@@ -197,6 +202,8 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   }
   // That there was nothing holds of when it was asked for: the answer may have lain there since.
   read_at_ = !any && answer->asked_at ? *answer->asked_at : now;
+  // What is read from here on says itself how the session goes on.
+  if (any || answer->gap) last_ = Last::kOfNoUse;
   if (answer->gap) {
     gap_ = true;
     if (!any) read_to_ = {};  // told once; from here on, whatever there is
@@ -242,6 +249,7 @@ void Cursor::Select() {
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
   if (flag.present) {
+    if (last_ != Last::kOfNoUse) last_ = Last::kUnknown;
     appeared_ = true;
     gone_at_ = kNever;
     if (flag.ttl_ms < 0) {
@@ -257,6 +265,7 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
     check_at_ = DeadlineAfter(half, now);
     return;
   }
+  if (last_ == Last::kUnknown) last_ = Last::kWanted;
   check_at_ = DeadlineAfter(std::max<int64_t>(options_.lease_ms / 2, 50), now);
   if (producer_ == Producer::kLeased) {
     bool ran_out = now + kLeaseSlack >= leased_until_;
@@ -268,6 +277,17 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
              options_.format->all_keep_flags()) {
     gone_at_ = After(since_, options_.lease_ms);
   }
+}
+
+// There was no flag before it was looked at: if a run has begun since, this is no end, or comes
+// behind the cursor.
+void Cursor::AbsorbLast(BatchPtr last) {
+  if (!WantsLast()) return;
+  last_ = Last::kSeen;
+  if (last == nullptr || last->empty()) return;
+  Entry* entry = last->first();
+  options_.format->Read(entry);
+  ended_ = ended_ || (Ends(*entry) && entry->id <= read_to_);
 }
 
 }  // namespace agx

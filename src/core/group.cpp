@@ -76,12 +76,43 @@ std::string_view LastField(const Entry& entry, std::string_view name) {
 
 }  // namespace
 
-// Hands on what there is room for, which is all that was asked for.
-void Group::Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const {
+// Hands on what there is room for, which is all that was asked for. What cannot be read is left out, and
+// told if there is nothing else.
+Status Group::Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const {
+  Status refused;
   while (batch != nullptr && *count < capacity && !batch->empty()) {
-    entries[*count] = batch->TakeFirst();
-    MakeEvent(entries[(*count)++]);
+    Entry* entry = batch->TakeFirst();
+    MakeEvent(entry);
+    if (entry->refusal == nullptr) {
+      entries[(*count)++] = entry;
+      continue;
+    }
+    refused = Refuse(entry);
+    client_->LogLine(AGX_LOG_WARNING, refused.message());
   }
+  return *count == 0 ? refused : Status();
+}
+
+// Up to the first that cannot be read, which is told by the call after those before it. It stays
+// pending.
+Status Group::GiveRest(Entry** entries, size_t capacity, size_t* count) {
+  while (rest_ != nullptr && !rest_->empty() && *count < capacity) {
+    Entry* first = rest_->first();
+    MakeEvent(first);
+    if (first->refusal != nullptr && *count > 0) return {};
+    first = rest_->TakeFirst();
+    if (first->refusal != nullptr) return Refuse(first);
+    entries[(*count)++] = first;
+  }
+  if (rest_ != nullptr && rest_->empty()) rest_.reset();
+  return {};
+}
+
+Status Group::Refuse(Entry* entry) const {
+  Status status(AGX_EUNSUPPORTED, Cat("the entry ", entry->id_text, ": ", entry->refusal,
+                                      "; it stays pending in the group ", name_, " of ", key_));
+  Batch::Release(entry);
+  return status;
 }
 
 Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* name,
@@ -203,6 +234,8 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
   for (;;) {
     uint32_t ticket = bell_.ticket();
     if (Status status = Stopped(); !status.ok()) return status;
+    Status given = GiveRest(entries, capacity, count);
+    if (*count > 0 || !given.ok()) return given;
     bool armed = watched_ && short_;
     bool again = false;
     Takings taken;
@@ -217,9 +250,8 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
       Status stopped = Stopped();  // an interrupt may be why it gave up
       return stopped.ok() ? status : stopped;
     }
-    Give(std::move(taken.batch), entries, capacity, count);
-    if (*count > 0) return {};
-    if (again) continue;
+    rest_ = std::move(taken.batch);
+    if (again || rest_ != nullptr) continue;
     if (source == AGX_GROUP_PENDING_ONLY) {
       own_done_ = false;
       own_after_ = {};
@@ -358,7 +390,7 @@ Status Group::Claim(int64_t min_idle_ms, const char* const* ids, size_t id_count
   consumed_ = true;
   Status status =
       groups().Claim(of(), consumer_, std::max<int64_t>(min_idle_ms, 0), parsed, &taken);
-  if (status.ok()) Give(std::move(taken.batch), entries, id_count, count);
+  if (status.ok()) status = Give(std::move(taken.batch), entries, id_count, count);
   return status;
 }
 
@@ -376,8 +408,7 @@ Status Group::AutoClaim(int64_t min_idle_ms, EntryId* cursor, Entry** entries, s
   Status status = groups().Take(request, &taken);
   if (!status.ok()) return status;
   *cursor = taken.more ? taken.last : EntryId{};
-  Give(std::move(taken.batch), entries, capacity, count);
-  return status;
+  return Give(std::move(taken.batch), entries, capacity, count);
 }
 
 Status Group::PendingEntries(const char* consumer, int64_t min_idle_ms, const char* after,
@@ -437,7 +468,7 @@ Status Group::DeadLetters(const char* after, Entry** entries, size_t capacity, s
   }
   BatchPtr batch;
   if (Status status = client_->store().Range(range, &batch); !status.ok()) return status;
-  Give(std::move(batch), entries, capacity, count);
+  if (Status status = Give(std::move(batch), entries, capacity, count); !status.ok()) return status;
   if (*count == 0) return {AGX_ENDED, "there are no dead letters, or no more"};
   return {};
 }

@@ -108,7 +108,9 @@ class Group final : public Watcher, public Client::Sleeper {
 
   // The one place where what was stored becomes an event.
   void MakeEvent(Entry* entry) const { format_.Read(entry); }
-  void Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const;
+  Status Give(BatchPtr batch, Entry** entries, size_t capacity, size_t* count) const;
+  Status GiveRest(Entry** entries, size_t capacity, size_t* count);
+  Status Refuse(Entry* entry) const;
 
   GroupOf of() const { return {key_, name_}; }
   Groups& groups() const { return client_->store().groups(); }
@@ -155,6 +157,7 @@ class Group final : public Watcher, public Client::Sleeper {
   EntryId recover_after_;
   bool own_done_ = false;  // all that was pending for this consumer was handed on
   EntryId own_after_;
+  BatchPtr rest_;  // was taken, and comes next
 
   std::mutex reason_mutex_;
   std::string reason_;

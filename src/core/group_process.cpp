@@ -139,6 +139,7 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   if (Status status = turn.Take(Clock::now(), true); !status.ok()) return status;
   own_done_ = false;
   own_after_ = {};
+  rest_.reset();  // which is pending
   Processor processor(this, *limits, handler);
   Status outcome = processor.Run();
   if (processor.stopping()) interrupted_ = false;
@@ -419,6 +420,11 @@ void Processor::Keep(Takings taken) {
     held_.push_back(std::move(one));
     held_.back().entry = taken.batch->TakeFirst();
     group_.MakeEvent(held_.back().entry);
+    if (const char* refusal = held_.back().entry->refusal) {
+      held_.back().attempt = 0;
+      held_.back().dying = true;
+      held_.back().reason = refusal;
+    }
   }
   event_at_ = now;
 }

@@ -41,6 +41,7 @@ BatchPtr Copy(const Batch& batch, const Format& format) {
       fresh->fields[i].name = copy->Copy(entry->fields[i].name);
       fresh->fields[i].value = copy->Copy(entry->fields[i].value);
     }
+    fresh->refusal = entry->refusal;
     format.Read(fresh);
   }
   return copy;

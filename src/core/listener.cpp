@@ -8,12 +8,14 @@ namespace {
 
 Status Closed() { return {AGX_ECLOSED, "the listener is closed"}; }
 
+bool IsNew(std::string_view after) { return after == "new" || after == "$"; }
+
 // Everything, only new, or an entry id.
 Result<EntryId> ParseAfter(const char* after, const Session& session) {
   std::string_view text = after != nullptr ? after : "";
   EntryId id;
   if (text.empty()) return id;
-  if (text == "new" || text == "$") {
+  if (IsNew(text)) {
     Status status = session.LastId(&id);
     if (!status.ok()) return status;
     return id;
@@ -45,6 +47,7 @@ Result<std::shared_ptr<Listener>> Listener::Open(const Session& session,
   cursor.hand_on_end = options.hand_on_end != 0;
   cursor.limit = options.limit;
   cursor.format = &session.format();
+  cursor.resumes = *after != EntryId{} && !IsNew(options.after);
   cursor.lease_ms = session.client()->config().lease_ms;
   return std::shared_ptr<Listener>(
       new Listener(session.client(), std::string(session.live_key()), cursor, *after));
@@ -242,6 +245,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
   cursor_.Absorb(&request, now);
   cursor_.Select();
+  if (request.want_last) cursor_.AbsorbLast(std::move(request.last));
   return {};
 }
 
@@ -255,6 +259,7 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   }
   TimePoint now = Clock::now();
   if (tail_follows_ && cursor_.WantsFlag(now)) return LookAtFlag(lock);
+  if (tail_follows_ && cursor_.WantsLast()) return LookAtLast(lock);
   // A replay is answered at once, so that even a call that does not wait gets what is there.
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
@@ -288,6 +293,19 @@ Status Listener::LookAtFlag(Lock& lock) {
   Status status = client_->store().Live(live_key_, &flag, &interrupted_);
   lock.lock();
   if (status.ok()) cursor_.AbsorbFlag(flag, Clock::now());
+  return status;
+}
+
+Status Listener::LookAtLast(Lock& lock) {
+  RangeRequest range;
+  range.key = key();
+  range.reverse = true;
+  range.count = 1;
+  BatchPtr last;
+  lock.unlock();
+  Status status = client_->store().Range(range, &last);
+  lock.lock();
+  if (status.ok()) cursor_.AbsorbLast(std::move(last));
   return status;
 }
 
@@ -455,6 +473,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
     absorbed = cursor_.Absorb(answer, now);
     cursor_.Select();
+    if (answer->want_last) cursor_.AbsorbLast(std::move(answer->last));
     // What cannot be taken in yet is read again when there is room.
     if (!absorbed) changed_ = true;
   } else {

@@ -34,6 +34,8 @@ class Cursor {
     int64_t lease_ms = 15000;
     std::shared_ptr<const Condition> where = nullptr;  // null: every event
     const Format* format = &AgxFormat();
+    // It begins behind an entry that the caller has named, not where the stream happens to end.
+    bool resumes = false;
   };
 
   Cursor(const Options& options, EntryId after, TimePoint now);
@@ -56,6 +58,8 @@ class Cursor {
   TimePoint DueAfterEvents() const;
   // The live flag is to be looked at with the next read.
   bool WantsFlag(TimePoint now) const { return now >= check_at_; }
+  // The stream's last entry is to be looked at: the session may have ended before the cursor.
+  bool WantsLast() const { return last_ == Last::kWanted; }
   // There may be more than was read so far.
   bool more() const { return more_; }
   bool final() const { return ended_ || limited(); }
@@ -69,6 +73,7 @@ class Cursor {
   // Drops what the condition does not select. Before it, only Prepare and more may be asked.
   void Select();
   void AbsorbFlag(const LiveFlag& flag, TimePoint now);
+  void AbsorbLast(BatchPtr last);
   // Nothing came up to now, although it would have.
   void Nothing(TimePoint now) { read_at_ = now; }
 
@@ -76,6 +81,8 @@ class Cursor {
 
  private:
   enum class Producer { kUnseen, kHeld, kLeased, kLost, kVanished };
+  // Of the stream's last entry, as long as none was read.
+  enum class Last { kOfNoUse, kUnknown, kWanted, kSeen };
 
   bool limited() const { return limit_left_ == 0; }
   bool WantsEntries() const;
@@ -104,6 +111,7 @@ class Cursor {
   TimePoint check_at_;
   TimePoint leased_until_ = kNever;
   TimePoint gone_at_ = kNever;
+  Last last_;
 };
 
 class Listener final : public Watcher,
@@ -172,6 +180,7 @@ class Listener final : public Watcher,
   Status AdvanceWatch(Lock& lock, TimePoint deadline);
   Status Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline);
   Status LookAtFlag(Lock& lock);
+  Status LookAtLast(Lock& lock);
   void SettleDescriptor() noexcept;
   Status Watch();
   void Unwatch() noexcept;

@@ -24,14 +24,19 @@ JsonValue TypeOf(JsonValue element) {
   return type ? type : element[kNewType];
 }
 
-// A dotted path, as Python imports one, whose names may have letters of any script; ag2 fails to read
-// what has another type.
+// A dotted path, as Python imports one, whose names may have letters of any script, and digits but at
+// their beginning; ag2 fails to read what has another type.
 bool IsClassPath(std::string_view text) {
   auto allowed = [](char c) {
     if (static_cast<unsigned char>(c) >= 0x80) return true;
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
            c == '.' || c == '<' || c == '>';
   };
+  bool name_begins = true;
+  for (char c : text) {
+    if (name_begins && c >= '0' && c <= '9') return false;
+    name_begins = c == '.';
+  }
   return text.find('.') != std::string_view::npos && !text.starts_with('.') &&
          !text.ends_with('.') && text.find("..") == std::string_view::npos &&
          std::all_of(text.begin(), text.end(), allowed);
@@ -62,7 +67,6 @@ class Ag2 final : public Format {
     entry->type = entry->origin = "";
     entry->body = "{}";
     entry->timeless = true;
-    entry->refusal = nullptr;
     if (element == nullptr) return;
     entry->origin = kName;
     entry->body = element->value;
@@ -72,7 +76,8 @@ class Ag2 final : public Format {
           "it: let ag2 write with Serializer.JSON";
       return;
     }
-    if (!ValidateJson(entry->body, AGX_DEPTH_MAX, nullptr)) return;
+    // Python writes numbers that are not JSON's; ag2 reads them.
+    if (!ValidatePythonJson(entry->body, AGX_DEPTH_MAX)) return;
     JsonValue type = TypeOf(JsonValue(entry->body));
     if (type.is_string()) entry->type = entry->batch->Copy(type.String());
   }

@@ -63,21 +63,37 @@ size_t PrintEntryId(EntryId id, char* text) {
 }
 
 uint64_t HashElement(std::string_view element) {
-  uint64_t hash = element.size();
-  auto mix = [&hash](uint64_t word) {
-    hash = (hash ^ word) * 0x9E3779B97F4A7C15U;
-    hash ^= hash >> 32;
-  };
-  while (element.size() >= sizeof(uint64_t)) {
-    uint64_t word;
-    std::memcpy(&word, element.data(), sizeof(word));
-    mix(word);
-    element.remove_prefix(sizeof(word));
+  ElementHasher hasher(element.size());
+  hasher.Add(element);
+  return hasher.Finish();
+}
+
+void ElementHasher::Mix(const char* word) {
+  uint64_t number;
+  std::memcpy(&number, word, sizeof(number));
+  hash_ = (hash_ ^ number) * 0x9E3779B97F4A7C15U;
+  hash_ ^= hash_ >> 32;
+}
+
+void ElementHasher::Add(std::string_view piece) {
+  if (rest_size_ > 0) {
+    size_t size = std::min(piece.size(), sizeof(rest_) - rest_size_);
+    std::memcpy(rest_ + rest_size_, piece.data(), size);
+    rest_size_ += size;
+    piece.remove_prefix(size);
+    if (rest_size_ < sizeof(rest_)) return;
+    Mix(rest_);
+    rest_size_ = 0;
   }
-  uint64_t rest = 0;
-  if (!element.empty()) std::memcpy(&rest, element.data(), element.size());
-  mix(rest);
-  return hash != 0 ? hash : 1;
+  for (; piece.size() >= sizeof(rest_); piece.remove_prefix(sizeof(rest_))) Mix(piece.data());
+  if (!piece.empty()) std::memcpy(rest_, piece.data(), piece.size());
+  rest_size_ = piece.size();
+}
+
+uint64_t ElementHasher::Finish() {
+  std::memset(rest_ + rest_size_, 0, sizeof(rest_) - rest_size_);
+  Mix(rest_);
+  return hash_ != 0 ? hash_ : 1;
 }
 
 Batch* Batch::Create(size_t bytes) {

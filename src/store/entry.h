@@ -44,6 +44,27 @@ inline constexpr std::string_view kBodyField = "body";
 inline constexpr std::string_view kElement = "element";
 uint64_t HashElement(std::string_view element);  // never 0
 
+// The same of an element of so many bytes that comes in pieces.
+class ElementHasher {
+ public:
+  explicit ElementHasher(size_t size = 0) : hash_(size) {}
+  void Add(std::string_view piece);
+  uint64_t Finish();
+
+ private:
+  void Mix(const char* word);
+
+  uint64_t hash_;
+  char rest_[sizeof(uint64_t)] = {};
+  size_t rest_size_ = 0;
+};
+
+// Of an entry, the texts of its fields together; what is longer is not kept.
+inline constexpr size_t kMostEntry = 68157440;
+// Why it cannot be read then.
+inline constexpr char kTooLarge[] =
+    "it has more than 68157440 bytes (65 MiB), which is the most that is read of one";
+
 class Batch;
 
 // Whether a run ends with an entry.
@@ -69,8 +90,10 @@ struct Entry {
   std::string_view body;
   bool begins = false;  // a run begins with it, whatever came before
   Ending ending = Ending::kNone;
-  bool timeless = false;          // the id tells no time
-  const char* refusal = nullptr;  // static: why it cannot be read as an event
+  bool timeless = false;  // the id tells no time
+  // Static: why it cannot be read as an event. Of one that is too large the store says so, and it has
+  // no fields then.
+  const char* refusal = nullptr;
 
   // Kept for what it means to a cursor; not to be handed on.
   bool hidden = false;

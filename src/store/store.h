@@ -182,6 +182,8 @@ struct ReadRequest {
   // Of the first request, for all, or null: once it is set, and Store::Hurry was called, a connection
   // is not waited for.
   const StopFlag* stop = nullptr;
+  // The stream's last entry is wanted too, wherever the cursor is.
+  bool want_last = false;
   // When it was sent, if its answer may lie there for a while before it is taken.
   std::optional<TimePoint> asked_at;
 
@@ -191,6 +193,7 @@ struct ReadRequest {
   bool gap = false;
   bool exists = false;  // there is a stream
   LiveFlag live;
+  BatchPtr last;  // null if there is none
   Status status;  // what is wrong with this one, such as a key of another type
 };
 

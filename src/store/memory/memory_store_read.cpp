@@ -25,6 +25,7 @@ Status ReadOne(Access& access, ReadRequest* request) {
   request->batch.reset();
   request->gap = request->exists = false;
   request->live = {};
+  request->last.reset();
   Node* node;
   Status status = access.FindStream(request->key, request->list, &node, Access::kArm);
   if (!status.ok()) return status;
@@ -50,6 +51,9 @@ Status ReadOne(Access& access, ReadRequest* request) {
   request->gap = resumes && request->after < stream.dropped;
   auto [first, end] = stream.After(request->after);
   request->batch = EntriesOf(first, end, request->count);
+  if (request->want_last) {
+    request->last = EntriesOf(stream.entries.rbegin(), stream.entries.rend(), 1);
+  }
   return {};
 }
 

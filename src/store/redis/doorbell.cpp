@@ -417,6 +417,7 @@ Status Doorbell::LookAtNew(Connection& connection) {
     commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   }
   ValueSink sink;
+  sink.passes_over = true;
   if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
   for (size_t i = 0; i < keys.size(); ++i) {
     const Value& reply = sink.replies[i];
@@ -448,12 +449,17 @@ Status Doorbell::LookAtLists(Connection& connection) {
   keys.insert(keys.end(), unknown.begin(), unknown.end());
   if (keys.empty()) return {};
   Commands commands;
-  for (const std::string& key : keys) commands.Add("LLEN", key).Add("LINDEX", key, int64_t{-1});
+  for (const std::string& key : keys) {
+    commands.Add("LLEN", key).Add("LRANGE", key, int64_t{-1}, int64_t{-1});
+  }
   ValueSink sink;
+  sink.passes_over = true;
   if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
   for (size_t i = 0; i < keys.size(); ++i) {
-    const Value& last = sink.replies[i * 2 + 1];
-    Saw(keys[i], Cat(sink.replies[i * 2].integer, ":", HashElement(last.text)));
+    const Value& ends = sink.replies[i * 2 + 1];
+    Value last = ends.items.empty() ? Value() : ends.items[0];
+    uint64_t hash = last.long_hash != 0 ? last.long_hash : HashElement(last.text);
+    Saw(keys[i], Cat(sink.replies[i * 2].integer, ":", hash));
   }
   return {};
 }
@@ -471,6 +477,7 @@ Status Doorbell::ReadStreams(Connection& connection) {
       AppendRead(std::span(keys).subspan(i, count), blocks, &commands);
     }
     ValueSink sink;
+    sink.passes_over = true;
     if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
     for (const Value& reply : sink.replies) {
       failed |= reply.is_error();

@@ -5,11 +5,19 @@
 
 namespace agx::redis {
 
+// What is larger than an entry that can be read (kMostEntry) is taken without its fields.
+#define AGX_SIZE_OF_ENTRY                                  \
+  "local function too_large(fields)\n"                     \
+  "  local size = 0\n"                                     \
+  "  for i = 1, #fields do size = size + #fields[i] end\n" \
+  "  return size > 68157440\n"                             \
+  "end\n"
+
 // Looks at what is pending and takes it. Deliveries are counted here, for XCLAIM would count those
 // too whose reply was lost. KEYS: stream. ARGV: group, consumer, own / same / claim, least idle ms,
 // low end, count. Gives entries, how often each was delivered, the last that was looked at, how
 // many are not in the stream any more, and how many were looked at.
-inline constexpr char kTake[] = R"(
+inline constexpr char kTake[] = AGX_SIZE_OF_ENTRY R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local pending
 if ARGV[3] == 'claim' then
@@ -26,6 +34,7 @@ for i = 1, #pending do
   if entry then
     if ARGV[3] ~= 'same' then count = count + 1 end
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, last, 'RETRYCOUNT', count, 'JUSTID')
+    if too_large(entry[2]) then entry[2] = {} end
     entries[#entries + 1] = entry
     attempts[#attempts + 1] = count
   else
@@ -37,7 +46,7 @@ return {entries, attempts, last, gone, #pending}
 )";
 
 // The same for ids, in their order. KEYS: stream. ARGV: group, consumer, least idle ms, ids…
-inline constexpr char kClaim[] = R"(
+inline constexpr char kClaim[] = AGX_SIZE_OF_ENTRY R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local entries, attempts, last, gone = {}, {}, '0-0', 0
 for i = 4, #ARGV do
@@ -49,7 +58,8 @@ for i = 4, #ARGV do
     local entry = redis.call('XRANGE', KEYS[1], last, last)[1]
     if entry then
       redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, last, 'RETRYCOUNT', count, 'JUSTID')
-      entries[#entries + 1] = entry
+      if too_large(entry[2]) then entry[2] = {} end
+    entries[#entries + 1] = entry
       attempts[#attempts + 1] = count
     else
       redis.call('XACK', KEYS[1], ARGV[1], last)
@@ -79,8 +89,8 @@ return own
 )";
 
 // A command takes no more arguments from a script than about 8,000: an entry of thousands of fields
-// dies without them. KEYS: stream, dead letters. ARGV: group, consumer, id, fields to add…
-inline constexpr char kBury[] = R"(
+// dies without them, as does one that is too large. KEYS: stream, dead letters. ARGV: group, consumer, id, fields to add…
+inline constexpr char kBury[] = AGX_SIZE_OF_ENTRY R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])
 if pending.err then return pending end
@@ -88,7 +98,7 @@ if not pending[1] then return 0 end
 local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
 if entry then
   local fields = entry[2]
-  if #fields > 7000 then fields = {'original_fields_left_out', #fields / 2} end
+  if #fields > 7000 or too_large(fields) then fields = {'original_fields_left_out', #fields / 2} end
   for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
   local added = redis.pcall('XADD', KEYS[2], '*', unpack(fields))
   if type(added) == 'table' and added.err then return added end

@@ -40,25 +40,11 @@ class NewSink final : public Sink {
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     if (index == 0) error_.clear();
-    builder_.Begin({}, most_);
+    builder_.Begin({}, most_, EntriesBuilder::Within::kStream);
   }
-  bool String(const redisReadTask& task, std::string_view text) override {
-    if (IsNumber()) return false;
-    return Depth(task) == 2 ? task.idx == 0 : Depth(task) > 2 && builder_.String(text);
-  }
-  bool Array(const redisReadTask& task, size_t size) override {
-    if (IsNumber()) return false;
-    switch (Depth(task)) {
-      case 0:
-        return size == 1;
-      case 1:
-        return size == 2;
-      case 2:
-        return task.idx == 1 && builder_.Array(size);
-      default:
-        return builder_.Array(size);
-    }
-  }
+  ListBuilder* Entries() override { return IsNumber() ? nullptr : &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& task, int64_t /*number*/) override {
     return IsNumber() && Depth(task) == 0;
   }
@@ -88,7 +74,7 @@ class TakenSink final : public Sink {
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     error_.clear();
-    builder_.Begin({}, most_);
+    builder_.Begin({}, most_, EntriesBuilder::Within::kScriptsOwn);
     taken_ = {};
     looked_at_ = -1;
   }

@@ -14,6 +14,10 @@ bool ReadEntryId(const Value& entry, EntryId* id) {
   return entry.items.size() == 2 && ParseEntryId(entry.items[0].text, id);
 }
 
+uint64_t HashOf(const Value& element) {
+  return element.long_hash != 0 ? element.long_hash : HashElement(element.text);
+}
+
 // Each entry is within the range and beyond the one before: whoever reads on comes to an end.
 bool IsOf(const RangeRequest& request, const Batch& batch) {
   const Entry* before = nullptr;
@@ -67,6 +71,9 @@ Status RedisStore::Read(std::span<ReadRequest> requests) {
       commands.Add("XRANGE", request.key, request.after, "+", "COUNT", count + 1);
     }
     if (!request.live_key.empty()) commands.Add("PTTL", request.live_key);
+    if (request.want_last) {
+      commands.Add("XREVRANGE", request.key, "+", "-", "COUNT", int64_t{1});
+    }
   }
   ReadSink sink(requests);
   std::string what = Cat("reading ", requests.size() == 1 ? requests[0].key : "streams");
@@ -106,6 +113,7 @@ Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool
   commands.Add("EXISTS", key);
   commands.Add("XRANGE", key, "-", after, "COUNT", int64_t{1});
   ValueSink sink;
+  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key),
                       &sink, nullptr, stop);
   if (!status.ok()) return status;
@@ -124,6 +132,7 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   Commands commands;
   commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   ValueSink sink;
+  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("reading ", key), &sink);
   if (!status.ok()) return status;
   *id = {};
@@ -144,6 +153,7 @@ Status RedisStore::ListEnds(std::string_view key, EntryId* first, EntryId* last)
   Commands commands;
   commands.Add("EVAL", kListEnds, "1", key);
   ValueSink sink;
+  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
   *first = *last = {};
@@ -151,8 +161,8 @@ Status RedisStore::ListEnds(std::string_view key, EntryId* first, EntryId* last)
   bool fits = !items.empty() && items[0].kind == Value::Kind::kInteger && items[0].integer >= 0;
   if (!fits || items.size() != (items[0].integer == 0 ? 1 : 3)) return Unfit(what);
   if (items.size() == 1) return {};
-  *first = {1, HashElement(items[1].text)};
-  *last = {static_cast<uint64_t>(items[0].integer), HashElement(items[2].text)};
+  *first = {1, HashOf(items[1])};
+  *last = {static_cast<uint64_t>(items[0].integer), HashOf(items[2])};
   return {};
 }
 
@@ -243,6 +253,7 @@ Status RedisStore::Facts(std::string_view key, std::string_view live_key, Stream
   Commands commands;
   commands.Add("XINFO", "STREAM", key).Add("XLEN", key).Add("PTTL", key).Add("PTTL", live_key);
   ValueSink sink;
+  sink.passes_over = true;
   sink.may_fail = 0;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
@@ -267,6 +278,7 @@ Status RedisStore::PlainFacts(std::string_view key, StreamFacts* facts) {
   commands.Add("XRANGE", key, "-", "+", "COUNT", int64_t{1});
   commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   ValueSink sink;
+  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
   const Value& length = sink.replies[0];

@@ -172,6 +172,7 @@ void ValueSink::BeginReply(size_t index) {
   Sink::BeginReply(index);
   if (index == 0) replies.clear();
   replies.resize(index + 1);
+  builder_.Begin(&replies[index]);
   path_.clear();
   parts_ = 0;
   text_ = 0;
@@ -239,7 +240,7 @@ void ValueSink::Error(std::string_view text) {
 
 namespace {
 
-using Built = EntriesBuilder::Outcome;
+using Built = ListBuilder::Outcome;
 
 // "*3" or "$3" and the end of the line; *at moves behind it.
 Built ReadLongHeader(char kind, const char** at, const char* end, size_t* number) {
@@ -302,21 +303,149 @@ std::string_view CopyName(std::string_view name, Batch* batch) {
 
 }  // namespace
 
-void EntriesBuilder::Begin(EntryId skip, size_t most) {
-  expected_ = Part::kList;
+bool LongText::Begin(const char** at, const char* end) {
+  const char* p = *at;
+  size_t size = 0;
+  if (ReadHeader('$', &p, end, &size) != Built::kComplete) return false;
+  if (size <= kMostText || size > kMostPassedOver) return false;
+  left_ = size + 2;
+  hasher_ = ElementHasher(size);
+  *at = p;
+  return true;
+}
+
+bool LongText::Take(const char** at, const char* end) {
+  size_t size = std::min(left_, static_cast<size_t>(end - *at));
+  size_t text = left_ > 2 ? std::min(size, left_ - 2) : 0;
+  hasher_.Add({*at, text});
+  left_ -= size;
+  *at += size;
+  return left_ == 0;
+}
+
+void ValueBuilder::Begin(Value* root) {
+  root_ = root;
+  begun_ = false;
+  open_.clear();
+  parts_ = text_ = 0;
+  long_ = {};
+}
+
+ListBuilder::Outcome ValueBuilder::Parse(const char** at, const char* end) {
+  do {
+    if (long_.under_way()) {
+      if (!long_.Take(at, end)) return Outcome::kIncomplete;
+      Value* value = Place();
+      if (value == nullptr) return Outcome::kRefused;
+      value->kind = Value::Kind::kString;
+      value->long_hash = long_.hash();
+    } else if (Outcome part = Part(at, end); part != Outcome::kComplete) {
+      return part;
+    }
+    while (!open_.empty() && open_.back().left == 0) open_.pop_back();
+  } while (!open_.empty() || long_.under_way());
+  return Outcome::kComplete;
+}
+
+// Where the next part goes.
+Value* ValueBuilder::Place() {
+  if (++parts_ > kMostParts) return nullptr;
+  if (!std::exchange(begun_, true)) return root_;
+  --open_.back().left;
+  return &open_.back().list->items.emplace_back();
+}
+
+ListBuilder::Outcome ValueBuilder::Part(const char** at, const char* end) {
+  constexpr size_t kMostLine = 1024;
+  constexpr size_t kDeepest = 8;
+  constexpr std::string_view kNil = "-1\r\n";
+  const char* p = *at;
+  if (p == end) return Outcome::kIncomplete;
+  std::string_view rest(p + 1, static_cast<size_t>(end - p - 1));
+  bool sized = *p == '$' || *p == '*';
+  if (sized && rest.starts_with('-')) {
+    if (!kNil.starts_with(rest.substr(0, kNil.size()))) return Outcome::kRefused;
+    if (rest.size() < kNil.size()) return Outcome::kIncomplete;
+    *at = p + 1 + kNil.size();
+    return Place() != nullptr ? Outcome::kComplete : Outcome::kRefused;
+  }
+  if (*p == '*') {
+    size_t size = 0;
+    if (Outcome header = ReadHeader('*', &p, end, &size); header != Outcome::kComplete)
+      return header;
+    Value* value = open_.size() < kDeepest ? Place() : nullptr;
+    if (value == nullptr) return Outcome::kRefused;
+    value->kind = Value::Kind::kArray;
+    open_.push_back({value, size});
+    *at = p;
+    return Outcome::kComplete;
+  }
+  std::string_view text;
+  if (*p == '$') {
+    Outcome part = ReadText(&p, end, &text);
+    if (part == Outcome::kTooLong && long_.Begin(at, end)) return Outcome::kComplete;
+    if (part != Outcome::kComplete) return part;
+  } else {
+    size_t line = rest.find("\r\n");
+    if (line == std::string_view::npos) {
+      return rest.size() > kMostLine ? Outcome::kRefused : Outcome::kIncomplete;
+    }
+    text = rest.substr(0, line);
+    p += line + 3;
+  }
+  Value* value = Place();
+  text_ += text.size();
+  if (value == nullptr || text_ > kMostTextInReply) return Outcome::kRefused;
+  value->kind = **at == '-' ? Value::Kind::kError : Value::Kind::kString;
+  if (**at == ':') {
+    value->kind = Value::Kind::kInteger;
+    auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value->integer);
+    if (error != std::errc() || stop != text.data() + text.size()) return Outcome::kRefused;
+  } else if (sized || **at == '+' || **at == '-') {
+    value->text = text;
+  } else {
+    return Outcome::kRefused;
+  }
+  *at = p;
+  return Outcome::kComplete;
+}
+
+void EntriesBuilder::Begin(EntryId skip, size_t most, Within within) {
+  expected_ = within == Within::kStream ? Part::kStreams : Part::kList;
+  scripts_own_ = within == Within::kScriptsOwn;
   most_ = most;
   skip_ = skip;
   skipped_ = false;
+  long_ = {};
   batch_.reset();
 }
 
-EntriesBuilder::Outcome EntriesBuilder::Parse(const char** at, const char* end) {
+ListBuilder::Outcome EntriesBuilder::Parse(const char** at, const char* end) {
+  constexpr std::string_view kNil = "*-1\r\n";
   while (expected_ != Part::kNone) {
     const char* p = *at;
-    bool is_text = expected_ == Part::kId || expected_ == Part::kField;
+    if (long_.under_way()) {
+      if (!long_.Take(at, end)) return Outcome::kIncomplete;
+      EndField();
+      continue;
+    }
+    if (expected_ == Part::kStreams) {
+      std::string_view first(p, std::min(static_cast<size_t>(end - p), kNil.size()));
+      if (first == kNil) {
+        expected_ = Part::kNone;
+        *at = p + kNil.size();
+        break;
+      }
+      if (first.size() < kNil.size() && kNil.starts_with(first)) return Outcome::kIncomplete;
+    }
+    bool is_text = expected_ == Part::kField || expected_ == Part::kId || expected_ == Part::kKey;
     std::string_view text;
     size_t size = 0;
     Outcome part = is_text ? ReadText(&p, end, &text) : ReadHeader('*', &p, end, &size);
+    if (part == Outcome::kTooLong && expected_ == Part::kField && long_.Begin(at, end)) {
+      Refuse();
+      continue;
+    }
     if (part != Outcome::kComplete) return part;
     if (!(is_text ? String(text) : Array(size))) return Outcome::kRefused;
     *at = p;
@@ -324,10 +453,24 @@ EntriesBuilder::Outcome EntriesBuilder::Parse(const char** at, const char* end) 
   return Outcome::kComplete;
 }
 
+// The entry is too large. What is left of it is passed over.
+void EntriesBuilder::Refuse() {
+  skipping_ = true;
+  if (entry_ == nullptr) return;
+  entry_->refusal = kTooLarge;
+  entry_->field_count = 0;
+}
+
 // The parts come in the order in which they are written, and an array has as many as it says: what
 // is expected next says where a part stands.
 bool EntriesBuilder::Array(size_t size) {
   switch (expected_) {
+    case Part::kStreams:
+      expected_ = Part::kStream;
+      return size == 1;
+    case Part::kStream:
+      expected_ = Part::kKey;
+      return size == 2;
     case Part::kList:
       expected_ = size > 0 ? Part::kEntry : Part::kNone;
       entries_left_ = entries_ = size;
@@ -351,6 +494,7 @@ bool EntriesBuilder::BeginFields(size_t size) {
   text_left_ = kMostText;
   expected_ = Part::kField;
   if (size == 0) EndEntry();
+  entry_ = nullptr;
   skipping_ = id_ == skip_;
   if (skipping_) {
     skipped_ = true;
@@ -361,22 +505,31 @@ bool EntriesBuilder::BeginFields(size_t size) {
     constexpr size_t kMostReserved = size_t{1024} * 1024;
     batch_.reset(Batch::Create(std::min(entries_ * entry_bytes_, kMostReserved)));
   }
-  field_ = batch_->Append(id_, {id_text_, id_length_}, size / 2)->fields;
+  entry_ = batch_->Append(id_, {id_text_, id_length_}, size / 2);
+  field_ = entry_->fields;
+  if (scripts_own_ && size == 0) Refuse();
   return true;
 }
 
 bool EntriesBuilder::String(std::string_view text) {
   if (expected_ == Part::kField) {
     bool is_name = fields_left_ % 2 == 0;
-    if (--fields_left_ == 0) EndEntry();
+    EndField();
     if (skipping_) return true;
-    if (text.size() > text_left_) return false;
+    if (text.size() > text_left_) {
+      Refuse();
+      return true;
+    }
     text_left_ -= text.size();
     if (is_name) {
       field_->name = CopyName(text, batch_.get());
     } else {
       field_++->value = batch_->Copy(text);
     }
+    return true;
+  }
+  if (expected_ == Part::kKey) {
+    expected_ = Part::kList;
     return true;
   }
   if (expected_ != Part::kId || text.size() >= sizeof(id_text_)) return false;
@@ -391,6 +544,7 @@ void ElementsBuilder::Begin(EntryId after, size_t most) {
   after_ = after;
   most_ = most;
   place_ = after.ms;
+  long_ = {};
   begun_ = looked_ = false;
   verified_ = after.ms == 0;
   batch_.reset();
@@ -401,27 +555,46 @@ void ElementsBuilder::BeginAt(uint64_t place, size_t most) {
   verified_ = true;
 }
 
-bool ElementsBuilder::Array(size_t size) {
-  if (begun_ || size > most_) return false;
-  begun_ = true;
-  return true;
+ListBuilder::Outcome ElementsBuilder::Parse(const char** at, const char* end) {
+  if (!begun_) {
+    Outcome header = ReadHeader('*', at, end, &left_);
+    if (header != Outcome::kComplete) return header;
+    begun_ = true;
+    if (left_ > most_) return Outcome::kRefused;
+  }
+  for (; left_ > 0; --left_) {
+    std::string_view text;
+    if (!long_.under_way()) {
+      Outcome part = ReadText(at, end, &text);
+      if (part == Outcome::kComplete) {
+        Take(&text, HashElement(text));
+        continue;
+      }
+      if (part != Outcome::kTooLong || !long_.Begin(at, end)) return part;
+    }
+    if (!long_.Take(at, end)) return Outcome::kIncomplete;
+    Take(nullptr, long_.hash());
+  }
+  return Outcome::kComplete;
 }
 
-bool ElementsBuilder::String(std::string_view text) {
-  if (!begun_ || text.size() > kMostText) return false;
+void ElementsBuilder::Take(const std::string_view* text, uint64_t hash) {
   if (!looked_ && !verified_) {
     looked_ = true;
-    verified_ = after_.seq == 0 || after_.seq == HashElement(text);
-    return true;
+    verified_ = after_.seq == 0 || after_.seq == hash;
+    return;
   }
-  if (!verified_) return true;  // it is of another list
+  if (!verified_) return;  // it is of another list
   if (batch_ == nullptr) batch_.reset(Batch::Create());
-  EntryId id{++place_, HashElement(text)};
+  EntryId id{++place_, hash};
   char id_text[42];
   size_t id_length = PrintEntryId(id, id_text);
-  Entry* entry = batch_->Append(id, {id_text, id_length}, 1);
-  entry->fields[0] = {kElement, batch_->Copy(text)};
-  return true;
+  Entry* entry = batch_->Append(id, {id_text, id_length}, text != nullptr ? 1 : 0);
+  if (text != nullptr) {
+    entry->fields[0] = {kElement, batch_->Copy(*text)};
+  } else {
+    entry->refusal = kTooLarge;
+  }
 }
 
 Status ServerError(std::string_view text, std::string_view what) {
@@ -530,17 +703,17 @@ Parser::Outcome Parser::AsEntries(Sink* sink) {
   const char* at = buffer_ + begin_;
   try {
     switch (entries_->Parse(&at, buffer_ + end_)) {
-      case EntriesBuilder::Outcome::kComplete:
+      case ListBuilder::Outcome::kComplete:
         entries_ = nullptr;
         Use(static_cast<size_t>(at - (buffer_ + begin_)));
         return Outcome::kComplete;
-      case EntriesBuilder::Outcome::kIncomplete:
+      case ListBuilder::Outcome::kIncomplete:
         Use(static_cast<size_t>(at - (buffer_ + begin_)));
         return Outcome::kIncomplete;
-      case EntriesBuilder::Outcome::kTooLong:
+      case ListBuilder::Outcome::kTooLong:
         too_long_ = kTooLongText;
         break;
-      case EntriesBuilder::Outcome::kRefused:
+      case ListBuilder::Outcome::kRefused:
         refused_ = true;
         break;
     }

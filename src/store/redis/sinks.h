@@ -78,8 +78,8 @@ class IdsSink final : public Sink {
   std::string error_;
 };
 
-// For each request the entries of an XRANGE or the elements of an LRANGE, and if its live flag is
-// wanted, a PTTL.
+// For each request the entries of an XRANGE or the elements of an LRANGE; if its live flag is wanted,
+// a PTTL; and if the last entry is, an XREVRANGE.
 class ReadSink final : public Sink {
  public:
   explicit ReadSink(std::span<ReadRequest> requests) : requests_(requests) {}
@@ -92,27 +92,29 @@ class ReadSink final : public Sink {
     Sink::BeginReply(index);
     if (index == 0) {
       at_ = 0;
-      flag_ = false;
+      part_ = Part::kEntries;
       suspects_.clear();
       error_.clear();
     }
-    if (flag_) return;
-    if (requests_[at_].list) {
-      elements_.Begin(requests_[at_].after, requests_[at_].count + 1);
+    ReadRequest& request = requests_[at_];
+    if (part_ == Part::kLast) builder_.Begin({}, 1);
+    if (part_ != Part::kEntries) return;
+    if (request.list) {
+      elements_.Begin(request.after, request.count + 1);
     } else {
-      builder_.Begin(requests_[at_].after, requests_[at_].count + 1);
+      builder_.Begin(request.after, request.count + 1);
     }
-    requests_[at_].status = Status();
+    request.status = Status();
   }
-  EntriesBuilder* Entries() override { return flag_ || requests_[at_].list ? nullptr : &builder_; }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return !flag_ && (requests_[at_].list ? elements_.String(text) : builder_.String(text));
+  ListBuilder* Entries() override {
+    if (part_ == Part::kFlag) return nullptr;
+    bool elements = part_ == Part::kEntries && requests_[at_].list;
+    return elements ? static_cast<ListBuilder*>(&elements_) : &builder_;
   }
-  bool Array(const redisReadTask& /*task*/, size_t size) override {
-    return !flag_ && (requests_[at_].list ? elements_.Array(size) : builder_.Array(size));
-  }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& task, int64_t number) override {
-    if (!flag_ || Depth(task) != 0) return false;
+    if (part_ != Part::kFlag || Depth(task) != 0) return false;
     requests_[at_].live = {number != -2, number};
     return true;
   }
@@ -123,11 +125,13 @@ class ReadSink final : public Sink {
       return;
     }
     ReadRequest& request = requests_[at_];
-    request.status = ServerError(text, Cat("reading ", flag_ ? request.live_key : request.key));
+    request.status =
+        ServerError(text, Cat("reading ", part_ == Part::kFlag ? request.live_key : request.key));
   }
   void EndReply() override {
     ReadRequest& request = requests_[at_];
-    if (!flag_) {
+    if (part_ == Part::kLast) request.last = builder_.Take();
+    if (part_ == Part::kEntries) {
       request.batch = request.list ? elements_.Take() : builder_.Take();
       request.gap = false;
       bool resumes = request.after != EntryId{};
@@ -136,18 +140,22 @@ class ReadSink final : public Sink {
       bool suspect = !seen && resumes && request.status.ok();
       if (suspect) suspects_.push_back(&request);
     }
-    if (!flag_ && !request.live_key.empty()) {
-      flag_ = true;
+    if (part_ == Part::kEntries && !request.live_key.empty()) {
+      part_ = Part::kFlag;
+    } else if (part_ != Part::kLast && request.want_last) {
+      part_ = Part::kLast;
     } else {
-      flag_ = false;
+      part_ = Part::kEntries;
       ++at_;
     }
   }
 
  private:
+  enum class Part { kEntries, kFlag, kLast };
+
   std::span<ReadRequest> requests_;
   size_t at_ = 0;
-  bool flag_ = false;
+  Part part_ = Part::kEntries;
   EntriesBuilder builder_;
   ElementsBuilder elements_;
   std::vector<ReadRequest*> suspects_;
@@ -167,10 +175,9 @@ class ElementsSink final : public Sink {
     error_.clear();
     builder_.BeginAt(before_first_, most_);
   }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  ListBuilder* Entries() override { return &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& /*task*/) override { return false; }
   void Error(std::string_view text) override { error_ = text; }
@@ -195,11 +202,9 @@ class RangeSink final : public Sink {
     error_.clear();
     builder_.Begin({}, most_);
   }
-  EntriesBuilder* Entries() override { return &builder_; }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    return builder_.String(text);
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override { return builder_.Array(size); }
+  ListBuilder* Entries() override { return &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& /*task*/) override { return false; }
   void Error(std::string_view text) override { error_ = text; }

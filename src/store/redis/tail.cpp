@@ -35,36 +35,17 @@ class RedisTail::ReplySink final : public Sink {
   void BeginReply(size_t index) override {
     Sink::BeginReply(index);
     // Without a cursor nothing is to be skipped, but for an id that no entry has.
-    builder_.Begin(index == 0 ? after_ : EntryId{}, follow_ && index == 0 ? 1 : count_ + 1);
-    // XREAD: [[key, entries]], of one stream.
-    expected_ = index == 1 ? Part::kStreams : Part::kEntries;
+    using Within = EntriesBuilder::Within;
+    builder_.Begin(index == 0 ? after_ : EntryId{}, follow_ && index == 0 ? 1 : count_ + 1,
+                   index == 0 ? Within::kNothing : Within::kStream);
   }
   void EndReply() override {
     if (index() == 0) cursor_seen_ = builder_.skipped() || after_ == EntryId{};
     ++replies_;
   }
-  EntriesBuilder* Entries() override { return index() == 0 ? &builder_ : nullptr; }
-  bool String(const redisReadTask& /*task*/, std::string_view text) override {
-    if (expected_ == Part::kEntries) return builder_.String(text);
-    bool is_key = expected_ == Part::kKey;
-    expected_ = Part::kEntries;
-    return is_key;
-  }
-  bool Array(const redisReadTask& /*task*/, size_t size) override {
-    switch (expected_) {
-      case Part::kStreams:
-        expected_ = Part::kStream;
-        return size == 1;
-      case Part::kStream:
-        expected_ = Part::kKey;
-        return size == 2;
-      case Part::kKey:
-        return false;
-      case Part::kEntries:
-        return builder_.Array(size);
-    }
-    return false;
-  }
+  ListBuilder* Entries() override { return &builder_; }
+  bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
+  bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
   bool Nil(const redisReadTask& task) override { return Depth(task) == 0; }
   void Error(std::string_view text) override {
@@ -72,13 +53,10 @@ class RedisTail::ReplySink final : public Sink {
   }
 
  private:
-  enum class Part { kStreams, kStream, kKey, kEntries };
-
   EntryId after_;
   size_t count_ = 0;
   bool follow_ = false;
   EntriesBuilder builder_;
-  Part expected_ = Part::kEntries;
   bool cursor_seen_ = false;
   size_t replies_ = 0;
   std::string error_;
