@@ -887,7 +887,8 @@ typedef struct agx_group_options {
    * what comes from now on; else an id: with what came after it */
   const char* start;
   int must_exist; /**< 1: a group that is not there is not made, but AGX_NONE. Default 0 */
-  /** 1: agx_group_read makes the group again if it is gone. Default 0: AGX_NONE */
+  /** 1: agx_group_read makes the group again if it is gone; if its stream is, from the start of the
+   * next, for which it waits. Default 0: AGX_NONE */
   int recreate;
   /** Key of the stream in which events end up that could not be handled. Default NULL: the
    * stream's own key and ":dlq", which is the stream of the session whose id is this one's and
@@ -1093,7 +1094,8 @@ typedef struct agx_group_process_options {
  *
  * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
  * again if its acknowledgement was lost. It goes on when the connection is lost and the store is
- * restarted; if the store comes back empty, or the group was deleted, it makes the group again.
+ * restarted; if the group was deleted it makes it again, and if its stream has gone, as with a store
+ * that comes back empty, as soon as there is another.
  *
  * Outcomes: AGX_INTERRUPTED (what it held was handled; what failed and waited to be tried again can
  * be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.

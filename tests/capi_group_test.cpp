@@ -474,6 +474,59 @@ TEST_P(CapiGroup, AWaitGoesOnInAGroupThatIsMadeAgain) {
   EXPECT_THAT(Read(group).types(), ElementsAre("anew"));
 }
 
+bool IsThere(const SessionPtr& session) {
+  agx_history info = AGX_HISTORY_INIT;
+  return agx_history_info(session.get(), &info) == AGX_OK;
+}
+
+TEST_P(CapiGroup, AWaitForAStreamThatHasGoneMakesNone) {
+  agx_group_options options = AGX_GROUP_OPTIONS_INIT;
+  options.recreate = 1;
+  GroupPtr group = OpenGroup(session_, "c", options);
+  Add(session_, "a");
+  EXPECT_THAT(Read(group).types(), ElementsAre("a"));
+  EXPECT_EQ(agx_history_delete(session_.get()), AGX_OK);
+  for (agx_group_source source : {AGX_GROUP_NEW, AGX_GROUP_PENDING_FIRST}) {
+    EXPECT_EQ(Read(group, source, 50).status, AGX_TIMEOUT);
+  }
+  EXPECT_EQ(Read(group, AGX_GROUP_PENDING_ONLY).status, AGX_ENDED);
+  EXPECT_FALSE(IsThere(session_));
+  Background<Page> waiting([&] { return Read(group, AGX_GROUP_NEW, kPatienceMs); });
+  waiting.AwaitBlocked();
+  EXPECT_FALSE(IsThere(session_));
+  SessionPtr producer = Started(other_);
+  EXPECT_THAT(waiting.Get().types(), ElementsAre("begin")) << "from the first on";
+}
+
+TEST_P(CapiGroup, AWorkerOfAStreamThatHasGoneMakesNone) {
+  GroupPtr group = OpenGroup(session_, "c");
+  Add(session_, "a");
+  Seen seen;
+  agx_group_process_options options = Quick(1);
+  EXPECT_EQ(agx_group_process(group.get(), &options, Seen::Handle, &seen), AGX_LIMIT);
+  EXPECT_EQ(agx_history_delete(session_.get()), AGX_OK);
+  options = Quick(0, 100);
+  EXPECT_EQ(agx_group_process(group.get(), &options, Seen::Handle, &seen), AGX_TIMEOUT);
+  EXPECT_FALSE(IsThere(session_));
+  // It ends when it is told to, and handles another stream from its first event on.
+  options = Quick(2);
+  Background<agx_status> worker(
+      [&] { return agx_group_process(group.get(), &options, Seen::Handle, &seen); });
+  worker.AwaitBlocked();
+  EXPECT_EQ(agx_group_interrupt(group.get()), AGX_OK);
+  EXPECT_EQ(worker.Get(), AGX_INTERRUPTED);
+  EXPECT_FALSE(IsThere(session_));
+  Background<agx_status> again(
+      [&] { return agx_group_process(group.get(), &options, Seen::Handle, &seen); });
+  again.AwaitBlocked();
+  SessionPtr producer = Started(other_);
+  Add(producer, "b");
+  EXPECT_EQ(again.Get(), AGX_LIMIT);
+  ASSERT_EQ(seen.calls.size(), 3u);
+  EXPECT_EQ(seen.calls[1].first, "begin");
+  EXPECT_EQ(seen.calls[2].first, "b");
+}
+
 // --- The robust consumer
 
 TEST_P(CapiGroup, WhatIsHandledIsAcknowledged) {

@@ -149,7 +149,7 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
     status = group->Pending(&facts);
   } else {
     bool created = false;
-    status = group->groups().CreateGroup(group->of(), start, &created);
+    status = group->groups().CreateGroup(group->of(), start, true, &created);
   }
   if (!status.ok()) return status;
   return group;
@@ -241,8 +241,10 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
     Takings taken;
     Status status = Look(source, capacity, armed, &taken, &again);
     if (status.code() == AGX_NONE && recreate_ && !std::exchange(made_again, true)) {
-      status = MakeAgain();
-      again = true;
+      bool absent = false;
+      status = MakeAgain(&absent);
+      again = !absent;
+      made_again = !absent;
     } else if (status.ok()) {
       made_again = false;
     }
@@ -330,8 +332,10 @@ void Group::Recover(EntryId after) noexcept {
 
 // Behind what this handle was given, if it still is the stream from which that came. One that was
 // begun anew within the same millisecond may have given out the same ids: unless an older entry
-// shows that it is the old one, that millisecond is given again.
-Status Group::MakeAgain() {
+// shows that it is the old one, that millisecond is given again. A stream that is not there is not
+// made: it would have no expiry, and stay when nobody comes any more.
+Status Group::MakeAgain(bool* absent) {
+  *absent = false;
   StreamFacts facts;
   Status status = client_->store().Facts(key_, live_key_, &facts);
   if (!status.ok()) return status;
@@ -345,7 +349,11 @@ Status Group::MakeAgain() {
   last_new_ = start.value_or(EntryId{});
   recovering_ = false;
   bool created = false;
-  status = groups().CreateGroup(of(), start, &created);
+  if (facts.exists) status = groups().CreateGroup(of(), start, false, &created);
+  if (!facts.exists || status.code() == AGX_NONE) {
+    *absent = own_done_ = true;  // nothing is pending
+    return {};
+  }
   if (created) {
     client_->LogLine(AGX_LOG_WARNING,
                      Cat("the group ", name_, " of ", key_, " was gone, and was made again"));

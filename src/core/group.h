@@ -123,8 +123,8 @@ class Group final : public Watcher, public Client::Sleeper {
   Status ReadNew(size_t count, bool arm, Takings* taken);
   // What was given by a reply that was lost is looked for behind this id.
   void Recover(EntryId after) noexcept;
-  // The group is gone.
-  Status MakeAgain();
+  // The group is gone. *absent: so is the stream, and the group can be made when there is one.
+  Status MakeAgain(bool* absent);
   Status Watch();
   void Sleep(uint32_t ticket, TimePoint until);
   std::string TakeFailReason();

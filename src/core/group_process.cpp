@@ -125,6 +125,8 @@ class Processor {
   int64_t handled_ = 0;
   bool stopping_ = false;
   bool made_again_ = false;  // and nothing has succeeded since
+  bool absent_ = false;      // there is no stream, by the last look
+  uint32_t ticket_ = 0;      // of the last look
   EntryId claim_after_;
   TimePoint claim_at_ = TimePoint::min();
   TimePoint event_at_ = Clock::now();  // the last event, or when waiting for one began
@@ -156,7 +158,8 @@ Status Processor::Run() {
     if (status.code() == AGX_NONE) {
       // The events that are held are handled all the same.
       for (Holding& one : held_) one.loose = true;
-      Status made = group_.MakeAgain();
+      Status made = group_.MakeAgain(&absent_);
+      if (made.ok() && absent_) continue;
       // One that is gone again at once is an outage.
       if (made.ok() && !std::exchange(made_again_, true)) continue;
       if (!made.ok()) status = std::move(made);
@@ -174,7 +177,9 @@ Status Processor::Run() {
 
 // What comes next. *done: it is over, and the status says how.
 Status Processor::Step(bool* done) {
-  uint32_t ticket = group_.bell_.ticket();
+  // Of a stream that is not there it was the step before that looked.
+  bool absent = std::exchange(absent_, false);
+  if (!absent) ticket_ = group_.bell_.ticket();
   TimePoint now = Clock::now();
   bool late = !done_.empty() && now >= done_since_ + kAcknowledgeWithin;
   if (late || done_.size() >= limits_.count) {
@@ -188,12 +193,12 @@ Status Processor::Step(bool* done) {
     return {AGX_LIMIT, Cat(handled_, " events were handled")};
   }
   bool got = false;
-  if (now >= claim_at_) {
+  if (!absent && now >= claim_at_) {
     Status status = ClaimSome(&got);
     if (!status.ok() || got) return status;
   }
   bool armed = group_.watched_ && group_.short_;
-  if (Room() > 0) {
+  if (!absent && Room() > 0) {
     Status status = ReadSome(&got);
     if (!status.ok() || got) return status;
   }
@@ -205,7 +210,7 @@ Status Processor::Step(bool* done) {
   if (!group_.watched_) {
     if (Status status = group_.Watch(); !status.ok()) return status;
   } else if (armed || Room() == 0) {
-    group_.Sleep(ticket, WakeAt(Clock::now()));
+    group_.Sleep(ticket_, WakeAt(Clock::now()));
   }
   group_.short_ = true;
   return {};
@@ -383,6 +388,8 @@ Status Processor::ClaimSome(bool* got) {
   if (!status.ok()) {
     // What a lost reply has given is pending for this consumer.
     if (status.code() == AGX_EUNCERTAIN) group_.Recover({});
+    // Nothing was left: what is new is looked for first.
+    if (status.code() == AGX_NONE) claim_at_ = DeadlineAfter(pause_ms);
     return status;
   }
   claim_after_ = taken.more ? taken.last : EntryId{};

@@ -130,9 +130,10 @@ enum class RevivalOutcome { kDone, kAbsent, kForeign };
 
 class Groups {
  public:
-  // Makes the group, and the stream if it has to, unless it is there. `start`: what it gives comes
-  // after this; none: from now on.
-  virtual Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) = 0;
+  // Makes the group unless it is there. `start`: what it gives comes after this; none: from now on.
+  // Without a stream: that is made too, or AGX_NONE.
+  virtual Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
+                             bool* created) = 0;
   virtual Status DeleteGroup(const GroupOf& of) = 0;
 
   // *batch is null if there is nothing new. AGX_EUNCERTAIN: entries may have been given, which are

@@ -43,7 +43,8 @@ Status MemoryStore::WithGroup(const GroupOf& of, Function use, Access::Arming ar
   return {};
 }
 
-Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) {
+Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
+                                bool* created) {
   *created = false;
   Access access(this);
   if (access.closed) return Closed();
@@ -51,6 +52,9 @@ Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start,
   if (node->is_flag) return NotAStream(of.key);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
+  if (stream == nullptr && !make_stream) {
+    return {AGX_NONE, Cat("there is no stream ", of.key)};
+  }
   if (stream == nullptr) {
     fresh = access.keys.NewStream();
     stream = fresh.get();

@@ -193,21 +193,23 @@ Status RedisGroups::Run(Pipe& pipe, const Commands& commands, Effect effect, con
   return status;
 }
 
-Status RedisGroups::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool* created) {
+Status RedisGroups::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
+                                bool* created) {
   Commands commands;
-  commands.Begin(6).Arg("XGROUP").Arg("CREATE").Arg(of.key).Arg(of.group);
+  commands.Begin(make_stream ? 6 : 5).Arg("XGROUP").Arg("CREATE").Arg(of.key).Arg(of.group);
   if (start) {
     commands.Arg(*start);
   } else {
     commands.Arg("$");
   }
-  commands.Arg("MKSTREAM");
+  if (make_stream) commands.Arg("MKSTREAM");
   ValueSink sink;
   std::string what = On("making", of);
   Status status = runner_.Run(commands_, commands, Effect::kRepeatableWrite, what, &sink);
   *created = status.ok();
-  if (status.code() == AGX_ESERVER && sink.error().starts_with("BUSYGROUP")) return {};
-  return status;
+  if (status.code() != AGX_ESERVER) return status;
+  if (sink.error().starts_with("BUSYGROUP")) return {};
+  return SaysNoGroup(sink.error()) ? NoGroup(of) : status;
 }
 
 Status RedisGroups::DeleteGroup(const GroupOf& of) {
