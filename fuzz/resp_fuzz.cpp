@@ -41,7 +41,7 @@ class EntriesSink final : public Sink {
     agx::BatchPtr batch = builder_.Take();
     while (batch != nullptr && !batch->empty()) See(batch->TakeFirst());
   }
-  EntriesBuilder* Entries() override { return base_depth_ == 0 ? &builder_ : nullptr; }
+  EntriesBuilder* List() override { return base_depth_ == 0 ? &builder_ : nullptr; }
   bool String(const redisReadTask& task, std::string_view text) override {
     return agx::redis::Depth(task) <= base_depth_ || builder_.String(text);
   }

@@ -13,6 +13,8 @@
 #include <memory>
 #include <string_view>
 
+#include "agx.h"
+
 namespace agx {
 
 struct EntryId {
@@ -60,7 +62,8 @@ class ElementHasher {
 };
 
 // Of an entry, the texts of its fields together; what is longer is not kept.
-inline constexpr size_t kMostEntry = 68157440;
+inline constexpr size_t kMostEntry = size_t{AGX_BODY_MAX} + size_t{1024} * 1024;
+static_assert(kMostEntry == 68157440, "as kTooLarge and the scripts of groups say");
 // Why it cannot be read then.
 inline constexpr char kTooLarge[] =
     "it has more than 68157440 bytes (65 MiB), which is the most that is read of one";

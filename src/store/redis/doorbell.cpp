@@ -417,7 +417,6 @@ Status Doorbell::LookAtNew(Connection& connection) {
     commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   }
   ValueSink sink;
-  sink.passes_over = true;
   if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
   for (size_t i = 0; i < keys.size(); ++i) {
     const Value& reply = sink.replies[i];
@@ -453,13 +452,11 @@ Status Doorbell::LookAtLists(Connection& connection) {
     commands.Add("LLEN", key).Add("LRANGE", key, int64_t{-1}, int64_t{-1});
   }
   ValueSink sink;
-  sink.passes_over = true;
   if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
   for (size_t i = 0; i < keys.size(); ++i) {
     const Value& ends = sink.replies[i * 2 + 1];
     Value last = ends.items.empty() ? Value() : ends.items[0];
-    uint64_t hash = last.long_hash != 0 ? last.long_hash : HashElement(last.text);
-    Saw(keys[i], Cat(sink.replies[i * 2].integer, ":", hash));
+    Saw(keys[i], Cat(sink.replies[i * 2].integer, ":", last.element_hash()));
   }
   return {};
 }
@@ -477,7 +474,6 @@ Status Doorbell::ReadStreams(Connection& connection) {
       AppendRead(std::span(keys).subspan(i, count), blocks, &commands);
     }
     ValueSink sink;
-    sink.passes_over = true;
     if (Status status = connection.Execute(commands, &sink); !status.ok()) return status;
     for (const Value& reply : sink.replies) {
       failed |= reply.is_error();

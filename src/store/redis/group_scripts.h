@@ -59,7 +59,7 @@ for i = 4, #ARGV do
     if entry then
       redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, last, 'RETRYCOUNT', count, 'JUSTID')
       if too_large(entry[2]) then entry[2] = {} end
-    entries[#entries + 1] = entry
+      entries[#entries + 1] = entry
       attempts[#attempts + 1] = count
     else
       redis.call('XACK', KEYS[1], ARGV[1], last)

@@ -42,7 +42,7 @@ class NewSink final : public Sink {
     if (index == 0) error_.clear();
     builder_.Begin({}, most_, EntriesBuilder::Within::kStream);
   }
-  ListBuilder* Entries() override { return IsNumber() ? nullptr : &builder_; }
+  ListBuilder* List() override { return IsNumber() ? nullptr : &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
   bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& task, int64_t /*number*/) override {

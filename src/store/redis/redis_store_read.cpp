@@ -14,10 +14,6 @@ bool ReadEntryId(const Value& entry, EntryId* id) {
   return entry.items.size() == 2 && ParseEntryId(entry.items[0].text, id);
 }
 
-uint64_t HashOf(const Value& element) {
-  return element.long_hash != 0 ? element.long_hash : HashElement(element.text);
-}
-
 // Each entry is within the range and beyond the one before: whoever reads on comes to an end.
 bool IsOf(const RangeRequest& request, const Batch& batch) {
   const Entry* before = nullptr;
@@ -113,7 +109,6 @@ Status RedisStore::CheckGap(std::string_view key, EntryId after, bool* gap, bool
   commands.Add("EXISTS", key);
   commands.Add("XRANGE", key, "-", after, "COUNT", int64_t{1});
   ValueSink sink;
-  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("looking for a gap in ", key),
                       &sink, nullptr, stop);
   if (!status.ok()) return status;
@@ -132,7 +127,6 @@ Status RedisStore::LastId(std::string_view key, EntryId* id) {
   Commands commands;
   commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   ValueSink sink;
-  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, Cat("reading ", key), &sink);
   if (!status.ok()) return status;
   *id = {};
@@ -153,7 +147,6 @@ Status RedisStore::ListEnds(std::string_view key, EntryId* first, EntryId* last)
   Commands commands;
   commands.Add("EVAL", kListEnds, "1", key);
   ValueSink sink;
-  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
   *first = *last = {};
@@ -161,8 +154,8 @@ Status RedisStore::ListEnds(std::string_view key, EntryId* first, EntryId* last)
   bool fits = !items.empty() && items[0].kind == Value::Kind::kInteger && items[0].integer >= 0;
   if (!fits || items.size() != (items[0].integer == 0 ? 1 : 3)) return Unfit(what);
   if (items.size() == 1) return {};
-  *first = {1, HashOf(items[1])};
-  *last = {static_cast<uint64_t>(items[0].integer), HashOf(items[2])};
+  *first = {1, items[1].element_hash()};
+  *last = {static_cast<uint64_t>(items[0].integer), items[2].element_hash()};
   return {};
 }
 
@@ -253,7 +246,6 @@ Status RedisStore::Facts(std::string_view key, std::string_view live_key, Stream
   Commands commands;
   commands.Add("XINFO", "STREAM", key).Add("XLEN", key).Add("PTTL", key).Add("PTTL", live_key);
   ValueSink sink;
-  sink.passes_over = true;
   sink.may_fail = 0;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
@@ -278,7 +270,6 @@ Status RedisStore::PlainFacts(std::string_view key, StreamFacts* facts) {
   commands.Add("XRANGE", key, "-", "+", "COUNT", int64_t{1});
   commands.Add("XREVRANGE", key, "+", "-", "COUNT", int64_t{1});
   ValueSink sink;
-  sink.passes_over = true;
   Status status = Run(commands_, commands, Effect::kRepeatable, what, &sink);
   if (!status.ok()) return status;
   const Value& length = sink.replies[0];

@@ -106,7 +106,7 @@ class ReadSink final : public Sink {
     }
     request.status = Status();
   }
-  ListBuilder* Entries() override {
+  ListBuilder* List() override {
     if (part_ == Part::kFlag) return nullptr;
     bool elements = part_ == Part::kEntries && requests_[at_].list;
     return elements ? static_cast<ListBuilder*>(&elements_) : &builder_;
@@ -175,7 +175,7 @@ class ElementsSink final : public Sink {
     error_.clear();
     builder_.BeginAt(before_first_, most_);
   }
-  ListBuilder* Entries() override { return &builder_; }
+  ListBuilder* List() override { return &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
   bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
@@ -202,7 +202,7 @@ class RangeSink final : public Sink {
     error_.clear();
     builder_.Begin({}, most_);
   }
-  ListBuilder* Entries() override { return &builder_; }
+  ListBuilder* List() override { return &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
   bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }

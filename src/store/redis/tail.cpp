@@ -43,7 +43,7 @@ class RedisTail::ReplySink final : public Sink {
     if (index() == 0) cursor_seen_ = builder_.skipped() || after_ == EntryId{};
     ++replies_;
   }
-  ListBuilder* Entries() override { return &builder_; }
+  ListBuilder* List() override { return &builder_; }
   bool String(const redisReadTask& /*task*/, std::string_view /*text*/) override { return false; }
   bool Array(const redisReadTask& /*task*/, size_t /*size*/) override { return false; }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return false; }
