@@ -158,8 +158,8 @@ typedef enum agx_log_level {
 } agx_log_level;
 
 /** Receives the library's log. May be called from any thread, one call at a time for each client,
- * and before agx_open returns. It must not call libagx and should return soon. The message is one line, without a newline or a
- * password, valid during the call. */
+ * and before agx_open returns. It must not call libagx and should return soon. The message is one
+ * line, without a newline or a password, valid during the call. */
 typedef void (*agx_log_function)(void* user_data, agx_log_level level, const char* message);
 
 /** Options of agx_open. Each that has a URL parameter may be given there instead, as in
@@ -282,14 +282,14 @@ typedef struct agx_stream_options {
 
 /** @anchor formats
  * @par Formats
- * "agx" is the format of this header: events of a type, an origin and a body, in sessions of {scope,
- * user, session id}. The other formats are those of agent frameworks, whose streams have names:
- * "openai-agents" (redis-openai-agents), "agent-framework" (Microsoft Agent Framework) and "ag2"
- * (AG2's RedisStream). Their entries are read as events, and agx_event_field has what an event has no
- * place for; what is added is written as the framework's own processes would, so that these follow
- * it. What a format cannot hold is AGX_EUNSUPPORTED, and nothing is written. docs/protocol.md says
- * what becomes of what. A live flag, {stream's key}:live, gives each of them start, stop, cancel and
- * leases. */
+ * "agx" is the format of this header: events of a type, an origin and a body, in sessions of
+ * {scope, user, session id}. The other formats are those of agent frameworks, whose streams have
+ * names: "openai-agents" (redis-openai-agents), "agent-framework" (Microsoft Agent Framework) and
+ * "ag2" (AG2's RedisStream). Their entries are read as events, and agx_event_field has what an
+ * event has no place for; what is added is written as the framework's own processes would, so that
+ * these follow it. What a format cannot hold is AGX_EUNSUPPORTED, and nothing is written.
+ * docs/protocol.md says what becomes of what. A live flag, {stream's key}:live, gives each of them
+ * start, stop, cancel and leases. */
 
 /** Opens a session by its stream's name, in a format that has names: no I/O. name is free text of 1
  * to AGX_SESSION_ID_MAX bytes, as session_id is: for "openai-agents" the key itself, for
@@ -350,11 +350,12 @@ AGX_API agx_status agx_stop(agx_session* session, int64_t grace_ms);
  * that it was taken over writes nothing (AGX_TAKEN_OVER); what it added before it knew is stored.
  * Interceptors (agx_intercept) may change the event, or keep it from being written.
  * On a lost connection it is sent again only if it cannot have been written; otherwise
- * AGX_EUNCERTAIN. If this handle has started the session, not detached, and the store has lost it, as a
- * server does that is started again without its data, the session is begun anew first, with `begin` and
- * live flag: that is no cancel. Blocks: one command; three if the store lost the session. Threads that add at once share round trips. Outcomes:
- * AGX_TAKEN_OVER, AGX_SWALLOWED. Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors, what
- * an interceptor refuses with. */
+ * AGX_EUNCERTAIN. If this handle has started the session, not detached, and the store has lost it,
+ * as a server does that is started again without its data, the session is begun anew first, with
+ * `begin` and live flag: that is no cancel. Blocks: one command; three if the store lost the
+ * session. Threads that add at once share round trips. Outcomes: AGX_TAKEN_OVER, AGX_SWALLOWED.
+ * Errors: AGX_EJSON, AGX_ETOOBIG, AGX_EUNCERTAIN, store errors, what an interceptor
+ * refuses with. */
 AGX_API agx_status agx_add(agx_session* session, const char* type, const char* origin,
                            const char* body, char* id);
 
@@ -384,29 +385,32 @@ typedef struct agx_addition {
   char id[AGX_ID_SIZE]; /**< out: the entry's id, or "" */
 } agx_addition;
 
-/** Adds count events, each to a session of its own or not, in as few round trips as possible: for who
- * writes to many sessions. All sessions are of one client. Each event is added as agx_add does, whatever
- * becomes of the others, and has its own status and id afterwards; those of one session are stored in
- * their order. Streams of the format agent-framework, which numbers its entries, and sessions with
- * interceptors take a round trip for each event. Returns AGX_OK if all are stored, else the first other
- * status, which agx_last_error explains. Blocks: one command. Outcomes and errors, for each event, as
- * for agx_add; AGX_EINVAL also if its session is of another client than the first. */
+/** Adds count events, each to a session of its own or not, in as few round trips as possible: for
+ * who writes to many sessions. All sessions are of one client. Each event is added as agx_add does,
+ * whatever becomes of the others, and has its own status and id afterwards; those of one session
+ * are stored in their order. Streams of the format agent-framework, which numbers its entries, and
+ * sessions with interceptors take a round trip for each event. Returns AGX_OK if all are stored,
+ * else the first other status, which agx_last_error explains. The array and its texts stay the
+ * caller's, who leaves them alone during the call; any thread may call. Blocks: one command.
+ * Outcomes and errors, for each event, as for agx_add; AGX_EINVAL also if its session is of another
+ * client than the first. */
 AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
 
 /** Adds count events (0 as well) and moves a checkpoint of the session, in one atomic step: for who
  * copies from elsewhere, and is to know after any crash how far that came. name: free text, such as
  * where the events are from. from: what the checkpoint is now ("" if there is none); to: what it is
- * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and different.
- * If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is anything else than
- * `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written. Interceptors do not see
- * these events: a copy is to be what it is a copy of. So the type and the origin of each may be "" as
- * well: it is written without, as the format reads it then; agent-framework needs a type.
+ * then, such as the id of the last of them there; both of at most AGX_NAME_MAX bytes, and
+ * different. If the checkpoint is `to` already, that was done before, and is AGX_OK. If it is
+ * anything else than `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written.
+ * Interceptors do not see these events: a copy is to be what it is a copy of. So the type and the
+ * origin of each may be "" as well: it is written without, as the format reads it then;
+ * agent-framework needs a type.
  *
  * It is kept in the hash {stream's key}:from, which lives as long as the stream: it expires and is
  * deleted with it. If this handle has started the session and the store has lost the stream, the
  * session is begun anew, and the checkpoint is "": AGX_ECONFLICT, unless that is what `from` is.
- * Blocks: one command, which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER. Errors: AGX_ECONFLICT,
- * AGX_EJSON, AGX_ETOOBIG, AGX_EUNSUPPORTED, AGX_EUNCERTAIN, store errors. */
+ * Blocks: one command, which is sent again if the connection is lost. Outcomes: AGX_TAKEN_OVER.
+ * Errors: AGX_ECONFLICT, AGX_EJSON, AGX_ETOOBIG, AGX_EUNSUPPORTED, AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_add_checked(agx_session* session, const agx_new_event* events, size_t count,
                                    const char* name, const char* from, const char* to);
 
@@ -501,10 +505,10 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *   AGX_LIMIT        final: options.limit events were handed on
  *   AGX_ABSENT       the session never appeared within options.wait_ms
  *   AGX_SILENT       no event for options.timeout_ms
- *   AGX_GONE         the producer's lease ran out without `end`; or there was no event for the
- *                    client's lease after the live flag was taken away, by a cancel or by the
- *                    stop of a format without an end, or, in the format agx, while there was no
- *                    live flag at all
+ *   AGX_GONE         the producer's lease ran out without `end`; or, in a format without an end,
+ *                    it was stopped or the session was deleted; or there was no event for the
+ *                    client's lease after the live flag was taken away by a cancel, or, in the
+ *                    format agx, while there was no live flag at all
  *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there
@@ -523,9 +527,9 @@ AGX_API agx_status agx_listen_next(agx_listener* listener, int64_t timeout_ms, a
 AGX_API agx_status agx_listen_next_many(agx_listener* listener, int64_t timeout_ms,
                                         agx_event** events, size_t capacity, size_t* count);
 
-/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED; also
- * one that waits for a connection to a store that cannot be reached. A command that the store has been
- * given is answered first, or given up after command_timeout. Does not block. */
+/** Makes the call that is blocked on the listener, or else the next one, return AGX_INTERRUPTED;
+ * also one that waits for a connection to a store that cannot be reached. A command that the store
+ * has been given is answered first, or given up after command_timeout. Does not block. */
 AGX_API agx_status agx_listener_interrupt(agx_listener* listener);
 
 /** A descriptor that is readable whenever agx_listen_next(listener, 0, …) would return something
@@ -554,9 +558,11 @@ AGX_API void agx_listener_close(agx_listener* listener);
  * event that the last one gave. So nothing is missed between a question and the wait for its answer;
  * let the condition tell them apart. where: see @ref conditions; NULL: any event.
  *
- * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED (at once, if the session has ended
- * and is not live), AGX_GONE and AGX_GAP as for agx_listen_next; AGX_CANCELED and AGX_TAKEN_OVER, at once, if this handle started the session.
- * Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_ETOOBIG, store errors. */
+ * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED (at once, if the session has
+ * ended and is not live), AGX_GONE and AGX_GAP as for agx_listen_next; AGX_CANCELED and
+ * AGX_TAKEN_OVER, at once, if this handle started the session. Blocks for timeout_ms at most (not
+ * counting a reconnect). Errors: AGX_ETOOBIG, AGX_EUNSUPPORTED as for agx_listen_next (the next
+ * call goes on behind that entry), store errors. */
 AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout_ms,
                                 agx_event** event);
 
@@ -636,11 +642,12 @@ typedef agx_status (*agx_interceptor_function)(agx_intercepted* event, void* use
  * that were registered earlier are called first; each is asked for what the ones before it made of
  * the event.
  *
- * What agx_start, agx_stop and the end of a run write by themselves (`begin`, `end`, a run's closing
- * `error`) does not come by, nor what agx_add_checked and agx_history_replace write. A run's event that is refused is left out, and the run goes on: the
- * call that made it returns the status. One that is swallowed is left out without a word. What a
- * run writes while the agent is in no call, at the end of a coalescing window and after a cancel,
- * comes by in a thread of the client, which a slow function would keep from renewing leases.
+ * What agx_start, agx_stop and the end of a run write by themselves (`begin`, `end`, a run's
+ * closing `error`) does not come by, nor what agx_add_checked and agx_history_replace write. A
+ * run's event that is refused is left out, and the run goes on: the call that made it returns the
+ * status. One that is swallowed is left out without a word. What a run writes while the agent is in
+ * no call, at the end of a coalescing window and after a cancel, comes by in a thread of the
+ * client, which a slow function would keep from renewing leases.
  *
  * Does not block. Free with agx_interceptor_close. Errors: AGX_EINVAL (the condition, function
  * NULL), AGX_ETOOBIG (the condition). */
@@ -703,9 +710,9 @@ typedef struct agx_history_options {
  * long that takes; closing the session or the client ends it. What is trimmed meanwhile is left
  * out without a word. Blocks: a command for each MiB or so that is read. Outcomes: AGX_ENDED (there
  * is nothing, or nothing more). Errors: AGX_EINVAL (an id, the condition, capacity 0), AGX_ETOOBIG
- * (the condition), AGX_EUNSUPPORTED (an entry on the way cannot be read, and agx_last_error begins with
- * "the entry ID"; what is before it can be had with `before`, what is behind it with `after`), store
- * errors; no event is given then. */
+ * (the condition), AGX_EUNSUPPORTED (an entry on the way cannot be read, and agx_last_error begins
+ * with "the entry ID"; what is before it can be had with `before`, what is behind it with `after`),
+ * store errors; no event is given then. */
 AGX_API agx_status agx_history_read(agx_session* session, const agx_history_options* options,
                                     agx_event** events, size_t capacity, size_t* count);
 
@@ -747,9 +754,9 @@ AGX_API agx_status agx_history_trim(agx_session* session, int64_t max_length, co
  * the expiry and consumer groups stay, and of the format ag2 nothing is published, as AG2 does it.
  * Listeners that had not got to what went are told AGX_GAP; then they get the new events, or if the
  * format keeps a list, all that there is. count 0 (events may be NULL): as agx_history_drop.
- * *removed, or NULL: how many went. Blocks: one command. Outcomes: AGX_TAKEN_OVER. Errors: AGX_EJSON,
- * AGX_ETOOBIG (also: more than AGX_REPLACE_MAX events), AGX_EUNSUPPORTED (the format cannot hold
- * one), AGX_EUNCERTAIN, store errors. */
+ * *removed, or NULL: how many went. Blocks: one command. Outcomes: AGX_TAKEN_OVER. Errors:
+ * AGX_EJSON, AGX_ETOOBIG (also: more than AGX_REPLACE_MAX events), AGX_EUNSUPPORTED (the format
+ * cannot hold one), AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_history_replace(agx_session* session, const agx_new_event* events,
                                        size_t count, uint64_t* removed);
 
@@ -847,8 +854,8 @@ AGX_API agx_status agx_mux_next(agx_mux* mux, int64_t timeout_ms, agx_listener**
 
 /** As agx_mux_next, but takes up to capacity events that are at hand, into events[0 .. *count-1];
  * waits only for the first, and asks the store for none of the others. listeners[i] says whose
- * events[i] is; listeners may be NULL. Each event is the caller's. Outcomes other than events come one
- * by one: *count is 0 then, and listeners[0] says whose it is, as *listener of agx_mux_next. */
+ * events[i] is; listeners may be NULL. Each event is the caller's. Outcomes other than events come
+ * one by one: *count is 0 then, and listeners[0] says whose it is, as *listener of agx_mux_next. */
 AGX_API agx_status agx_mux_next_many(agx_mux* mux, int64_t timeout_ms, agx_listener** listeners,
                                      agx_event** events, size_t capacity, size_t* count);
 
@@ -960,7 +967,8 @@ AGX_API agx_status agx_group_claim(agx_group* group, int64_t min_idle_ms, const 
 
 /** The same for whatever has been idle for so long. cursor, room for AGX_ID_SIZE bytes: "" or "0-0"
  * at first, then as this left it; "0-0" when it has come to the end. Up to capacity events are
- * looked at; there may be none among them. */
+ * looked at; there may be none among them. On AGX_EUNSUPPORTED the cursor has moved on as well: a
+ * further call goes on behind what cannot be read. */
 AGX_API agx_status agx_group_autoclaim(agx_group* group, int64_t min_idle_ms, char* cursor,
                                        agx_event** events, size_t capacity, size_t* count);
 
@@ -1121,8 +1129,9 @@ typedef struct agx_dead_letter {
 
 /** Lists the group's dead letters, in the order in which they died, into letters[0 .. *count-1]:
  * those after an id (NULL: from the first on). Groups of a stream share its dead letters, unless
- * options.dead_letters says otherwise. Outcomes: AGX_ENDED (there is none, or none further). Blocks:
- * one command. Errors: AGX_EINVAL (the id, or capacity 0), store errors. */
+ * options.dead_letters says otherwise. Outcomes: AGX_ENDED (there is none, or none further).
+ * Blocks: one command. Errors: AGX_EINVAL (the id, or capacity 0), AGX_EUNSUPPORTED (the first of
+ * them cannot be read; agx_last_error names it), store errors. */
 AGX_API agx_status agx_group_dead_letters(agx_group* group, const char* after,
                                           agx_dead_letter* letters, size_t capacity, size_t* count);
 
@@ -1344,9 +1353,10 @@ AGX_API agx_status agx_messages_parse(const char* json, size_t length, agx_messa
 AGX_API agx_status agx_messages_open(agx_session* session, agx_messages** messages);
 
 /** A conversation that is kept in a file. Empty until loaded; a file that is not there is an empty
- * conversation, but its directory has to be there. Saving replaces the file in one step, through symbolic links and with its mode; it
- * takes turns with others that save in that directory by this library. Does not block. Free with
- * agx_messages_close. Errors: AGX_ESYSTEM (there is no such directory). */
+ * conversation, but its directory has to be there. Saving replaces the file in one step, through
+ * symbolic links and with its mode; it takes turns with others that save in that directory by this
+ * library. Does not block. Free with agx_messages_close. Errors: AGX_ESYSTEM (there is no such
+ * directory). */
 AGX_API agx_status agx_messages_open_file(const char* path, agx_messages** messages);
 
 /** Where a caller's own function puts what it loads. Valid during its call. */

@@ -1,6 +1,9 @@
 // ctest-labels: redis threads
 // Streams of other frameworks: their side is played by raw commands, as their own processes send
 // them, and ours by the C API; in both directions, and on both stores.
+#include <functional>
+#include <future>
+
 #include "support/capi_tools.h"
 
 namespace agx::test {
@@ -169,14 +172,147 @@ TEST_P(CapiStream, OneWithoutALiveFlagIsNotTakenForAbandoned) {
 TEST_P(CapiStream, SaysHowItsProducerLeft) {
   ClientPtr client = Open("lease=300");
   SessionPtr session = OpenStream(client_, "s", "openai-agents");
-  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  agx_start_options leased = Leased(1000);
+  ASSERT_EQ(agx_start(session.get(), &leased), AGX_OK);
   Add(session, "token");
   ListenerPtr listener = Listen(OpenStream(client, "s", "openai-agents"));
   EXPECT_EQ(Next(listener).text(), "token");
   EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");  // it has seen the flag
+  EXPECT_EQ(agx_cancel(session.get(), nullptr), AGX_OK);
+  Told gone = Next(listener);
+  EXPECT_EQ(gone.text(), "AGX_GONE");
+  EXPECT_THAT(gone.error, HasSubstr("taken away"));
   EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
-  EXPECT_EQ(Next(listener).text(), "AGX_GONE");
-  EXPECT_THAT(agx_last_error(), HasSubstr("taken away"));
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  Add(session, "token");
+  EXPECT_EQ(Next(listener).text(), "token");
+  EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");
+  EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+  gone = Next(listener);
+  EXPECT_EQ(gone.text(), "AGX_GONE");
+  EXPECT_THAT(gone.error, HasSubstr("was stopped"));
+}
+
+// Listeners of streams that get no `end`, in each way in which one can be waited for. The lease is of
+// 15 s, so that what is told within kAtOnceMs is not told because of it.
+class CapiStreamStop : public OnEachStore {
+ protected:
+  using Wait = std::function<Told(const ListenerPtr&, int64_t timeout_ms)>;
+
+  static const char* Formats(size_t i) { return i == 0 ? "openai-agents" : "ag2"; }
+
+  // What a listener is told that has seen an event when the session gets another and then `end`.
+  std::vector<std::string> Tell(const char* format, const Wait& wait, ListenerPtr* listener,
+                                const std::function<void(const SessionPtr&)>& end) {
+    SessionPtr session = OpenStream(client_, "s", format);
+    EXPECT_EQ(agx_start(session.get(), nullptr), AGX_OK) << agx_last_error();
+    Add(session, "test.First");
+    *listener = Listen(OpenStream(other_, "s", format));
+    std::vector<std::string> told = {wait(*listener, kPatienceMs).text()};
+    auto rest = std::async(std::launch::async, [&] {
+      std::vector<std::string> texts;
+      do {
+        texts.push_back(wait(*listener, kAtOnceMs).text());
+      } while (texts.back() == "test.Last" || texts.back() == "AGX_GAP");
+      return texts;
+    });
+    Add(session, "test.Last");
+    end(session);
+    for (std::string& text : rest.get()) told.push_back(std::move(text));
+    listener->reset();
+    agx_status deleted = agx_history_delete(session.get());
+    EXPECT_TRUE(deleted == AGX_OK || deleted == AGX_NONE) << agx_last_error();
+    return told;
+  }
+
+  static void Stop(const SessionPtr& session) { EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK); }
+
+  static Told InNext(const ListenerPtr& listener, int64_t timeout_ms) {
+    return Next(listener, timeout_ms);
+  }
+};
+AGX_ON_EACH_STORE(CapiStreamStop);
+
+TEST_P(CapiStreamStop, IsToldAtOnceToAThreadThatWaits) {
+  for (size_t i : {0, 1}) {
+    ListenerPtr listener;
+    EXPECT_THAT(Tell(Formats(i), InNext, &listener, Stop),
+                ElementsAre("test.First", "test.Last", "AGX_GONE"))
+        << Formats(i);
+  }
+}
+
+TEST_P(CapiStreamStop, IsToldAtOnceThroughAMux) {
+  for (size_t i : {0, 1}) {
+    for (bool alone : {true, false}) {
+      MuxPtr mux = OpenMux(other_);
+      ListenerPtr idle = Listen(OpenStream(other_, "idle", Formats(i)));
+      if (!alone) {
+        ASSERT_EQ(agx_mux_add(mux.get(), idle.get()), AGX_OK);
+      }
+      ListenerPtr listener;
+      bool added = false;
+      auto wait = [&](const ListenerPtr& waiting, int64_t timeout_ms) {
+        if (!std::exchange(added, true)) {
+          EXPECT_EQ(agx_mux_add(mux.get(), waiting.get()), AGX_OK);
+        }
+        return Next(mux, timeout_ms);
+      };
+      EXPECT_THAT(Tell(Formats(i), wait, &listener, Stop),
+                  ElementsAre("test.First", "test.Last", "AGX_GONE"))
+          << Formats(i) << alone;
+    }
+  }
+}
+
+TEST_P(CapiStreamStop, IsToldAtOnceThroughADescriptor) {
+  for (size_t i : {0, 1}) {
+    int fd = -1;
+    auto wait = [&](const ListenerPtr& waiting, int64_t timeout_ms) {
+      if (fd < 0) {
+        EXPECT_EQ(agx_listener_fd(waiting.get(), &fd), AGX_OK);
+      }
+      EXPECT_TRUE(Readable(fd, timeout_ms));
+      return Next(waiting, 0);
+    };
+    ListenerPtr listener;
+    EXPECT_THAT(Tell(Formats(i), wait, &listener, Stop),
+                ElementsAre("test.First", "test.Last", "AGX_GONE"))
+        << Formats(i);
+  }
+}
+
+TEST_P(CapiStreamStop, IsToldAtOnceWhoeverStops) {
+  auto elsewhere = [&](const SessionPtr& /*session*/) {
+    Stop(OpenStream(other_, "s", "openai-agents"));
+  };
+  auto deleted = [](const SessionPtr& session) {
+    EXPECT_EQ(agx_history_delete(session.get()), AGX_OK);
+  };
+  auto canceled = [&](const SessionPtr& session) {
+    EXPECT_EQ(agx_cancel(OpenStream(other_, "s", "openai-agents").get(), nullptr), AGX_OK);
+    EXPECT_EQ(agx_wait_canceled(session.get(), kPatienceMs), AGX_OK);
+    Stop(session);
+  };
+  ListenerPtr listener;
+  EXPECT_EQ(Tell("openai-agents", InNext, &listener, elsewhere).back(), "AGX_GONE");
+  EXPECT_EQ(Tell("openai-agents", InNext, &listener, deleted).back(), "AGX_GONE");
+  EXPECT_EQ(Tell("openai-agents", InNext, &listener, canceled).back(), "AGX_GONE");
+}
+
+// A stop of one that somebody else has taken over stops nothing.
+TEST_P(CapiStreamStop, IsNotToldIfItFails) {
+  auto taken_over = [&](const SessionPtr& session) {
+    SessionPtr successor = OpenStream(other_, "s", "openai-agents");
+    agx_start_options take = TakeOver();
+    EXPECT_EQ(agx_start(successor.get(), &take), AGX_OK);
+    EXPECT_EQ(agx_stop(session.get(), -1), AGX_TAKEN_OVER);
+    Add(successor, "test.Last");
+    Stop(successor);
+  };
+  ListenerPtr listener;
+  EXPECT_THAT(Tell("openai-agents", InNext, &listener, taken_over),
+              ElementsAre("test.First", "test.Last", "test.Last", "AGX_GONE"));
 }
 
 TEST_P(CapiStream, OpenAiStreamsHaveNoEndAndAreFollowedUntilSilence) {

@@ -559,5 +559,33 @@ TEST_F(CursorTest, AfterGoneASessionThatComesBackIsFollowed) {
   EXPECT_EQ(Take(702), "AGX_GONE");
 }
 
+TEST_F(CursorTest, AStopThatWasToldIsGoneOnceAllHasBeenRead) {
+  Make({.lease_ms = 1000});
+  ASSERT_TRUE(Read(0, {{1, "a"}}));
+  Flag(0, 1000);
+  EXPECT_EQ(Take(0), "a");
+  cursor_->NoteStop();
+  EXPECT_TRUE(cursor_->WantsFlag(At(10)));
+  NoFlag(10);
+  EXPECT_EQ(Take(20), "");  // nothing was read since
+  ASSERT_TRUE(Read(20, {{2, "b"}}));
+  EXPECT_EQ(Take(20), "b");
+  ASSERT_TRUE(Read(22, {}));
+  EXPECT_EQ(Take(22), "AGX_GONE");
+}
+
+TEST_F(CursorTest, AStopThatWasToldIsNoneIfThereIsAFlag) {
+  Make({.lease_ms = 1000});
+  ASSERT_TRUE(Read(0, {{1, "a"}}));
+  EXPECT_EQ(Take(0), "a");
+  cursor_->NoteStop();
+  Flag(10, 1000);
+  ASSERT_TRUE(Read(20, {}));
+  EXPECT_EQ(Take(20), "");
+  NoFlag(100);  // it was taken: whoever had it gets time to say so
+  ASSERT_TRUE(Read(120, {}));
+  EXPECT_EQ(Take(120), "");
+}
+
 }  // namespace
 }  // namespace agx::test

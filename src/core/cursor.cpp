@@ -88,15 +88,17 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   }
   agx_status outcome = Outcome(now);
   if (outcome == AGX_OK) return false;
-  bool vanished = producer_ == Producer::kVanished;
+  Producer was = producer_;
   StartAnew(now);
   if (outcome == AGX_ABSENT) *status = {outcome, "the session has not appeared"};
   if (outcome == AGX_SILENT) *status = {outcome, "the session has been silent for too long"};
   if (outcome == AGX_GONE) {
-    *status = {outcome, vanished ? "the session's producer is gone: its live flag was taken away, "
-                                   "and no end followed"
-                                 : "the session's producer is gone: its lease ran out without an "
-                                   "end"};
+    *status = {outcome,
+               was == Producer::kStopped ? "the session was stopped"
+               : was == Producer::kVanished
+                   ? "the session's producer is gone: its live flag was taken away, and no "
+                     "end followed"
+                   : "the session's producer is gone: its lease ran out without an end"};
   }
   return true;
 }
@@ -173,6 +175,7 @@ void Cursor::StartAnew(TimePoint now) {
   producer_ = Producer::kUnseen;
   gone_at_ = kNever;
   check_at_ = now;
+  stop_told_ = false;
   if (last_ == Last::kSeen) last_ = Last::kUnknown;
 }
 
@@ -228,7 +231,9 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   appeared_ = true;
   since_ = now;
   if (producer_ == Producer::kLost) StartAnew(now);
-  if (gone_at_ != kNever) gone_at_ = After(now, options_.lease_ms);
+  if (gone_at_ != kNever && producer_ != Producer::kStopped) {
+    gone_at_ = After(now, options_.lease_ms);
+  }
   return true;
 }
 
@@ -248,6 +253,7 @@ void Cursor::Select() {
 }
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
+  bool stopped = std::exchange(stop_told_, false) && appeared_;
   if (flag.present) {
     if (last_ != Last::kOfNoUse) last_ = Last::kUnknown;
     appeared_ = true;
@@ -267,7 +273,11 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
   }
   if (last_ == Last::kUnknown) last_ = Last::kWanted;
   check_at_ = DeadlineAfter(std::max<int64_t>(options_.lease_ms / 2, 50), now);
-  if (producer_ == Producer::kLeased) {
+  if (stopped) {
+    // What it wrote before is there by now, and a last look at the stream is to find it.
+    producer_ = Producer::kStopped;
+    gone_at_ = now + Millis(1);
+  } else if (producer_ == Producer::kLeased) {
     bool ran_out = now + kLeaseSlack >= leased_until_;
     producer_ = ran_out ? Producer::kLost : Producer::kVanished;
     // A last look at the stream has to come after the look at the flag; one that was cancelled gets

@@ -1,5 +1,8 @@
 #include "core/listener.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -58,6 +61,7 @@ Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
     : client_(std::move(client)),
       live_key_(std::move(live_key)),
       list_(options.format->traits().list),
+      endless_(options.format->end_marks().empty()),
       cursor_(options, after, Clock::now()) {
   client_->AddSleeper(this);
 }
@@ -65,6 +69,7 @@ Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
 Listener::~Listener() {
   Unwatch();
   client_->RemoveSleeper(this);
+  if (alert_ >= 0) close(alert_);
 }
 
 void Listener::Close() noexcept {
@@ -106,6 +111,16 @@ void Listener::Changed() noexcept {
   changed_ = true;
   if (Pump* pump = poked_pump_.load()) {
     pump->Poke(this);
+  } else {
+    bell_.Ring();
+  }
+}
+
+void Listener::ProducerStopped() noexcept {
+  if (!endless_) return;
+  stop_told_ = changed_ = true;
+  if (Pump* pump = poked_pump_.load()) {
+    pump->PokeAnyway(this);
   } else {
     bell_.Ring();
   }
@@ -201,11 +216,22 @@ bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t
 // Reads or waits once. AGX_TIMEOUT when the deadline has passed.
 Status Listener::Advance(Lock& lock, TimePoint deadline) {
   if (pump_ != nullptr) return AdvancePumped(lock, deadline);
-  if (!tail_tried_) {
+  // A stop is told by the bell alone: what is known of the flag is to be from when that was up.
+  if (!tail_tried_ && (!endless_ || bell_heard_)) {
     tail_tried_ = true;
-    if (!list_) tail_ = client_->store().OpenTail();
+    if (!list_) OpenTail();
   }
+  // What came before the stop may be under way in the tail's answer: a read of its own has it.
+  if (stop_told_) tail_.reset();
   return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
+}
+
+// Without an `end` the tail does not show that the producer was stopped: the bell tells it too then.
+void Listener::OpenTail() {
+  tail_ = client_->store().OpenTail();
+  if (tail_ == nullptr || !endless_) return;
+  if (alert_ < 0) alert_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (alert_ < 0) tail_.reset();
 }
 
 Status Listener::Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline) {
@@ -227,12 +253,8 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   }
   if (!changed_ && now < cursor_.Due()) return Sleep(lock, ticket, cursor_.Due(), deadline);
   ReadRequest request;
-  request.key = key();
-  request.list = list_;
-  if (cursor_.WantsFlag(now)) request.live_key = live_key_;
-  cursor_.Prepare(&request);
+  FillRequest(&request);
   request.stop = &interrupted_;
-  changed_ = false;
   lock.unlock();
   Status status = client_->store().Read({&request, 1});
   lock.lock();
@@ -241,6 +263,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
     changed_ = true;
     return status;
   }
+  bell_heard_ = true;
   now = Clock::now();
   if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
   cursor_.Absorb(&request, now);
@@ -263,10 +286,18 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   // A replay is answered at once, so that even a call that does not wait gets what is there.
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
+  int alert = endless_ ? alert_ : -1;
+  bell_.SetAlert(alert);
+  if (stop_told_) until = now;
   lock.unlock();
-  Status status = tail_->Await(until, -1, &answer, &outcome);
+  Status status = tail_->Await(until, alert, &answer, &outcome);
   lock.lock();
+  bell_.SetAlert(-1);
   if (!status.ok()) return status;
+  if (outcome == Tail::Outcome::kWoken && alert >= 0) {
+    eventfd_t count = 0;
+    eventfd_read(alert, &count);
+  }
   now = Clock::now();
   if (outcome == Tail::Outcome::kDone) {
     // The server looks for the next batch while this one is taken in and handed on.
@@ -443,11 +474,16 @@ Status Listener::Leave(Pump* pump) {
 
 void Listener::Prepare(ReadRequest* request) {
   Lock lock(mutex_);
+  FillRequest(request);
+}
+
+void Listener::FillRequest(ReadRequest* request) {
+  changed_ = false;
+  if (stop_told_.exchange(false)) cursor_.NoteStop();
   request->key = key();
   request->list = list_;
   if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
   cursor_.Prepare(request);
-  changed_ = false;
 }
 
 bool Listener::PrepareFollow(ReadRequest* request, bool* more) {

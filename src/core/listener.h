@@ -73,6 +73,11 @@ class Cursor {
   // Drops what the condition does not select. Before it, only Prepare and more may be asked.
   void Select();
   void AbsorbFlag(const LiveFlag& flag, TimePoint now);
+  // Somebody said that the producer was stopped: the flag will tell.
+  void NoteStop() {
+    stop_told_ = true;
+    check_at_ = TimePoint::min();
+  }
   void AbsorbLast(BatchPtr last);
   // Nothing came up to now, although it would have.
   void Nothing(TimePoint now) { read_at_ = now; }
@@ -80,7 +85,7 @@ class Cursor {
   EntryId position() const { return position_; }
 
  private:
-  enum class Producer { kUnseen, kHeld, kLeased, kLost, kVanished };
+  enum class Producer { kUnseen, kHeld, kLeased, kLost, kVanished, kStopped };
   // Of the stream's last entry, as long as none was read.
   enum class Last { kOfNoUse, kUnknown, kWanted, kSeen };
 
@@ -111,6 +116,7 @@ class Cursor {
   TimePoint check_at_;
   TimePoint leased_until_ = kNever;
   TimePoint gone_at_ = kNever;
+  bool stop_told_ = false;  // and the flag was not looked at since
   Last last_;
 };
 
@@ -144,6 +150,7 @@ class Listener final : public Watcher,
   Status Leave(Pump* pump);
 
   void Changed() noexcept override;
+  void ProducerStopped() noexcept override;
   void ClientClosed() noexcept override;
 
   // For the pump that drives it.
@@ -181,7 +188,9 @@ class Listener final : public Watcher,
   Status Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline);
   Status LookAtFlag(Lock& lock);
   Status LookAtLast(Lock& lock);
+  void FillRequest(ReadRequest* request);
   void SettleDescriptor() noexcept;
+  void OpenTail();
   Status Watch();
   void Unwatch() noexcept;
   void Wake() noexcept;
@@ -190,6 +199,7 @@ class Listener final : public Watcher,
   const std::shared_ptr<Client> client_;
   const std::string live_key_;  // the stream's key, and ":live"
   const bool list_;             // the stream is one
+  const bool endless_;          // it gets no `end`
   std::atomic<void*> data_{nullptr};
   std::atomic<void*> handle_{nullptr};
 
@@ -200,11 +210,14 @@ class Listener final : public Watcher,
   bool closed_ = false;
   StopFlag interrupted_{false};
   bool watched_ = false;
+  bool bell_heard_ = false;  // something was read that rings it
   bool tail_tried_ = false;
   std::atomic<bool> changed_{true};
+  std::atomic<bool> stop_told_{false};
   Bell bell_;
   std::unique_ptr<Tail> tail_;
   bool tail_follows_ = false;  // what is pending is a follow
+  int alert_ = -1;             // an eventfd, which the bell writes while the tail is waited for
   std::shared_ptr<Pump> pump_;
   std::atomic<Pump*> poked_pump_{nullptr};  // pump_, for Changed
   bool in_mux_ = false;

@@ -82,6 +82,14 @@ void Pump::Poke(Listener* listener) noexcept {
   RingBells();
 }
 
+void Pump::PokeAnyway(Listener* listener) noexcept {
+  {
+    std::lock_guard lock(mutex_);
+    if (listener->link.pump == this && listener->link.followed) return LetGo();
+  }
+  Poke(listener);
+}
+
 void Pump::PushPoked(Listener* listener) noexcept {
   listener->link.poked = true;
   listener->link.next_poked = nullptr;

@@ -58,6 +58,8 @@ class Pump {
 
   // The listener is to be read, unless it is followed, and so being read already. Does not block.
   void Poke(Listener* listener) noexcept;
+  // It is to be read anyway, with its live flag, which whoever follows does not see.
+  void PokeAnyway(Listener* listener) noexcept;
 
   // Does what is due, as far as one round trip goes; says when to be called again. A failure of the
   // store is kept for TakeFailure, and what was to be read is tried again.

@@ -34,6 +34,9 @@ class Watcher {
   // A watched flag was taken by Cancel, and held this token. May come besides Changed, never
   // instead of it.
   virtual void Taken(std::string_view /*token*/) noexcept {}
+  // The producer of a watched stream, which gets no `end`, was stopped, or the stream was deleted. May
+  // be missed.
+  virtual void ProducerStopped() noexcept {}
 
  protected:
   ~Watcher() = default;

@@ -431,7 +431,8 @@ class Bridge {
   // In a format without an end a stop takes only the live flag away, as a cancel does: either way
   // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
   bool WasStopped(const std::string& reason) const {
-    return !HasEnds(from_) && reason.find("its live flag was taken away") != reason.npos;
+    return !HasEnds(from_) && (reason.find("the session was stopped") != reason.npos ||
+                               reason.find("its live flag was taken away") != reason.npos);
   }
 
   static bool MayBeOver(agx_status status) {

@@ -228,6 +228,12 @@ void KeySpace::TellTaken(Node* flag) noexcept {
   for (const Node::Watch& watch : flag->watches) watch.watcher->Taken(flag->token);
 }
 
+void KeySpace::TellStopped(std::string_view key, TimePoint now) noexcept {
+  Node* node = Find(key, now);
+  if (node == nullptr) return;
+  for (const Node::Watch& watch : node->watches) watch.watcher->ProducerStopped();
+}
+
 bool KeySpace::Unwatch(Node* node, Watcher* watcher, const void* client) noexcept {
   auto& watches = node->watches;
   auto it = std::find_if(watches.begin(), watches.end(), [&](const Node::Watch& watch) {

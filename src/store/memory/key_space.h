@@ -166,6 +166,8 @@ class KeySpace {
   void Ring(Node* node) noexcept;
   // Tells those who watch a flag that it goes by another's hand.
   static void TellTaken(Node* flag) noexcept;
+  // The watchers of a stream that its producer was stopped.
+  void TellStopped(std::string_view key, TimePoint now) noexcept;
   // False if it was not watching. Frees the node if nothing is left in it.
   bool Unwatch(Node* node, Watcher* watcher, const void* client) noexcept;
   // Rings the client's watchers, or forgets them.

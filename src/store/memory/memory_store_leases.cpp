@@ -173,6 +173,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   }
   bool ended = node != nullptr && HasEnded(*node->stream, request);
   if (flag == nullptr && request.unless_canceled && !ended) {
+    if (request.keep) access.keys.TellStopped(request.key, access.now);
     *outcome = StopOutcome::kCanceled;
     return {};
   }
@@ -186,6 +187,7 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
     if (marks != nullptr) access.keys.DropValue(marks);
   }
   if (flag != nullptr) access.keys.DropValue(flag);
+  if (request.keep) access.keys.TellStopped(request.key, access.now);
   *outcome = StopOutcome::kStopped;
   return {};
 }
@@ -274,6 +276,7 @@ Status MemoryStore::Delete(const DeleteRequest& request, bool* was_there) {
   if (flag != nullptr) access.keys.DropValue(flag);
   if (text != nullptr) access.keys.DropValue(text);
   if (marks != nullptr) access.keys.DropValue(marks);
+  if (*was_there) access.keys.TellStopped(request.key, access.now);
   return {};
 }
 

@@ -22,7 +22,7 @@ constexpr int64_t kSliceMs = 100;
 constexpr size_t kMostStreams = 512;
 
 // Takes ["message", channel, [key, …] or nil] apart while it is parsed, and ["message", channel,
-// "token live-key"]; everything else is passed over.
+// "token live-key"] and ["message", channel, stream's key]; everything else is passed over.
 class InvalidationSink final : public Sink {
  public:
   explicit InvalidationSink(Doorbell* bell) : bell_(bell) {}
@@ -31,12 +31,16 @@ class InvalidationSink final : public Sink {
     if (Depth(task) == 2) bell_->Ring(text);
     if (Depth(task) != 1) return true;
     if (task.idx == 0) is_message_ = text == "message";
-    if (task.idx == 1) is_cancel_ = is_message_ && text == bell_->cancel_channel();
+    if (task.idx == 1) {
+      is_cancel_ = is_message_ && text == bell_->cancel_channel();
+      is_stop_ = is_message_ && text == bell_->stop_channel();
+    }
     if (task.idx == 2 && is_cancel_) bell_->Taken(text);
+    if (task.idx == 2 && is_stop_) bell_->Stopped(text);
     return true;
   }
   bool Array(const redisReadTask& task, size_t /*size*/) override {
-    if (Depth(task) == 0) is_message_ = is_cancel_ = false;
+    if (Depth(task) == 0) is_message_ = is_cancel_ = is_stop_ = false;
     return Depth(task) < 2;
   }
   bool Integer(const redisReadTask& /*task*/, int64_t /*number*/) override { return true; }
@@ -50,6 +54,7 @@ class InvalidationSink final : public Sink {
   Doorbell* bell_;
   bool is_message_ = false;
   bool is_cancel_ = false;
+  bool is_stop_ = false;
 };
 
 bool AddToEpoll(int epoll_fd, int fd, uint32_t events) {
@@ -108,7 +113,8 @@ Doorbell::Doorbell(Dialer& dialer, const Log& log, std::function<void()> reset_r
       config_(dialer.config()),
       log_(log),
       reset_reads_(std::move(reset_reads)),
-      cancel_channel_(config_.prefix + ":canceled") {}
+      cancel_channel_(config_.prefix + ":canceled"),
+      stop_channel_(config_.prefix + ":stopped") {}
 
 Doorbell::~Doorbell() {
   Close();
@@ -168,6 +174,13 @@ void Doorbell::Taken(std::string_view message) noexcept {
   auto it = watched_.find(message.substr(space + 1));
   if (it == watched_.end()) return;
   for (Watcher* watcher : it->second.watchers) watcher->Taken(message.substr(0, space));
+}
+
+void Doorbell::Stopped(std::string_view key) noexcept {
+  std::lock_guard lock(mutex_);
+  auto it = watched_.find(key);
+  if (it == watched_.end()) return;
+  for (Watcher* watcher : it->second.watchers) watcher->ProducerStopped();
 }
 
 void Doorbell::RingAll() noexcept {
@@ -302,8 +315,9 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   if (!refusal->empty()) return {};
   commands.Clear();
   commands.Add("SUBSCRIBE", kChannel);
-  commands.Add("SUBSCRIBE",
-               cancel_channel_);  // may be refused: then cancels are heard of by tracking alone
+  // These may be refused: then cancels are heard of by tracking alone, and stops by the flag.
+  commands.Add("SUBSCRIBE", cancel_channel_);
+  commands.Add("SUBSCRIBE", stop_channel_);
   ValueSink subscribed;
   if (Status status = connection.Execute(commands, &subscribed); !status.ok()) return status;
   if (subscribed.replies[0].is_error()) *refusal = subscribed.replies[0].text;
