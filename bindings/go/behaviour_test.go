@@ -1,14 +1,11 @@
 package agx_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +13,7 @@ import (
 	agx "github.com/libagx/libagx/bindings/go"
 )
 
-// The cases of tests/behaviour.txt, by name.
+// The cases of tests/behaviour.txt, by name; tests/behaviour_names_test.py compares them.
 var behaviour = map[string]func(t *testing.T, url string){
 	"start_add_stop":       startAddStop,
 	"late_listener":        lateListener,
@@ -73,30 +70,6 @@ func TestBehaviour(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestBehaviourIsTheWholeList(t *testing.T) {
-	root, given := os.LookupEnv("AGX_SOURCE_DIR")
-	if !given {
-		root = filepath.Join("..", "..")
-	}
-	file, err := os.Open(filepath.Join(root, "tests", "behaviour.txt"))
-	if errors.Is(err, os.ErrNotExist) && !given {
-		t.Skip("the list is not beside this module")
-	}
-	must(t, err)
-	defer file.Close()
-	listed := map[string]bool{}
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		name, _, found := strings.Cut(lines.Text(), ":")
-		if found && !strings.HasPrefix(name, "#") {
-			listed[name] = true
-			if behaviour[name] == nil {
-				t.Errorf("there is no case for %s", name)
-			}
-		}
-	}
-	want(t, len(listed), len(behaviour))
 }
 
 func startAddStop(t *testing.T, url string) {
