@@ -310,9 +310,133 @@ TEST_P(CapiStreamStop, IsNotToldIfItFails) {
     Add(successor, "test.Last");
     Stop(successor);
   };
+  // Stopped without a word of the cancel, it has not said its last yet.
+  auto canceled = [&](const SessionPtr& session) {
+    EXPECT_EQ(agx_cancel(OpenStream(other_, "s", "openai-agents").get(), nullptr), AGX_OK);
+    agx_status stopped = agx_stop(session.get(), -1);
+    EXPECT_TRUE(stopped == AGX_OK || stopped == AGX_CANCELED) << agx_last_error();
+    if (stopped == AGX_OK) {
+      ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    }
+    Add(session, "test.Last");
+    Stop(session);
+  };
   ListenerPtr listener;
-  EXPECT_THAT(Tell("openai-agents", InNext, &listener, taken_over),
-              ElementsAre("test.First", "test.Last", "test.Last", "AGX_GONE"));
+  for (const auto& end : {std::function<void(const SessionPtr&)>(taken_over),
+                          std::function<void(const SessionPtr&)>(canceled)}) {
+    EXPECT_THAT(Tell("openai-agents", InNext, &listener, end),
+                ElementsAre("test.First", "test.Last", "test.Last", "AGX_GONE"));
+  }
+}
+
+// More than is read at once.
+TEST_P(CapiStreamStop, IsToldBehindAllEvents) {
+  constexpr size_t kMany = 6000;
+  auto many = [](const SessionPtr& session) {
+    std::vector<agx_new_event> events(kMany, {"test.Last", "test", nullptr});
+    EXPECT_EQ(agx_add_many(session.get(), events.data(), events.size(), nullptr, nullptr), AGX_OK);
+    Stop(session);
+  };
+  for (size_t i : {0, 1}) {
+    ListenerPtr listener;
+    std::vector<std::string> told = Tell(Formats(i), InNext, &listener, many);
+    EXPECT_EQ(told.size(), kMany + 3) << Formats(i);
+    EXPECT_EQ(told.back(), "AGX_GONE") << Formats(i);
+    MuxPtr mux = OpenMux(other_);
+    bool added = false;
+    auto through_mux = [&](const ListenerPtr& waiting, int64_t timeout_ms) {
+      if (!std::exchange(added, true)) {
+        EXPECT_EQ(agx_mux_add(mux.get(), waiting.get()), AGX_OK);
+      }
+      return Next(mux, timeout_ms);
+    };
+    told = Tell(Formats(i), through_mux, &listener, many);
+    EXPECT_EQ(told.size(), kMany + 3) << Formats(i);
+    EXPECT_EQ(told.back(), "AGX_GONE") << Formats(i);
+  }
+}
+
+TEST_P(CapiStreamStop, IsNotToldOfOneThatWasStartedAgain) {
+  for (size_t i : {0, 1}) {
+    SessionPtr session = OpenStream(client_, "s", Formats(i));
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    Add(session, "test.First");
+    ListenerPtr listener = Listen(OpenStream(other_, "s", Formats(i)));
+    EXPECT_EQ(Next(listener).text(), "test.First");
+    Stop(session);
+    EXPECT_THAT(Next(listener, 0).text(), testing::AnyOf("AGX_TIMEOUT", "AGX_GONE"));
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    Add(session, "test.Again");
+    Told again = Next(listener);
+    if (again.text() == "AGX_GONE") again = Next(listener);  // it was seen before it was started
+    EXPECT_EQ(again.text(), "test.Again");
+    EXPECT_EQ(Next(listener, 100).text(), "AGX_TIMEOUT");
+    Stop(session);
+    EXPECT_EQ(Next(listener, kAtOnceMs).text(), "AGX_GONE");
+  }
+}
+
+TEST_P(CapiStreamStop, IsToldToAListenerThatWasInAMux) {
+  for (size_t i : {0, 1}) {
+    for (bool goes_back : {true, false}) {
+      SessionPtr session = OpenStream(client_, "s", Formats(i));
+      ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+      Add(session, "test.First");
+      ListenerPtr listener = Listen(OpenStream(other_, "s", Formats(i)));
+      EXPECT_EQ(Next(listener).text(), "test.First");
+      MuxPtr mux = OpenMux(other_);
+      ASSERT_EQ(agx_mux_add(mux.get(), listener.get()), AGX_OK);
+      Add(session, "test.Second");
+      EXPECT_EQ(Next(mux).text(), "test.Second");
+      ASSERT_EQ(agx_mux_remove(mux.get(), listener.get()), AGX_OK);
+      if (!goes_back) {
+        EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");
+      }
+      Stop(session);
+      if (goes_back) {
+        ASSERT_EQ(agx_mux_add(mux.get(), listener.get()), AGX_OK);
+      }
+      Told told = goes_back ? Next(mux, kAtOnceMs) : Next(listener, kAtOnceMs);
+      EXPECT_EQ(told.text(), "AGX_GONE") << Formats(i) << goes_back;
+      EXPECT_THAT(told.error, HasSubstr("stopped"));
+      listener.reset();
+      EXPECT_EQ(agx_history_delete(session.get()), AGX_OK);
+    }
+  }
+}
+
+TEST_P(CapiStreamStop, IsToldOfARunThatWasOverBeforeItWasLookedAt) {
+  for (size_t i : {0, 1}) {
+    SessionPtr session = OpenStream(client_, "s", Formats(i));
+    ListenerPtr listener = Listen(OpenStream(other_, "s", Formats(i)));
+    EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    Add(session, "test.Only");
+    Stop(session);
+    EXPECT_EQ(Next(listener).text(), "test.Only");
+    EXPECT_EQ(Next(listener, kAtOnceMs).text(), "AGX_GONE") << Formats(i);
+  }
+}
+
+class StreamStopOnRedis : public OnRedis {};
+
+TEST_F(StreamStopOnRedis, IsOfItsDatabaseAndOfAnyPrefix) {
+  ClientPtr here = OpenClient(server_.url());
+  ClientPtr there = OpenClient(server_.url() + "/1?prefix=another");
+  ClientPtr like_here = OpenClient(server_.url() + "?prefix=another");
+  SessionPtr foreign = OpenStream(here, "s", "openai-agents");
+  Add(foreign, "test.First");
+  ListenerPtr listener = Listen(OpenStream(here, "s", "openai-agents"));
+  EXPECT_EQ(Next(listener).text(), "test.First");
+  EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");
+  for (const ClientPtr* client : {&there, &like_here}) {
+    SessionPtr session = OpenStream(*client, "s", "openai-agents");
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+    bool is_here = client == &like_here;
+    EXPECT_EQ(Next(listener, is_here ? kAtOnceMs : 200).text(),
+              is_here ? "AGX_GONE" : "AGX_TIMEOUT");
+  }
 }
 
 TEST_P(CapiStream, OpenAiStreamsHaveNoEndAndAreFollowedUntilSilence) {

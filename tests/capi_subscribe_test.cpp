@@ -207,6 +207,38 @@ TEST_P(CapiSubscribe, AProducerThatIsGoneIsTold) {
   ASSERT_TRUE(subscriber.Await("AGX_GONE"));
 }
 
+// Of a stream that gets no `end`; whether its few events are followed or its many are read in batches.
+TEST_P(CapiSubscribe, AStopIsToldBehindAllEventsAndAtOnce) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.format = "openai-agents";
+  auto open = [&](const ClientPtr& client) {
+    agx_session* session = nullptr;
+    EXPECT_EQ(agx_stream_open(client.get(), "s", &options, &session), AGX_OK);
+    return SessionPtr(session);
+  };
+  SessionPtr producer = open(client_);
+  ASSERT_EQ(agx_start(producer.get(), nullptr), AGX_OK);
+  Add(producer, "a");
+  SessionPtr reader = open(other_);
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(reader), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("a"));
+  size_t told = 1;
+  for (int round = 0; round < 6; ++round) {
+    std::vector<agx_new_event> events(round % 2 == 0 ? 300 : 5000, {"e", "test", nullptr});
+    ASSERT_EQ(agx_add_many(producer.get(), events.data(), events.size(), nullptr, nullptr), AGX_OK);
+    ASSERT_EQ(agx_stop(producer.get(), -1), AGX_OK);
+    auto stopped = std::chrono::steady_clock::now();
+    told += events.size() + 1;
+    ASSERT_TRUE(subscriber.Await(told));
+    EXPECT_LT(std::chrono::steady_clock::now() - stopped, std::chrono::milliseconds(kAtOnceMs));
+    ASSERT_EQ(agx_start(producer.get(), nullptr), AGX_OK);
+    ASSERT_EQ(subscriber.texts()[told - 1], "AGX_GONE");
+    Add(producer, "a");
+    ASSERT_TRUE(subscriber.Await(++told));
+  }
+}
+
 TEST_P(CapiSubscribe, AGapIsToldAndItGoesOn) {
   Gate gate;
   Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {

@@ -570,8 +570,28 @@ TEST_F(CursorTest, AStopThatWasToldIsGoneOnceAllHasBeenRead) {
   EXPECT_EQ(Take(20), "");  // nothing was read since
   ASSERT_TRUE(Read(20, {{2, "b"}}));
   EXPECT_EQ(Take(20), "b");
-  ASSERT_TRUE(Read(22, {}));
-  EXPECT_EQ(Take(22), "AGX_GONE");
+  EXPECT_TRUE(cursor_->WantsFlag(At(22)));
+  NoFlag(22);
+  ASSERT_TRUE(Read(22, {{3, "c"}}));
+  EXPECT_EQ(Take(22), "c");
+  EXPECT_EQ(Take(25), "");
+  NoFlag(25);
+  ASSERT_TRUE(Read(25, {}));
+  EXPECT_EQ(Take(25), "AGX_GONE");
+}
+
+TEST_F(CursorTest, AStopThatWasToldIsNoneIfSomebodyStartsAgain) {
+  Make({.lease_ms = 1000});
+  ASSERT_TRUE(Read(0, {{1, "a"}}));
+  EXPECT_EQ(Take(0), "a");
+  cursor_->NoteStop();
+  NoFlag(10);
+  EXPECT_TRUE(cursor_->stopping());
+  EXPECT_TRUE(cursor_->WantsFlag(At(20)));
+  Flag(20, 1000);
+  ASSERT_TRUE(Read(20, {}));
+  EXPECT_EQ(Take(20), "");
+  EXPECT_FALSE(cursor_->stopping());
 }
 
 TEST_F(CursorTest, AStopThatWasToldIsNoneIfThereIsAFlag) {

@@ -231,11 +231,17 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   appeared_ = true;
   since_ = now;
   if (producer_ == Producer::kLost) StartAnew(now);
-  if (gone_at_ != kNever && producer_ != Producer::kStopped) {
+  if (producer_ == Producer::kStopped) {
+    LookAgain(now);
+  } else if (gone_at_ != kNever) {
     gone_at_ = After(now, options_.lease_ms);
   }
   return true;
 }
+
+// A producer that was stopped is gone if a later look at the stream finds nothing more, and one at the
+// flag no other producer.
+void Cursor::LookAgain(TimePoint now) { gone_at_ = check_at_ = now + Millis(1); }
 
 // Drops what the condition does not select, but for what says whether the session has ended: an
 // `end`, and a `begin` behind one.
@@ -253,7 +259,7 @@ void Cursor::Select() {
 }
 
 void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
-  bool stopped = std::exchange(stop_told_, false) && appeared_;
+  bool told = std::exchange(stop_told_, false);
   if (flag.present) {
     if (last_ != Last::kOfNoUse) last_ = Last::kUnknown;
     appeared_ = true;
@@ -273,10 +279,9 @@ void Cursor::AbsorbFlag(const LiveFlag& flag, TimePoint now) {
   }
   if (last_ == Last::kUnknown) last_ = Last::kWanted;
   check_at_ = DeadlineAfter(std::max<int64_t>(options_.lease_ms / 2, 50), now);
-  if (stopped) {
-    // What it wrote before is there by now, and a last look at the stream is to find it.
+  if (told) {
     producer_ = Producer::kStopped;
-    gone_at_ = now + Millis(1);
+    LookAgain(now);
   } else if (producer_ == Producer::kLeased) {
     bool ran_out = now + kLeaseSlack >= leased_until_;
     producer_ = ran_out ? Producer::kLost : Producer::kVanished;

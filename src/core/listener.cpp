@@ -118,12 +118,8 @@ void Listener::Changed() noexcept {
 
 void Listener::ProducerStopped() noexcept {
   if (!endless_) return;
-  stop_told_ = changed_ = true;
-  if (Pump* pump = poked_pump_.load()) {
-    pump->PokeAnyway(this);
-  } else {
-    bell_.Ring();
-  }
+  stop_told_ = true;
+  Changed();
 }
 
 EntryId Listener::position() const {
@@ -204,25 +200,29 @@ bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t
   while (*count < capacity && (*count == 0 || cursor_.HoldsEntry()) &&
          cursor_.Take(now, status, &entry)) {
     if (entry == nullptr) {
+      stopping_ = cursor_.stopping();
       if (*count == 0) return true;
       *status = Status();  // the limit: the next call tells it
       break;
     }
     entries[(*count)++] = entry;
   }
+  stopping_ = cursor_.stopping();
   return *count > 0;
 }
 
 // Reads or waits once. AGX_TIMEOUT when the deadline has passed.
 Status Listener::Advance(Lock& lock, TimePoint deadline) {
   if (pump_ != nullptr) return AdvancePumped(lock, deadline);
-  // A stop is told by the bell alone: what is known of the flag is to be from when that was up.
-  if (!tail_tried_ && (!endless_ || bell_heard_)) {
+  if (stop_told_ || stopping_) {
+    // A tail does not see the flag, and what came before the stop may be under way in its answer.
+    tail_.reset();
+    tail_tried_ = false;
+  } else if (!tail_tried_ && (!endless_ || bell_heard_)) {
+    // A stop is told by the bell: what is known of the flag is to be from when that was up.
     tail_tried_ = true;
     if (!list_) OpenTail();
   }
-  // What came before the stop may be under way in the tail's answer: a read of its own has it.
-  if (stop_told_) tail_.reset();
   return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
 }
 
@@ -269,6 +269,7 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   cursor_.Absorb(&request, now);
   cursor_.Select();
   if (request.want_last) cursor_.AbsorbLast(std::move(request.last));
+  stopping_ = cursor_.stopping();
   return {};
 }
 
@@ -350,7 +351,21 @@ Status Listener::Watch() {
 
 void Listener::Unwatch() noexcept {
   if (watched_) client_->store().Unwatch(key(), this);
-  watched_ = false;
+  watched_ = bell_heard_ = false;
+}
+
+// As Unwatch: whoever was calling has returned. But what comes next is heard of.
+void Listener::Rewatch() noexcept {
+  if (!watched_) return;
+  bool again = false;
+  try {
+    again = Watch().ok();
+  } catch (const std::bad_alloc&) {
+    again = false;
+  }
+  client_->store().Unwatch(key(), this);  // the one of before
+  watched_ = again;
+  if (!again) bell_heard_ = false;
 }
 
 // --- Driven by a pump
@@ -461,8 +476,12 @@ Status Listener::Leave(Pump* pump) {
     Lock lock(mutex_);
     if (!in_mux_ || pump_.get() != pump) return {AGX_EINVAL, "the listener is not in this mux"};
   }
-  Unwatch();  // from here on Changed is not called
   poked_pump_ = nullptr;
+  if (endless_) {
+    Rewatch();  // nobody tells later that the producer was stopped meanwhile
+  } else {
+    Unwatch();
+  }
   pump->Detach(this);
   Lock lock(mutex_);
   pump_ = nullptr;
@@ -479,7 +498,11 @@ void Listener::Prepare(ReadRequest* request) {
 
 void Listener::FillRequest(ReadRequest* request) {
   changed_ = false;
-  if (stop_told_.exchange(false)) cursor_.NoteStop();
+  if (stop_told_) {
+    stopping_ = true;
+    stop_told_ = false;
+    cursor_.NoteStop();
+  }
   request->key = key();
   request->list = list_;
   if (cursor_.WantsFlag(Clock::now())) request->live_key = live_key_;
@@ -510,6 +533,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
     absorbed = cursor_.Absorb(answer, now);
     cursor_.Select();
     if (answer->want_last) cursor_.AbsorbLast(std::move(answer->last));
+    stopping_ = cursor_.stopping();
     // What cannot be taken in yet is read again when there is room.
     if (!absorbed) changed_ = true;
   } else {
@@ -559,6 +583,7 @@ bool Listener::Take(Status* status, Entry** entry, bool* more, TimePoint* due) {
   } else {
     taken = cursor_.Take(now, status, entry);
   }
+  stopping_ = cursor_.stopping();
   bool told_last = taken && *entry == nullptr && cursor_.final();
   *more = !told_last && cursor_.Has(now);
   *due = changed_ ? TimePoint::min() : cursor_.Due();

@@ -78,6 +78,8 @@ class Cursor {
     stop_told_ = true;
     check_at_ = TimePoint::min();
   }
+  // That is being found out.
+  bool stopping() const { return stop_told_ || producer_ == Producer::kStopped; }
   void AbsorbLast(BatchPtr last);
   // Nothing came up to now, although it would have.
   void Nothing(TimePoint now) { read_at_ = now; }
@@ -95,6 +97,7 @@ class Cursor {
   agx_status Outcome(TimePoint now) const;
   TimePoint SilentAt() const;
   TimePoint GoneAt() const;
+  void LookAgain(TimePoint now);
   void StartAnew(TimePoint now);
 
   const Options options_;
@@ -162,7 +165,7 @@ class Listener final : public Watcher,
   // There is something to be read; under the pump's lock.
   void SetChanged(bool changed) noexcept { changed_ = changed; }
   // Such a read can be made.
-  bool can_follow() const { return !list_; }
+  bool can_follow() const { return !list_ && !stop_told_ && !stopping_; }
   // Says whether there is something to take, and when to read next.
   bool Absorb(ReadRequest* answer, Status status, TimePoint* due);
   // *more: there is more at hand; otherwise *due says when to read again.
@@ -193,6 +196,7 @@ class Listener final : public Watcher,
   void OpenTail();
   Status Watch();
   void Unwatch() noexcept;
+  void Rewatch() noexcept;
   void Wake() noexcept;
   std::string_view key() const { return {live_key_.data(), live_key_.size() - 5}; }
 
@@ -214,6 +218,7 @@ class Listener final : public Watcher,
   bool tail_tried_ = false;
   std::atomic<bool> changed_{true};
   std::atomic<bool> stop_told_{false};
+  std::atomic<bool> stopping_{false};  // cursor_'s
   Bell bell_;
   std::unique_ptr<Tail> tail_;
   bool tail_follows_ = false;  // what is pending is a follow

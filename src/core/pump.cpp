@@ -76,18 +76,11 @@ void Pump::Poke(Listener* listener) noexcept {
     std::lock_guard lock(mutex_);
     Link& link = listener->link;
     if (link.pump != this || link.poked || link.parked) return;
+    if (link.followed && !listener->can_follow()) return LetGo();
     if (link.followed) return listener->SetChanged(false);
     PushPoked(listener);
   }
   RingBells();
-}
-
-void Pump::PokeAnyway(Listener* listener) noexcept {
-  {
-    std::lock_guard lock(mutex_);
-    if (listener->link.pump == this && listener->link.followed) return LetGo();
-  }
-  Poke(listener);
 }
 
 void Pump::PushPoked(Listener* listener) noexcept {
@@ -197,7 +190,8 @@ void Pump::NoteBrought(Listener* only) noexcept {
 
 std::shared_ptr<Listener> Pump::Followed() {
   std::lock_guard lock(mutex_);
-  if (followed_ != nullptr && followed_->link.finished) LetGo();
+  if (followed_ != nullptr && (followed_->link.finished || !followed_->can_follow())) LetGo();
+  if (alone_ != nullptr && !alone_->can_follow()) alone_ = nullptr;
   if (follows_ && alone_ != nullptr && alone_ != followed_ && !alone_->link.finished) {
     bool only = timers_.size() - finished_ == 1;
     int needed = followed_ != nullptr ? kAloneToReplace : only ? 1 : kAloneToFollow;

@@ -56,10 +56,9 @@ class Pump {
   // One of the attached, or null.
   std::shared_ptr<Listener> Any() const;
 
-  // The listener is to be read, unless it is followed, and so being read already. Does not block.
+  // The listener is to be read, unless it is followed, and so being read already. One that cannot be
+  // followed any more is let go of. Does not block.
   void Poke(Listener* listener) noexcept;
-  // It is to be read anyway, with its live flag, which whoever follows does not see.
-  void PokeAnyway(Listener* listener) noexcept;
 
   // Does what is due, as far as one round trip goes; says when to be called again. A failure of the
   // store is kept for TakeFailure, and what was to be read is tried again.

@@ -173,7 +173,6 @@ Status MemoryStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   }
   bool ended = node != nullptr && HasEnded(*node->stream, request);
   if (flag == nullptr && request.unless_canceled && !ended) {
-    if (request.keep) access.keys.TellStopped(request.key, access.now);
     *outcome = StopOutcome::kCanceled;
     return {};
   }

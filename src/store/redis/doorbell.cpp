@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <system_error>
 #include <utility>
@@ -22,7 +23,7 @@ constexpr int64_t kSliceMs = 100;
 constexpr size_t kMostStreams = 512;
 
 // Takes ["message", channel, [key, …] or nil] apart while it is parsed, and ["message", channel,
-// "token live-key"] and ["message", channel, stream's key]; everything else is passed over.
+// "token live-key"] and ["message", channel, "database key"]; everything else is passed over.
 class InvalidationSink final : public Sink {
  public:
   explicit InvalidationSink(Doorbell* bell) : bell_(bell) {}
@@ -33,7 +34,7 @@ class InvalidationSink final : public Sink {
     if (task.idx == 0) is_message_ = text == "message";
     if (task.idx == 1) {
       is_cancel_ = is_message_ && text == bell_->cancel_channel();
-      is_stop_ = is_message_ && text == bell_->stop_channel();
+      is_stop_ = is_message_ && text == kStopChannel;
     }
     if (task.idx == 2 && is_cancel_) bell_->Taken(text);
     if (task.idx == 2 && is_stop_) bell_->Stopped(text);
@@ -113,8 +114,7 @@ Doorbell::Doorbell(Dialer& dialer, const Log& log, std::function<void()> reset_r
       config_(dialer.config()),
       log_(log),
       reset_reads_(std::move(reset_reads)),
-      cancel_channel_(config_.prefix + ":canceled"),
-      stop_channel_(config_.prefix + ":stopped") {}
+      cancel_channel_(config_.prefix + ":canceled") {}
 
 Doorbell::~Doorbell() {
   Close();
@@ -176,9 +176,14 @@ void Doorbell::Taken(std::string_view message) noexcept {
   for (Watcher* watcher : it->second.watchers) watcher->Taken(message.substr(0, space));
 }
 
-void Doorbell::Stopped(std::string_view key) noexcept {
+void Doorbell::Stopped(std::string_view message) noexcept {
+  // Channels are of all databases.
+  int database = -1;
+  const char* end = message.data() + message.size();
+  const char* space = std::from_chars(message.data(), end, database).ptr;
+  if (database != config_.database || space == end || *space != ' ') return;
   std::lock_guard lock(mutex_);
-  auto it = watched_.find(key);
+  auto it = watched_.find(std::string_view(space + 1, static_cast<size_t>(end - space - 1)));
   if (it == watched_.end()) return;
   for (Watcher* watcher : it->second.watchers) watcher->ProducerStopped();
 }
@@ -317,7 +322,7 @@ Status Doorbell::Subscribe(Connection& connection, int64_t* id, std::string* ref
   commands.Add("SUBSCRIBE", kChannel);
   // These may be refused: then cancels are heard of by tracking alone, and stops by the flag.
   commands.Add("SUBSCRIBE", cancel_channel_);
-  commands.Add("SUBSCRIBE", stop_channel_);
+  commands.Add("SUBSCRIBE", kStopChannel);
   ValueSink subscribed;
   if (Status status = connection.Execute(commands, &subscribed); !status.ok()) return status;
   if (subscribed.replies[0].is_error()) *refusal = subscribed.replies[0].text;

@@ -24,6 +24,10 @@
 
 namespace agx::redis {
 
+// Where Stop and Delete tell "database key", whatever the client's prefix is: the streams of others
+// have none.
+inline constexpr std::string_view kStopChannel = "agx:stopped";
+
 class Doorbell {
  public:
   // `reset_reads` drops the tracked connection, whose tracking has become void.
@@ -39,15 +43,13 @@ class Doorbell {
 
   // Where Cancel tells "token live-key".
   const std::string& cancel_channel() const { return cancel_channel_; }
-  // Where Stop and Delete tell the key of a stream.
-  const std::string& stop_channel() const { return stop_channel_; }
 
   // Waits for a bell that one of the watchers rings, and listens itself meanwhile, in the place of the
   // bell's own thread: the thread that waits is then woken by the server, and no other is.
   bool WaitFor(Bell* bell, uint32_t ticket, TimePoint deadline);
 
   void Taken(std::string_view message) noexcept;
-  void Stopped(std::string_view key) noexcept;
+  void Stopped(std::string_view message) noexcept;
   void RingAll() noexcept;
   void Ring(std::string_view key) noexcept;
   void Close() noexcept;
@@ -91,7 +93,6 @@ class Doorbell {
   const Log& log_;
   const std::function<void()> reset_reads_;
   const std::string cancel_channel_;
-  const std::string stop_channel_;
 
   std::mutex mutex_;
   Map watched_;

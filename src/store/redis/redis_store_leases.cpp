@@ -50,7 +50,7 @@ Status RedisStore::Start(const StartRequest& request, StartOutcome* outcome) {
 
 Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
   Commands commands;
-  size_t words = 12 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
+  size_t words = 13 + request.end_marks.size() * 2 + 1 + request.end.count * 2;
   for (const NewEntry& entry : request.before) words += 1 + entry.count * 2;
   commands.Begin(words);
   commands.Arg("EVAL").Arg(kStop).Arg("3").Arg(request.key).Arg(request.live_key);
@@ -62,7 +62,7 @@ Status RedisStore::Stop(const StopRequest& request, StopOutcome* outcome) {
     commands.Arg(request.grace_ms);
   }
   commands.Arg(request.unless_canceled ? "1" : "0").Arg(request.begun ? "1" : "0");
-  commands.Arg(bell_.stop_channel());
+  commands.Arg(kStopChannel).Arg(config_.database);
   commands.Arg(static_cast<int64_t>(request.end_marks.size()));
   for (const Field& mark : request.end_marks) commands.Arg(mark.name).Arg(mark.value);
   auto append = [&](const NewEntry& entry) {
@@ -180,11 +180,12 @@ Status RedisStore::Check(std::span<Lease> leases) {
 Status RedisStore::Delete(const DeleteRequest& request, bool* was_there) {
   *was_there = false;
   Commands commands;
-  commands.Begin(11 + request.end.count * 2);
+  commands.Begin(12 + request.end.count * 2);
   commands.Arg("EVAL").Arg(kDelete).Arg("4");
   commands.Arg(request.key).Arg(request.live_key).Arg(request.text_key);
   commands.Arg(request.key, kCheckpointsSuffix);
-  commands.Arg(request.token).Arg(bell_.cancel_channel()).Arg(bell_.stop_channel());
+  commands.Arg(request.token).Arg(bell_.cancel_channel());
+  commands.Arg(kStopChannel).Arg(config_.database);
   commands.Arg(request.list ? "list" : "stream");
   AppendFields(&commands, request.end);
   ValueSink sink;

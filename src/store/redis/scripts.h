@@ -48,9 +48,9 @@ return outcome
 )";
 
 // KEYS: stream, live flag, checkpoints. ARGV: token or '', grace ms, 'keep' or 'list', 1 to leave a cancelled one alone,
-// 1 if it cannot be absent, the channel on which the stop of a stream that gets no `end` is told, the number of marks of an
-// ended stream, their names and values; then for each entry to add, of which `end` is the last, the number of its names and
-// values, and these.
+// 1 if it cannot be absent, the channel on which the stop of a stream that may get no `end` is told, the database, the number
+// of marks of an ended stream, their names and values; then for each entry to add, of which `end` is the last, the number of
+// its names and values, and these.
 inline constexpr char kStop[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local flag_kind = redis.call('TYPE', KEYS[2]).ok
@@ -62,10 +62,10 @@ local kept = not tonumber(ARGV[2])
 if not flag and ARGV[4] == '0' and (kept or kind == 'none') then return 'absent' end
 local wanted = ARGV[2] == 'list' and 'list' or 'stream'
 if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
-local at = 7 + 2 * tonumber(ARGV[6])
+local at = 8 + 2 * tonumber(ARGV[7])
 local last = kind == 'stream' and redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local ended = false
-for mark = 7, at - 1, 2 do
+for mark = 8, at - 1, 2 do
   for i = 1, last and #last[2] or 0, 2 do
     if last[2][i] == ARGV[mark] then
       local value = last[2][i + 1]
@@ -74,7 +74,6 @@ for mark = 7, at - 1, 2 do
     end
   end
 end
-if kept then redis.pcall('PUBLISH', ARGV[5], KEYS[1]) end
 if not flag and not ended and ARGV[3] == '1' then return 'canceled' end
 while at <= #ARGV do
   local fields = {}
@@ -83,7 +82,10 @@ while at <= #ARGV do
   if not ended and #fields > 0 then redis.call('XADD', KEYS[1], '*', unpack(fields)) end
 end
 redis.call('DEL', KEYS[2])
-if kept then return 'stopped' end
+if kept then
+  redis.pcall('PUBLISH', ARGV[5], ARGV[6] .. ' ' .. KEYS[1])
+  return 'stopped'
+end
 local grace = tonumber(ARGV[2])
 if flag and ARGV[1] == '' then grace = math.max(grace, 1000) end
 redis.call('PEXPIRE', KEYS[1], grace)
@@ -233,12 +235,12 @@ if length == 0 then return {0} end
 return {length, redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], -1)}
 )";
 
-// KEYS: stream, live flag, conversation, checkpoints. ARGV: token or '', channels of cancels and of stops, 'stream' or 'list',
-// fields of `end`… Where the flag is another's, `end`, if there is one, stays for a second, and its producer is told as by a
+// KEYS: stream, live flag, conversation, checkpoints. ARGV: token or '', channels of cancels and of stops, database,
+// 'stream' or 'list', fields of `end`… Where the flag is another's, `end`, if there is one, stays for a second, and its producer is told as by a
 // cancel.
 inline constexpr char kDelete[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
-for i, wanted in ipairs({ARGV[4], 'string', 'string'}) do
+for i, wanted in ipairs({ARGV[5], 'string', 'string'}) do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'none' and kind ~= wanted then return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind) end
 end
@@ -246,11 +248,11 @@ local marks = redis.call('TYPE', KEYS[4]).ok == 'hash' and redis.call('DEL', KEY
 local flag = redis.call('GET', KEYS[2])
 if not flag or flag == ARGV[1] then
   if redis.call('DEL', KEYS[1], KEYS[2], KEYS[3]) + marks == 0 then return 0 end
-  redis.pcall('PUBLISH', ARGV[3], KEYS[1])
+  redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. KEYS[1])
   return 1
 end
-if #ARGV > 4 then
-  redis.call('XADD', KEYS[1], '*', unpack(ARGV, 5))
+if #ARGV > 5 then
+  redis.call('XADD', KEYS[1], '*', unpack(ARGV, 6))
   redis.call('XTRIM', KEYS[1], 'MAXLEN', 1)
   redis.call('PEXPIRE', KEYS[1], 1000)
 else
@@ -258,7 +260,7 @@ else
 end
 redis.call('DEL', KEYS[2], KEYS[3])
 redis.pcall('PUBLISH', ARGV[2], flag .. ' ' .. KEYS[2])
-redis.pcall('PUBLISH', ARGV[3], KEYS[1])
+redis.pcall('PUBLISH', ARGV[3], ARGV[4] .. ' ' .. KEYS[1])
 return 1
 )";
 
