@@ -207,5 +207,21 @@ INSTANTIATE_TEST_SUITE_P(Clients, CapiClose,
                            return std::string(of.index == 0 ? "Reconnecting" : "Not");
                          });
 
+TEST(CapiClosed, ASessionOfAClosedClientSaysSo) {
+  ClientPtr client = OpenClient("memory:");
+  SessionPtr session = Started(client);
+  EXPECT_EQ(agx_is_canceled(session.get()), 0);
+  agx_close(client.release());
+  EXPECT_EQ(agx_is_canceled(session.get()), 1);  // whoever loops until it is comes to an end
+  EXPECT_EQ(agx_start(session.get(), nullptr), AGX_ECLOSED);
+  agx_run* run = nullptr;
+  EXPECT_EQ(agx_run_begin(session.get(), nullptr, &run), AGX_ECLOSED);
+  agx_interceptor* interceptor = nullptr;
+  auto nothing = [](agx_intercepted*, void*) { return AGX_OK; };
+  EXPECT_EQ(agx_intercept(session.get(), nullptr, nothing, nullptr, &interceptor), AGX_ECLOSED);
+  size_t added = 0;
+  EXPECT_EQ(agx_add_many(session.get(), nullptr, 0, nullptr, &added), AGX_ECLOSED);
+}
+
 }  // namespace
 }  // namespace agx::test

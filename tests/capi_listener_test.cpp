@@ -623,6 +623,42 @@ TEST_P(CapiListener, TakesManyUpToItsLimit) {
 
 // --- Interrupting and closing
 
+// Whoever calls again and again does not keep a processor, and the server, busy with it.
+TEST_P(CapiListener, WhatFailsForGoodIsNotTriedAllTheTime) {
+  agx_stream_options list = AGX_STREAM_OPTIONS_INIT;
+  list.format = "ag2";
+  list.prefix = "agx:1:2";
+  agx_session* other = nullptr;
+  ASSERT_EQ(agx_stream_open(client_.get(), "wrong", &list, &other), AGX_OK);
+  SessionPtr foreign(other);
+  ASSERT_EQ(agx_add(foreign.get(), "test.Event", "test", "{}", nullptr), AGX_OK);
+  for (const char* way : {"next", "mux", "wait_for"}) {
+    ListenerPtr listener = Listen(OpenSession(client_, "wrong"));
+    SessionPtr waits = OpenSession(client_, "wrong");
+    ASSERT_EQ(agx_set_waited(waits.get(), "0-0"), AGX_OK);
+    MuxPtr mux = OpenMux(client_);
+    int failures = 0;
+    auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(500);
+    while (std::chrono::steady_clock::now() < until) {
+      agx_event* event = nullptr;
+      agx_status status;
+      if (std::string(way) == "next") {
+        status = agx_listen_next(listener.get(), kPatienceMs, &event);
+      } else if (std::string(way) == "wait_for") {
+        status = agx_wait_for(waits.get(), nullptr, kPatienceMs, &event);
+      } else {
+        ASSERT_EQ(agx_mux_add(mux.get(), listener.get()), AGX_OK);
+        status = Next(mux).status;
+        ASSERT_EQ(agx_mux_remove(mux.get(), listener.get()), AGX_OK);
+      }
+      ASSERT_EQ(status, AGX_ETYPE) << way;
+      ++failures;
+    }
+    EXPECT_GE(failures, 1) << way;
+    EXPECT_LE(failures, 6) << way;
+  }
+}
+
 TEST_P(CapiListener, AnInterruptWakesTheCall) {
   SessionPtr session = Started(client_);
   ListenerPtr listener = ListenAfter(session, "new");

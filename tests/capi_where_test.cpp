@@ -210,6 +210,45 @@ TEST_P(CapiWhere, ARunWaitsForAnAnswerAndHearsOfACancel) {
   agx_run_close(run);
 }
 
+TEST_P(CapiWhere, AWaitInSlicesLearnsThatTheProducerIsGone) {
+  ClientPtr dying = Open();
+  agx_start_options leased = Leased(300);
+  SessionPtr session = Started(dying, "dying", &leased);
+  SessionPtr other = OpenSession(client_, "dying");
+  EXPECT_EQ(WaitFor(other, "type = \"x\"", 20).status, AGX_TIMEOUT);  // it has seen the flag
+  dying.reset();
+  agx_status status = AGX_TIMEOUT;
+  for (int64_t waited = 0; status == AGX_TIMEOUT && waited < kPatienceMs; waited += 50) {
+    status = WaitFor(other, "type = \"x\"", 50).status;
+  }
+  EXPECT_EQ(status, AGX_GONE);
+}
+
+TEST_P(CapiWhere, AWaitOfOnesOwnGoesOnWhereTheOthersWere) {
+  char position[AGX_ID_SIZE];
+  ASSERT_EQ(agx_waited(session_.get(), position), AGX_OK);
+  EXPECT_STREQ(position, "0-0");
+  std::string first = Add(session_, "answer", "1");
+  Add(session_, "answer", "2");
+  Add(session_, "answer", "3");
+  agx_listen_options options = Patient(position);
+  options.where = "type = \"answer\"";
+  ListenerPtr own = Listen(session_, options);
+  EXPECT_EQ(Next(own).body(), "1");
+  ASSERT_EQ(agx_set_waited(session_.get(), first.c_str()), AGX_OK);
+  EXPECT_EQ(WaitFor(session_, "type = \"answer\"").body(), "2");
+  Told third = WaitFor(session_, "type = \"answer\"");
+  EXPECT_EQ(third.body(), "3");
+  ASSERT_EQ(agx_waited(session_.get(), position), AGX_OK);
+  EXPECT_EQ(position, third.id());
+  SessionPtr other = OpenSession(client_);
+  ASSERT_EQ(agx_waited(other.get(), position), AGX_OK);
+  EXPECT_EQ(position, third.id());
+  EXPECT_EQ(agx_set_waited(other.get(), "x"), AGX_EINVAL);
+  EXPECT_EQ(agx_set_waited(other.get(), nullptr), AGX_EINVAL);
+  EXPECT_EQ(agx_waited(other.get(), nullptr), AGX_EINVAL);
+}
+
 TEST_P(CapiWhere, WaitsRefuseWhatIsWrong) {
   agx_event* event = nullptr;
   EXPECT_EQ(agx_wait_for(session_.get(), nullptr, 0, nullptr), AGX_EINVAL);

@@ -70,6 +70,29 @@ agx_status agx_wait_for(agx_session* session, const char* where, int64_t timeout
   });
 }
 
+agx_status agx_waited(agx_session* session, char* position) {
+  if (position == nullptr) return MissingOut("agx_waited: position is NULL");
+  *position = '\0';
+  return Call(session, [&](Session& object) {
+    EntryId after;
+    Status status = object.Waited(&after);
+    if (status.ok()) PrintEntryId(after, position);
+    return status;
+  });
+}
+
+agx_status agx_set_waited(agx_session* session, const char* position) {
+  return Call(session, [&](Session& object) -> Status {
+    EntryId after;
+    std::string_view text = position != nullptr ? position : "";
+    if (!ParseEntryId(text, &after)) {
+      return {AGX_EINVAL, Cat("agx_set_waited: position is not an entry id: ", text.substr(0, 64))};
+    }
+    object.SetWaited(after);
+    return {};
+  });
+}
+
 agx_status agx_listener_interrupt(agx_listener* listener) {
   return Call(listener, [](Listener& object) {
     object.Interrupt();

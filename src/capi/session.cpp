@@ -176,7 +176,7 @@ agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_
                         size_t* added) {
   if (added != nullptr) *added = 0;
   return CallAdding(session, [&](Session& object) -> Status {
-    if (count == 0) return {};
+    if (count == 0) return object.client()->closed() ? Client::ClosedStatus() : Status();
     if (events == nullptr) return {AGX_EINVAL, "agx_add_many: events is NULL"};
     std::vector<EntryId> entries(ids != nullptr ? count : 0);
     size_t stored = 0;

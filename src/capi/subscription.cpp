@@ -102,6 +102,7 @@ agx_status agx_intercept(agx_session* session, const char* where, agx_intercepto
   *interceptor = nullptr;
   if (function == nullptr) return Report(AGX_EINVAL, "agx_intercept: function is NULL");
   return Call(session, [&](Session& object) -> Status {
+    if (object.client()->closed()) return Client::ClosedStatus();
     Result<std::shared_ptr<Interceptor>> opened = Interceptor::Open(
         where,
         [function, user_data](Intercepted* event) { return Ask(function, user_data, event); });

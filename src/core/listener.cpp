@@ -9,6 +9,9 @@
 namespace agx {
 namespace {
 
+// What failed is not tried again before, however soon it is asked for.
+constexpr Millis kRetry{200};
+
 Status Closed() { return {AGX_ECLOSED, "the listener is closed"}; }
 
 bool IsNew(std::string_view after) { return after == "new" || after == "$"; }
@@ -171,12 +174,16 @@ Status Listener::Next(TimePoint deadline, Entry** entries, size_t capacity, size
 Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t capacity,
                       size_t* count) {
   for (;;) {
+    uint32_t ticket = bell_.ticket();
     Status status = Stopped();
     if (!status.ok()) return status;
     if (TakeSome(&status, entries, capacity, count)) return status;
-    status = Advance(lock, deadline);
+    bool pauses = pump_ == nullptr && Clock::now() < retry_at_;
+    status = pauses ? Sleep(lock, ticket, retry_at_, deadline) : Advance(lock, deadline);
     // An interrupt may be why it gave up, and is told then.
-    if (!status.ok() && !interrupted_) return status;
+    if (status.ok() || interrupted_) continue;
+    if (status.code() != AGX_TIMEOUT) retry_at_ = Clock::now() + kRetry;
+    return status;
   }
 }
 
@@ -432,6 +439,7 @@ void Listener::SettleDescriptor() noexcept {
 Status Listener::Join(const std::shared_ptr<Pump>& pump) {
   bool has = false;
   TimePoint due;
+  TimePoint not_before;
   {
     Lock lock(mutex_);
     if (closed_) return Closed();
@@ -442,12 +450,14 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
     in_mux_ = true;
     tail_.reset();
     pump_ = pump;
-    has = cursor_.Has(Clock::now());
-    due = cursor_.Due();
+    TimePoint now = Clock::now();
+    has = cursor_.Has(now);
+    not_before = now < retry_at_ ? retry_at_ : TimePoint::min();
+    due = std::max(cursor_.Due(), not_before);
   }
   Status status;
   try {
-    pump->Attach(shared_from_this(), has, due);
+    pump->Attach(shared_from_this(), has, due, not_before);
     poked_pump_ = pump.get();
     status = watched_ ? Status() : Watch();
   } catch (const std::bad_alloc&) {
@@ -462,7 +472,7 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
     if (has) {
       // A read that was under way when it left may have brought it just now.
       pump->StillReady(this);
-    } else {
+    } else if (not_before == TimePoint::min()) {
       pump->Poke(this);
     }
   } else {
@@ -541,7 +551,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   }
   bool has = !failure_.ok() || cursor_.Has(now);
   *due = has ? kNever : cursor_.Due();
-  if (!failure_.ok()) *due = now + Millis(200);
+  if (!failure_.ok()) *due = retry_at_ = now + kRetry;
   if (descriptor_.is_open()) {
     // Nobody need come back after the last event has been taken, so the next time is set already.
     if (absorbed && cursor_.Holds()) *due = cursor_.DueAfterEvents();

@@ -209,8 +209,9 @@ class Listener final : public Watcher,
 
   mutable std::mutex mutex_;
   Cursor cursor_;
-  Status failure_;        // of a pump's read
-  bool in_next_ = false;  // a thread is driving
+  Status failure_;                         // of a pump's read
+  TimePoint retry_at_ = TimePoint::min();  // after a failure
+  bool in_next_ = false;                   // a thread is driving
   bool closed_ = false;
   StopFlag interrupted_{false};
   bool watched_ = false;

@@ -12,14 +12,15 @@ constexpr Millis kRetry{200};
 
 }  // namespace
 
-void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has, TimePoint due) {
+void Pump::Attach(const std::shared_ptr<Listener>& listener, bool has, TimePoint due,
+                  TimePoint not_before) {
   std::lock_guard lock(mutex_);
   Link& link = listener->link;
   link.poked = link.ready = link.finished = link.parked = link.followed = false;
   has = has && collects_;
-  bool follow =
-      follows_ && followed_ == nullptr && returns_ == listener.get() && listener->can_follow();
-  if (!follow) due = TimePoint::min();
+  bool follow = follows_ && followed_ == nullptr && returns_ == listener.get() &&
+                listener->can_follow() && not_before == TimePoint::min();
+  if (!follow) due = not_before;
   if (has || (follow && due == TimePoint::min())) due = kNever;
   link.timer = timers_.emplace(due, listener).first;
   link.pump = this;

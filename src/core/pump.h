@@ -49,9 +49,10 @@ class Pump {
   Pump& operator=(const Pump&) = delete;
 
   // Drives the listener, which is its caller's to watch, from now on. One that has something to hand
-  // on is not read before that is taken. due: when it has to be read, if it is followed. Throws bad_alloc.
-  void Attach(const std::shared_ptr<Listener>& listener, bool has,
-              TimePoint due = TimePoint::min());
+  // on is not read before that is taken. due: when it has to be read, if it is followed; not_before, if it
+  // is not. Throws bad_alloc.
+  void Attach(const std::shared_ptr<Listener>& listener, bool has, TimePoint due = TimePoint::min(),
+              TimePoint not_before = TimePoint::min());
   void Detach(Listener* listener) noexcept;
   // One of the attached, or null.
   std::shared_ptr<Listener> Any() const;

@@ -102,6 +102,11 @@ void Session::Close() noexcept {
   closed_ = true;
   bell_.Ring();
   InterruptObservers();
+  KeptWait kept;  // goes after the locks
+  {
+    std::lock_guard lock(observer_mutex_);
+    std::swap(kept_wait_, kept);
+  }
   std::lock_guard lock(start_mutex_);
   EndKeeping();
 }
@@ -204,28 +209,57 @@ class Waiter final : public SessionObserver {
 
 }  // namespace
 
-Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
+Result<std::shared_ptr<Listener>> Session::OpenWait(const char* where, EntryId after) {
+  {
+    std::lock_guard lock(observer_mutex_);
+    KeptWait kept = std::exchange(kept_wait_, {});
+    bool same = kept.listener != nullptr && kept.after == after &&
+                kept.where.has_value() == (where != nullptr) &&
+                (where == nullptr || *kept.where == where);
+    if (same) return std::move(kept.listener);
+  }
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   options.where = where;
   options.wait_ms = options.timeout_ms = -1;
-  EntryId after;
-  bool known = false;
-  {
-    std::lock_guard lock(observer_mutex_);
-    if (!waited_to_ && this->run() != nullptr) waited_to_.emplace();
-    known = waited_to_.has_value();
-    if (known) after = *waited_to_;
-  }
-  if (!known) {
-    // It was started elsewhere: from now on.
-    if (Status status = LastId(&after); !status.ok()) return status;
-    std::lock_guard lock(observer_mutex_);
-    if (!waited_to_) waited_to_ = after;
-  }
   char id[AGX_ID_SIZE];
   PrintEntryId(after, id);
   options.after = id;
-  Result<std::shared_ptr<Listener>> listener = Listener::Open(*this, options);
+  return Listener::Open(*this, options);
+}
+
+void Session::KeepWait(const char* where, EntryId after, std::shared_ptr<Listener> listener) {
+  KeptWait kept{where != nullptr ? std::optional<std::string>(where) : std::nullopt, after,
+                std::move(listener)};
+  std::lock_guard lock(observer_mutex_);
+  if (!closed_) std::swap(kept_wait_, kept);
+}
+
+Status Session::Waited(EntryId* after) {
+  {
+    std::lock_guard lock(observer_mutex_);
+    if (!waited_to_ && this->run() != nullptr) waited_to_.emplace();
+    if (waited_to_) {
+      *after = *waited_to_;
+      return {};
+    }
+  }
+  // It was started elsewhere: from now on.
+  if (Status status = LastId(after); !status.ok()) return status;
+  std::lock_guard lock(observer_mutex_);
+  if (!waited_to_) waited_to_ = *after;
+  *after = *waited_to_;
+  return {};
+}
+
+void Session::SetWaited(EntryId after) {
+  std::lock_guard lock(observer_mutex_);
+  waited_to_ = after;
+}
+
+Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
+  EntryId after;
+  if (Status status = Waited(&after); !status.ok()) return status;
+  Result<std::shared_ptr<Listener>> listener = OpenWait(where, after);
   if (!listener.ok()) return listener.status();
   auto waiter = std::make_shared<Waiter>(*listener);
   if (Status status = Observe(waiter, false); !status.ok()) return status;
@@ -237,7 +271,8 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
     status = (*listener)->Next(deadline, entry, 1, &count);
   }
   StopObserving(waiter.get());
-  (*listener)->Close();
+  bool over = status.ok() || status.code() == AGX_ENDED || status.code() == AGX_INTERRUPTED;
+  if (!over) KeepWait(where, after, *listener);
   if (status.ok()) {
     std::lock_guard lock(observer_mutex_);
     // Another thread may be further; in a list that was replaced, less far is ahead.

@@ -89,6 +89,9 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status WaitCanceled(TimePoint deadline);
   // The next event that the condition selects, or an outcome of a listener.
   Status WaitFor(const char* where, TimePoint deadline, Entry** entry);
+  // Behind what WaitFor goes on.
+  Status Waited(EntryId* after);
+  void SetWaited(EntryId after);
 
   // Wakes whoever waits and stops renewing: the handle is being closed.
   void Close() noexcept;
@@ -242,7 +245,16 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
     bool alone = false;
   };
   std::vector<Observer> observers_;
+  Result<std::shared_ptr<Listener>> OpenWait(const char* where, EntryId after);
+  void KeepWait(const char* where, EntryId after, std::shared_ptr<Listener> listener);
   std::optional<EntryId> waited_to_;  // the last event that WaitFor gave, or where it began
+  // The listener of a wait that brought nothing, with what it knows of the producer: for the next.
+  struct KeptWait {
+    std::optional<std::string> where;
+    EntryId after;
+    std::shared_ptr<Listener> listener;
+  };
+  KeptWait kept_wait_;
 
   using Interceptors = std::vector<std::shared_ptr<Interceptor>>;
   std::atomic<bool> intercepted_{false};

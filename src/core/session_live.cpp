@@ -19,6 +19,7 @@ constexpr int64_t kDefaultGraceMs = 5000;
 
 Status Session::Start(const agx_start_options& options) {
   std::lock_guard lock(start_mutex_);
+  if (client_->closed()) return Client::ClosedStatus();
   if (state() == State::kLive) {
     return {AGX_EBUSY, Cat("this handle has started ", key_, " already; stop it first")};
   }
@@ -263,7 +264,8 @@ Status Session::Cancel(bool* was_live) { return client_->store().Cancel(live_key
 
 bool Session::IsCanceled() const {
   State now = state();
-  return now == State::kCanceled || now == State::kTakenOver || now == State::kCanceledAndStopped;
+  return client_->closed() || now == State::kCanceled || now == State::kTakenOver ||
+         now == State::kCanceledAndStopped;
 }
 
 Status Session::WaitCanceled(TimePoint deadline) {

@@ -105,7 +105,8 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   plan.process.max_retries = *retries;
   plan.process.limit = *limit;
   plan.process.timeout_ms = *timeout;
-  plan.process.claim_idle_ms = *idle;
+  // 0 is the function's own default; it is meant of what is said.
+  plan.process.claim_idle_ms = arguments.Has("idle") ? std::max<int64_t>(*idle, 1) : 0;
   // What it holds when it is told to stop it finishes first.
   plan.process.count = 1;
   return plan;

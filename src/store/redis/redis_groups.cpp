@@ -354,18 +354,23 @@ Status RedisGroups::ListGroups(std::string_view key, std::vector<GroupFacts>* gr
   groups->clear();
   Commands commands;
   commands.Add("XINFO", "GROUPS", key);
+  commands.Add("XLEN", key);
   ValueSink sink;
   std::string what = Cat("looking at the groups of ", key);
   Status status = Run(commands_, commands, Effect::kRepeatable, {key, {}}, what, &sink);
   if (status.code() == AGX_NONE) return {};
   if (!status.ok()) return status;
-  if (sink.replies[0].kind != Value::Kind::kArray) return Unfit(what);
+  bool fits =
+      sink.replies[0].kind == Value::Kind::kArray && sink.replies[1].kind == Value::Kind::kInteger;
+  if (!fits) return Unfit(what);
   for (const Value& item : sink.replies[0].items) {
     GroupFacts group;
     if (!ReadGroup(item, &group)) return Unfit(what);
     groups->push_back(std::move(group));
   }
   for (GroupFacts& group : *groups) {
+    // What was trimmed cannot be read any more, but servers count it.
+    group.lag = std::min(group.lag, sink.replies[1].integer);
     if (group.lag >= 0) continue;
     if (Status counted = CountLag(key, &group); !counted.ok()) return counted;
   }

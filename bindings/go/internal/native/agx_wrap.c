@@ -1066,6 +1066,40 @@ void _wrap_agx_listener_close_native_e2cf14798e770227(agx_listener *_swig_go_0) 
 }
 
 
+intgo _wrap_agx_waited_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1) {
+  agx_session *arg1 = (agx_session *) 0 ;
+  char *arg2 = (char *) 0 ;
+  agx_status result;
+  intgo _swig_go_result;
+  
+  arg1 = (agx_session *)_swig_go_0; 
+  arg2 = (char *)_swig_go_1; 
+  
+  result = (agx_status)agx_waited(arg1,arg2);
+  _swig_go_result = (intgo)result; 
+  
+  
+  return _swig_go_result;
+}
+
+
+intgo _wrap_agx_set_waited_native_e2cf14798e770227(agx_session *_swig_go_0, char *_swig_go_1) {
+  agx_session *arg1 = (agx_session *) 0 ;
+  char *arg2 = (char *) 0 ;
+  agx_status result;
+  intgo _swig_go_result;
+  
+  arg1 = (agx_session *)_swig_go_0; 
+  arg2 = (char *)_swig_go_1; 
+  
+  result = (agx_status)agx_set_waited(arg1,(char const *)arg2);
+  _swig_go_result = (intgo)result; 
+  
+  
+  return _swig_go_result;
+}
+
+
 void _wrap_agx_subscription_close_native_e2cf14798e770227(agx_subscription *_swig_go_0) {
   agx_subscription *arg1 = (agx_subscription *) 0 ;
   

@@ -173,6 +173,8 @@ extern swig_intgo _wrap_agx_listener_interrupt_native_e2cf14798e770227(uintptr_t
 extern swig_intgo _wrap_agx_listener_fd_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
 extern swig_intgo _wrap_agx_listener_position_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
 extern void _wrap_agx_listener_close_native_e2cf14798e770227(uintptr_t arg1);
+extern swig_intgo _wrap_agx_waited_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_agx_set_waited_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
 extern void _wrap_agx_subscription_close_native_e2cf14798e770227(uintptr_t arg1);
 extern void _wrap_agx_interceptor_close_native_e2cf14798e770227(uintptr_t arg1);
 extern swig_intgo _wrap_agx_intercepted_set_type_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
@@ -793,6 +795,22 @@ func Agx_listener_position(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_stat
 func Agx_listener_close(arg1 uintptr) {
 	_swig_i_0 := arg1
 	C._wrap_agx_listener_close_native_e2cf14798e770227(C.uintptr_t(_swig_i_0))
+}
+
+func Agx_waited(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_status) {
+	var swig_r Enum_SS_agx_status
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_waited_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
+}
+
+func Agx_set_waited(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_status) {
+	var swig_r Enum_SS_agx_status
+	_swig_i_0 := arg1
+	_swig_i_1 := arg2
+	swig_r = (Enum_SS_agx_status)(C._wrap_agx_set_waited_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
 }
 
 func Agx_subscription_close(arg1 uintptr) {
