@@ -1107,9 +1107,9 @@ typedef struct agx_group_process_options {
  * pending for this consumer, then new ones and those that other consumers have left. An event that
  * was handled is acknowledged, within 50 ms or before anything is waited for; one that failed is
  * tried again after a pause, by this consumer while it lives, and after max_retries attempts goes
- * to the dead letters, in one atomic step with its acknowledgement. An event that was given to
- * consumers more often than that, who all died of it, goes there too, and at once one that cannot be
- * read.
+ * to the dead letters, in one atomic step with its acknowledgement. An event that was given so
+ * often to handlers who all died of it goes there too, and at once one that cannot be read. What a
+ * consumer that died had read ahead counts as given once.
  *
  * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
  * again if its acknowledgement was lost. It goes on when the connection is lost and the store is

@@ -655,6 +655,36 @@ TEST_P(CapiGroup, WhatEveryoneDiedOfDies) {
   EXPECT_THAT(letters[0].told.reason, HasSubstr("never acknowledged"));
 }
 
+// Consumers die of the first, again and again; what they had read with it was never handed to anybody.
+TEST_P(CapiGroup, WhatLayBesideWhatEveryoneDiedOfDoesNotDie) {
+  for (const char* type : {"poison", "a", "b", "c"}) Add(session_, type);
+  OpenGroup(session_, "me");
+  agx_group_process_options options = Quick();
+  options.claim_idle_ms = 1;
+  for (int death = 0; death < 3; ++death) {
+    // In turns of the same name, and of another which claims.
+    ClientPtr dying = Open();
+    SessionPtr session = OpenSession(dying);
+    GroupPtr group = OpenGroup(session, death == 2 ? "other" : "me");
+    Seen seen;
+    seen.say = [&](const agx_event*, int64_t) {
+      agx_close(dying.release());
+      return AGX_OK;
+    };
+    EXPECT_EQ(Process(group, &seen, options), AGX_ECLOSED);
+    EXPECT_THAT(seen.calls, ElementsAre(std::pair("poison", death + 1)));
+  }
+  GroupPtr group = OpenGroup(session_, "last");
+  Seen seen;
+  options.limit = 4;
+  EXPECT_EQ(Process(group, &seen, options), AGX_LIMIT);
+  EXPECT_THAT(seen.calls, ElementsAre(std::pair("a", 2), std::pair("b", 2), std::pair("c", 2)));
+  std::vector<Letter> letters = DeadLetters(group);
+  ASSERT_THAT(letters, SizeIs(1));
+  EXPECT_EQ(letters[0].type(), "poison");
+  EXPECT_EQ(letters[0].told.attempts, 3);
+}
+
 TEST_P(CapiGroup, AnInterruptLetsItFinishWhatItHolds) {
   GroupPtr group = OpenGroup(session_);
   for (const char* type : {"a", "bad", "c"}) Add(session_, type);

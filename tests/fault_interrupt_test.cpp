@@ -200,6 +200,27 @@ TEST_F(Interrupt, IsForOneOfTwoThatReadAGroup) {
   EndsOneOfTwo([&] { return ReadOne(group.get()); }, [&] { agx_group_interrupt(group.get()); });
 }
 
+TEST_F(Interrupt, AWaitForACancelHasItsTimeoutInAnOutageToo) {
+  Require(agx_start(session_.get(), nullptr));
+  EXPECT_EQ(agx_wait_canceled(session_.get(), 0), AGX_TIMEOUT);
+  server_.Stop();
+  AwaitOutage();
+  for (int64_t timeout_ms : {0, 100, 0}) {
+    Stopwatch watch;
+    EXPECT_EQ(agx_wait_canceled(session_.get(), timeout_ms), AGX_TIMEOUT);
+    EXPECT_LT(watch.ms(), kSoonMs);
+  }
+  server_.Restart();
+  Owned<agx_client> other = OpenClient(server_.url());
+  Owned<agx_session> same = OpenSession(other.get(), "s");
+  int was_live = 0;
+  EXPECT_TRUE(WaitUntil([&] {
+    return agx_add(session_.get(), "t", "o", nullptr, nullptr) == AGX_OK &&
+           agx_cancel(same.get(), &was_live) == AGX_OK && was_live == 1;
+  }));
+  EXPECT_EQ(agx_wait_canceled(session_.get(), kSoonMs), AGX_OK);
+}
+
 TEST_F(Interrupt, EndsAListenersWait) {
   Owned<agx_listener> listener = Listen(session_.get());
   EndsIt([&] { return NextOf(listener.get()); }, [&] { agx_listener_interrupt(listener.get()); });

@@ -197,7 +197,8 @@ TEST_P(GroupContract, WhatIsAskedOfNoGroupIsNone) {
     std::vector<std::pair<const char*, Status>> outcomes;
     outcomes.emplace_back("ReadNew", groups_->ReadNew({kGroup, "a", 1, false}, &batch));
     outcomes.emplace_back("ReadNew, armed", groups_->ReadNew({kGroup, "a", 1, true}, &batch));
-    for (TakeMode mode : {TakeMode::kOwn, TakeMode::kSame, TakeMode::kClaim}) {
+    for (TakeMode mode :
+         {TakeMode::kOwn, TakeMode::kSame, TakeMode::kClaim, TakeMode::kClaimSame}) {
       outcomes.emplace_back("Take", groups_->Take({kGroup, "a", mode, 0, {}, 1}, &taken));
     }
     outcomes.emplace_back("Claim", groups_->Claim(kGroup, "a", 0, ids, &taken));
@@ -345,6 +346,9 @@ TEST_P(GroupContract, WhatHasBeenIdleIsTakenOver) {
   EXPECT_THAT(taken.attempts, ElementsAre(2, 2));
   EXPECT_TRUE(taken.more);
   EXPECT_THAT(IdsOf(Take("b", TakeMode::kClaim, 0, taken.last).batch), ElementsAre(ids[2]));
+  Takings same = Take("b", TakeMode::kClaimSame, 0, {}, 2);
+  EXPECT_THAT(IdsOf(same.batch), ElementsAre(ids[0], ids[1]));
+  EXPECT_EQ(same.attempts, taken.attempts) << "nobody was given them yet";
   EXPECT_THAT(Pending("a"), IsEmpty());
   EXPECT_THAT(Pending("b"), SizeIs(3));
   EXPECT_EQ(Take("c", TakeMode::kClaim, 3600000).batch, nullptr) << "taking over begins anew";

@@ -275,12 +275,14 @@ Status Group::Look(agx_group_source source, size_t count, bool arm, Takings* tak
   if (recovering_) {
     bool done = false;
     Status status = TakeOwn(TakeMode::kSame, &recover_after_, count, taken, &done);
+    taken->given_now = true;
     if (status.ok() && done) recovering_ = false;
     if (status.ok()) last_new_ = std::max(last_new_, recover_after_);
     return status;
   }
   if (source != AGX_GROUP_NEW && !own_done_) {
-    return TakeOwn(TakeMode::kOwn, &own_after_, count, taken, &own_done_);
+    TakeMode mode = counts_ ? TakeMode::kOwn : TakeMode::kSame;
+    return TakeOwn(mode, &own_after_, count, taken, &own_done_);
   }
   *again = false;
   if (source == AGX_GROUP_PENDING_ONLY) return {};

@@ -157,7 +157,8 @@ class Group final : public Watcher, public Client::Sleeper {
   EntryId recover_after_;
   bool own_done_ = false;  // all that was pending for this consumer was handed on
   EntryId own_after_;
-  BatchPtr rest_;  // was taken, and comes next
+  bool counts_ = true;  // a read of what is pending counts as a delivery
+  BatchPtr rest_;       // was taken, and comes next
 
   std::mutex reason_mutex_;
   std::string reason_;

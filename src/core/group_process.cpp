@@ -88,7 +88,10 @@ class Processor {
     Entry* entry = nullptr;
     int64_t attempt = 1;  // this delivery's number
     bool tried = false;   // in this delivery
-    bool dying = false;   // is to be buried
+    // It was delivered before, and to whom it is handed now is not counted yet: so what only lay beside
+    // one of which consumers died does not die of it.
+    bool uncounted = false;
+    bool dying = false;  // is to be buried
     // The group was deleted meanwhile and does not know of it any more.
     bool loose = false;
     std::string reason;
@@ -142,8 +145,10 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   own_done_ = false;
   own_after_ = {};
   rest_.reset();  // which is pending
+  counts_ = false;
   Processor processor(this, *limits, handler);
   Status outcome = processor.Run();
+  counts_ = true;
   if (processor.stopping()) interrupted_ = false;
   if (!closed_) RemoveMadeUp();
   return outcome;
@@ -278,17 +283,18 @@ Status Processor::Secure(Holding* one, bool* lost) {
   TimePoint now = Clock::now();
   bool stale = limits_.claim_idle_ms > 0 &&
                now - one->since >= Millis(std::max<int64_t>(limits_.claim_idle_ms / 3, 1));
-  if (one->loose || (!one->tried && !stale)) {
-    if (one->tried) ++one->attempt;
-    one->tried = false;
+  bool further = one->tried || one->uncounted;
+  if (one->loose || (!further && !stale)) {
+    if (further) ++one->attempt;
+    one->tried = one->uncounted = false;
     return {};
   }
-  std::vector<agx::Held> held = {{one->entry->id, one->attempt + (one->tried ? 1 : 0), false}};
+  std::vector<agx::Held> held = {{one->entry->id, one->attempt + (further ? 1 : 0), false}};
   Status status = group_.groups().Hold(group_.of(), group_.consumer_, 0, held);
   if (!status.ok()) return status;
   *lost = !held[0].own;
   one->attempt = held[0].attempts;
-  one->tried = false;
+  one->tried = one->uncounted = false;
   one->since = now;
   return {};
 }
@@ -377,7 +383,7 @@ Status Processor::ClaimSome(bool* got) {
   TakeRequest request;
   request.of = group_.of();
   request.consumer = group_.consumer_;
-  request.mode = TakeMode::kClaim;
+  request.mode = TakeMode::kClaimSame;
   request.min_idle_ms = limits_.claim_idle_ms;
   request.after = claim_after_;
   request.count = Room();
@@ -413,14 +419,15 @@ void Processor::Keep(Takings taken) {
   TimePoint now = Clock::now();
   for (size_t i = 0; !taken.batch->empty(); ++i) {
     Holding one;
+    bool redelivered = i < taken.attempts.size() && !taken.given_now;
     one.attempt = i < taken.attempts.size() ? taken.attempts[i] : 1;
+    one.uncounted = redelivered;
     one.since = now;
     if (Knows(taken.batch->first()->id)) {
       Batch::Release(taken.batch->TakeFirst());
       continue;
     }
-    if (one.attempt > limits_.max_retries) {
-      --one.attempt;
+    if (redelivered && one.attempt >= limits_.max_retries) {
       one.dying = true;
       one.reason = Cat("it was delivered ", one.attempt, " times and never acknowledged");
     }

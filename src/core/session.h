@@ -202,7 +202,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   void LearnAbsent(const RunPtr& run, TimePoint leased_until);
   void TakeBack(const RunPtr& run);
   void Lose(const RunPtr& run, State to) noexcept;
-  Status CheckNow() noexcept;
+  // waits: for a connection, if need be.
+  Status CheckNow(bool waits) noexcept;
   void SetState(State state) noexcept;
   State state() const { return state_.load(std::memory_order_acquire); }
 

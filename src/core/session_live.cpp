@@ -53,7 +53,7 @@ Status Session::Start(const agx_start_options& options) {
   if (run->detached) return {};
   client_->keeper().Renewed(this);
   // The look arms the watch; if it fails the keeper tries again.
-  if (!CheckNow().ok()) client_->keeper().Poke(this);
+  if (!CheckNow(true).ok()) client_->keeper().Poke(this);
   return {};
 }
 
@@ -284,7 +284,7 @@ Status Session::WaitCanceled(TimePoint deadline) {
       status = TakenOver();
     } else if (now == State::kLive && watched) {
       // Whoever waits looks at the flag itself, which saves a hop through the keeper.
-      if (changed_.exchange(false) && !CheckNow().ok()) client_->keeper().Poke(this);
+      if (changed_.exchange(false) && !CheckNow(false).ok()) client_->keeper().Poke(this);
       if (state() != now) continue;
       if (client_->store().WaitFor(&bell_, ticket, deadline)) continue;
       status = {AGX_TIMEOUT, "not cancelled yet"};
@@ -324,11 +324,12 @@ Lease Session::LeaseOf(const Run& run) const {
 }
 
 // Throws nothing: its callers have to go on.
-Status Session::CheckNow() noexcept try {
+Status Session::CheckNow(bool waits) noexcept try {
   RunPtr run = this->run();
   Lease lease = LeaseOf(*run);
   TimePoint leased_until = run->leased_until;
-  Status status = client_->store().Check({&lease, 1});
+  Store& store = client_->store();
+  Status status = waits ? store.Check({&lease, 1}) : store.CheckIfConnected({&lease, 1});
   if (status.ok()) Learn(run, lease, leased_until);
   return status;
 } catch (const std::bad_alloc&) {

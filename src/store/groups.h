@@ -35,17 +35,22 @@ struct NewRequest {
 };
 
 enum class TakeMode {
-  kOwn,   // this consumer's own, which counts as a delivery
-  kSame,  // this consumer's own; it was never handed on, so it is still the same delivery
-  kClaim  // whosever, once idle for long enough, which counts as a delivery
+  kOwn,       // this consumer's own, which counts as a delivery
+  kSame,      // this consumer's own; it was never handed on, so it is still the same delivery
+  kClaim,     // whosever, once idle for long enough, which counts as a delivery
+  kClaimSame  // the same without counting: whoever hands it on does that, by Hold
 };
+
+inline bool IsClaim(TakeMode mode) {
+  return mode == TakeMode::kClaim || mode == TakeMode::kClaimSame;
+}
 
 // Entries that are pending.
 struct TakeRequest {
   GroupOf of;
   std::string_view consumer;
   TakeMode mode = TakeMode::kOwn;
-  int64_t min_idle_ms = 0;  // with kClaim
+  int64_t min_idle_ms = 0;  // of a claim
   EntryId after;
   size_t count = 0;                // looks at no more than so many
   const StopFlag* stop = nullptr;  // as in ReadRequest
@@ -54,9 +59,10 @@ struct TakeRequest {
 // Of a claim, what was taken; in the order of the ids.
 struct Takings {
   BatchPtr batch;                 // null if nothing was
-  std::vector<int64_t> attempts;  // of each entry: how often it was delivered, this time included
+  std::vector<int64_t> attempts;  // of each entry: how often it was delivered, as it is counted now
   EntryId last;                   // the last that was looked at
   bool more = false;              // there may be more after it
+  bool given_now = false;         // by a read whose reply was lost, and not by one before
   // Pending entries that the stream does not have any more: they cannot be delivered, and are
   // acknowledged.
   uint64_t gone = 0;

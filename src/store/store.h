@@ -336,6 +336,8 @@ class Store {
   virtual Status Renew(std::span<Lease> leases) = 0;
   // Says what became of each, and makes changes of a watched flag ring again.
   virtual Status Check(std::span<Lease> leases) = 0;
+  // The same, but fails at once if there is no connection.
+  virtual Status CheckIfConnected(std::span<Lease> leases) = 0;
 
   // Reads each, in the order given, and makes changes of the watched among their keys ring again.
   virtual Status Read(std::span<ReadRequest> requests) = 0;

@@ -76,13 +76,14 @@ void GroupUse::Take(const TakeRequest& request, Takings* taken) {
   auto at = group_->pending.upper_bound(request.after);
   if (request.after == EntryId{}) at = group_->pending.begin();
   for (; at != group_->pending.end() && found.size() < request.count; ++at) {
-    bool fits = request.mode == TakeMode::kClaim ? IdleOf(at->second) >= request.min_idle_ms
-                                                 : at->second.consumer->first == request.consumer;
+    bool fits = IsClaim(request.mode) ? IdleOf(at->second) >= request.min_idle_ms
+                                      : at->second.consumer->first == request.consumer;
     if (fits) found.push_back(at);
   }
   taken->more = !found.empty() && found.size() == request.count;
   if (!found.empty()) taken->last = found.back()->first;
-  TakeFound(request.consumer, found, request.mode != TakeMode::kSame, taken);
+  bool counts = request.mode == TakeMode::kOwn || request.mode == TakeMode::kClaim;
+  TakeFound(request.consumer, found, counts, taken);
 }
 
 void GroupUse::Claim(std::string_view consumer, int64_t min_idle_ms, std::span<const EntryId> ids,

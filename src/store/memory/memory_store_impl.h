@@ -130,6 +130,7 @@ class MemoryStore final : public Store, private Groups {
   Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
   Status Renew(std::span<Lease> leases) override;
   Status Check(std::span<Lease> leases) override;
+  Status CheckIfConnected(std::span<Lease> leases) override { return Check(leases); }
   Status Delete(const DeleteRequest& request, bool* was_there) override;
 
   // memory_store_read.cpp

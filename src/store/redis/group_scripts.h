@@ -14,13 +14,13 @@ namespace agx::redis {
   "end\n"
 
 // Looks at what is pending and takes it. Deliveries are counted here, for XCLAIM would count those
-// too whose reply was lost. KEYS: stream. ARGV: group, consumer, own / same / claim, least idle ms,
-// low end, count. Gives entries, how often each was delivered, the last that was looked at, how
+// too whose reply was lost. KEYS: stream. ARGV: group, consumer, own / same / claim / claim same, least
+// idle ms, low end, count. Gives entries, how often each was delivered, the last that was looked at, how
 // many are not in the stream any more, and how many were looked at.
 inline constexpr char kTake[] = AGX_SIZE_OF_ENTRY R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local pending
-if ARGV[3] == 'claim' then
+if ARGV[3] == 'claim' or ARGV[3] == 'claim same' then
   pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[4], ARGV[5], '+', ARGV[6])
 else
   pending = redis.pcall('XPENDING', KEYS[1], ARGV[1], ARGV[5], '+', ARGV[6], ARGV[2])
@@ -32,7 +32,7 @@ for i = 1, #pending do
   last = pending[i][1]
   local entry = redis.call('XRANGE', KEYS[1], last, last)[1]
   if entry then
-    if ARGV[3] ~= 'same' then count = count + 1 end
+    if ARGV[3] == 'own' or ARGV[3] == 'claim' then count = count + 1 end
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, last, 'RETRYCOUNT', count, 'JUSTID')
     if too_large(entry[2]) then entry[2] = {} end
     entries[#entries + 1] = entry

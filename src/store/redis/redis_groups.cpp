@@ -249,14 +249,16 @@ Status RedisGroups::RunTake(const Commands& commands, Effect effect, const TakeR
 
 Status RedisGroups::Take(const TakeRequest& request, Takings* taken) {
   Commands commands;
-  std::string_view mode = request.mode == TakeMode::kClaim  ? "claim"
-                          : request.mode == TakeMode::kSame ? "same"
-                                                            : "own";
+  bool claims = IsClaim(request.mode);
+  std::string_view mode = request.mode == TakeMode::kClaim       ? "claim"
+                          : request.mode == TakeMode::kClaimSame ? "claim same"
+                          : request.mode == TakeMode::kSame      ? "same"
+                                                                 : "own";
   commands.Add("EVAL", kTake, "1", request.of.key, request.of.group, request.consumer, mode,
                request.min_idle_ms, LowEnd(request.after), static_cast<int64_t>(request.count));
   // What a claim whose reply was lost has taken is not idle any more. One's own come again, at worst
   // as if they had been delivered once more.
-  Effect effect = request.mode == TakeMode::kClaim ? Effect::kOnce : Effect::kRepeatable;
+  Effect effect = claims ? Effect::kOnce : Effect::kRepeatable;
   return RunTake(commands, effect, request, taken);
 }
 

@@ -56,7 +56,11 @@ class RedisStore final : public Store {
   Status Live(std::string_view live_key, LiveFlag* flag, const StopFlag* stop) override;
   Status Extend(std::string_view live_key, int64_t lease_ms, bool* present) override;
   Status Renew(std::span<Lease> leases) override;
-  Status Check(std::span<Lease> leases) override;
+  Status Check(std::span<Lease> leases) override { return Check(leases, Effect::kRepeatable); }
+  Status CheckIfConnected(std::span<Lease> leases) override {
+    return Check(leases, Effect::kIfConnected);
+  }
+  Status Check(std::span<Lease> leases, Effect effect);
   Status Delete(const DeleteRequest& request, bool* was_there) override;
 
   // redis_store_read.cpp

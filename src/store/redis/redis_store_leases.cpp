@@ -154,13 +154,13 @@ Status RedisStore::Renew(std::span<Lease> leases) {
   return {};
 }
 
-Status RedisStore::Check(std::span<Lease> leases) {
+Status RedisStore::Check(std::span<Lease> leases, Effect effect) {
   Commands commands;
   for (const Lease& lease : leases) {
     commands.Add("GET", lease.live_key).Add("EXISTS", lease.key);
   }
   ValueSink sink;
-  Status status = Run(reads_, commands, Effect::kRepeatable, "looking at live flags", &sink);
+  Status status = Run(reads_, commands, effect, "looking at live flags", &sink);
   if (!status.ok()) return status;
   for (size_t i = 0; i < leases.size(); ++i) {
     const Value& flag = sink.replies[i * 2];
