@@ -257,6 +257,8 @@ AGX_NUMBERS(int, jint, int, SetIntArrayRegion, 1, int*)
 }
 %typemap(freearg) char* ids "free($1);"
 %apply char* ids { char* id, char* position, char* statuses };
+/* One that is given by that name has nothing to come out. */
+%typemap(argout) const char* position ""
 
 /* One that C reads as well. */
 %apply char* ids { char* cursor };

@@ -73,10 +73,7 @@ public final class AgxSubscription implements AutoCloseable {
     try {
       if (tell(record.item())) return 0;
     } catch (Throwable failure) {
-      Thread thread = Thread.currentThread();
-      if (done.getNumberOfDependents() == 0) {
-        thread.getUncaughtExceptionHandler().uncaughtException(thread, failure);
-      }
+      if (done.getNumberOfDependents() == 0) ClientCore.uncaught(failure);
       end(failure);
     }
     close();

@@ -14,6 +14,7 @@ import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadFactory;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** What a client has besides its handle: threads, each of which starts when it is first needed. */
@@ -66,13 +67,55 @@ final class ClientCore {
     return AgxException.of(AgxStatus.ECLOSED, "the client is closed");
   }
 
-  /** Runs what calls a program's own code: never in the thread that receives, if that can be. */
-  void deliver(Runnable call) {
+  /** A call of a program's own code, whose failure is no business of who makes it. */
+  private static final class Delivery implements Runnable {
+    private final Runnable call;
+    private final AtomicBoolean begun = new AtomicBoolean();
+
+    Delivery(Runnable call) {
+      this.call = call;
+    }
+
+    @Override
+    public void run() {
+      if (begun.getAndSet(true)) return;
+      try {
+        call.run();
+      } catch (Throwable failure) {
+        uncaught(failure);
+      }
+    }
+  }
+
+  /** For what a program's code throws where nobody can catch it. */
+  static void uncaught(Throwable failure) {
+    Thread thread = Thread.currentThread();
     try {
-      callbacks.execute(call);
-    } catch (RejectedExecutionException e) {
-      // Nobody is to wait for ever because an executor was shut down first.
-      call.run();
+      thread.getUncaughtExceptionHandler().uncaughtException(thread, failure);
+    } catch (Throwable ignored) {
+      // As the virtual machine does.
+    }
+  }
+
+  /**
+   * Runs what calls a program's own code: never in the thread that receives, if that can be.
+   * Nothing that the code or the executor throws gets out of here.
+   */
+  void deliver(Runnable call) {
+    Delivery delivery = new Delivery(call);
+    try {
+      callbacks.execute(delivery);
+    } catch (Throwable refused) {
+      // Nobody is to wait for ever because an executor is full or was shut down first.
+      if (!delivery.begun.get()) deliverOtherwise(delivery);
+    }
+  }
+
+  private void deliverOtherwise(Runnable delivery) {
+    try {
+      waiters.execute(delivery);
+    } catch (Throwable refused) {
+      delivery.run();
     }
   }
 

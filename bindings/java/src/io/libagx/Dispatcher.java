@@ -148,9 +148,15 @@ final class Dispatcher implements Runnable, Batch.Sink {
   private void flush() {
     if (items.isEmpty()) return;
     ListenerCore listener = listeners.get(token);
-    if (listener != null) listener.offer(items, bytes);
-    items.clear();
-    bytes = 0;
+    try {
+      if (listener != null) listener.offer(items, bytes);
+    } catch (RuntimeException | Error e) {
+      // Of this listener events are missing; the others go on.
+      listener.abort(new Batch.Outcome(AgxStatus.ESYSTEM, "what came could not be kept: " + e));
+    } finally {
+      items.clear();
+      bytes = 0;
+    }
   }
 
   /** The store could not be read for as long as a call may try: each listener says so. */

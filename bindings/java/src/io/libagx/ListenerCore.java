@@ -341,6 +341,17 @@ final class ListenerCore {
     }
   }
 
+  /** Why nothing will come any more, if that is no end; else null. */
+  AgxException broken() {
+    lock.lock();
+    try {
+      if (closed) return closedException();
+      return broken == null || !items.isEmpty() || finished ? null : broken.exception();
+    } finally {
+      lock.unlock();
+    }
+  }
+
   boolean limited() {
     lock.lock();
     try {

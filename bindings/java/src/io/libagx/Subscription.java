@@ -35,9 +35,11 @@ final class Subscription implements Flow.Subscription, Runnable {
     }
     try {
       subscriber.onSubscribe(subscription);
-    } finally {
-      client.deliver(subscription);
+    } catch (Throwable e) {
+      subscription.cancel();
+      throw e;
     }
+    client.deliver(subscription);
   }
 
   @Override
@@ -67,8 +69,8 @@ final class Subscription implements Flow.Subscription, Runnable {
       try {
         while (step()) {
         }
-      } catch (RuntimeException | Error e) {
-        // A subscriber that throws gets no more.
+      } catch (Throwable e) {
+        // A subscriber that throws, checked exceptions too, gets no more.
         cancel();
         pending.addAndGet(-seen);
         throw e;
@@ -82,7 +84,9 @@ final class Subscription implements Flow.Subscription, Runnable {
     if (done) return false;
     if (broken != null) return fail(broken);
     if (requested.get() == 0) {
-      // The end needs no request.
+      // The end, whichever it is, needs no request.
+      AgxException closed = listener.broken();
+      if (closed != null) return fail(closed);
       if (!listener.ended()) return false;
       cancel();
       subscriber.onComplete();

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.libagx.AgxClient;
@@ -12,6 +13,7 @@ import io.libagx.AgxException;
 import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxNewEvent;
+import io.libagx.AgxOptions;
 import io.libagx.AgxSession;
 import java.lang.reflect.Field;
 import java.time.Duration;
@@ -20,10 +22,13 @@ import java.util.Collection;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -67,7 +72,7 @@ class ListenerTest {
   }
 
   /** Keeps what it is called with. */
-  private static final class Subscriber implements Flow.Subscriber<AgxEvent> {
+  private static class Subscriber implements Flow.Subscriber<AgxEvent> {
     final LinkedBlockingQueue<Object> calls = new LinkedBlockingQueue<>();
     final AtomicInteger concurrent = new AtomicInteger();
     volatile Flow.Subscription subscription;
@@ -209,6 +214,90 @@ class ListenerTest {
     subscriber.subscription.request(1);
     listener.close();
     assertInstanceOf(AgxException.Closed.class, subscriber.take());
+  }
+
+  @Test
+  void closing_needs_no_request() throws Exception {
+    AgxListener listener = numbers();
+    Subscriber subscriber = new Subscriber();
+    listener.publisher().subscribe(subscriber);
+    listener.close();
+    assertInstanceOf(AgxException.Closed.class, subscriber.take());
+  }
+
+  @SuppressWarnings("unchecked")
+  private static <T extends Throwable> void sneak(Throwable thrown) throws T {
+    throw(T) thrown;
+  }
+
+  @Test
+  void a_subscriber_that_throws_whatever_it_is_makes_room_for_another() throws Exception {
+    addNumbers(0, 3);
+    try (AgxListener listener = numbers()) {
+      assertThrows(IllegalStateException.class, () -> listener.publisher().subscribe(new Subscriber() {
+        @Override
+        public void onSubscribe(Flow.Subscription given) {
+          throw new IllegalStateException("a bug");
+        }
+      }));
+      Subscriber throwing = new Subscriber() {
+        @Override
+        public void onNext(AgxEvent event) {
+          super.onNext(event);
+          ListenerTest.<RuntimeException>sneak(new java.io.IOException("a bug"));
+        }
+      };
+      listener.publisher().subscribe(throwing);
+      throwing.subscription.request(2);
+      assertEquals("0", throwing.take());
+      for (Object call = null; !"1".equals(call);) {
+        // Until the one before has been taken out.
+        Subscriber next = new Subscriber();
+        listener.publisher().subscribe(next);
+        next.subscription.request(1);
+        call = next.take();
+        if (!"1".equals(call)) assertInstanceOf(IllegalStateException.class, call);
+        next.subscription.cancel();
+      }
+      throwing.assertQuiet();
+    }
+  }
+
+  @Test
+  void what_a_programs_code_throws_ends_no_other_listener() throws Exception {
+    AtomicBoolean full = new AtomicBoolean();
+    // It runs what it is given in the thread that gives it, or fails in a way of its own.
+    Executor executor = call -> {
+      if (full.get()) throw new IllegalStateException("full");
+      call.run();
+    };
+    try (AgxClient own = AgxClient.open("memory:", new AgxOptions().callbacks(executor));
+         AgxSession first = own.session(1, 1, "first"); AgxListener failing = first.listen();
+         AgxSession second = own.session(1, 1, "second"); AgxListener listener = second.listen()) {
+      second.start();
+      assertEquals("begin", listener.next(Behaviour.PATIENCE).type());
+      CountDownLatch thrown = new CountDownLatch(1);
+      Subscriber throwing = new Subscriber() {
+        @Override
+        public void onNext(AgxEvent event) {
+          thrown.countDown();
+          throw new AssertionError("a bug");
+        }
+      };
+      failing.publisher().subscribe(throwing);
+      throwing.subscription.request(1);
+      first.start();
+      assertTrue(thrown.await(30, TimeUnit.SECONDS));
+      second.add("n", "test", "1");
+      assertEquals("1", listener.next(Behaviour.PATIENCE).body());
+      CompletableFuture<AgxEvent> next = listener.nextAsync();
+      full.set(true);
+      second.add("n", "test", "2");
+      assertEquals("2", next.get(30, TimeUnit.SECONDS).body());
+      assertTrue(second.isLiveAsync().get(30, TimeUnit.SECONDS));
+      second.add("n", "test", "3");
+      assertEquals("3", listener.next(Behaviour.PATIENCE).body());
+    }
   }
 
   @Test
