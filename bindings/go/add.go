@@ -151,7 +151,7 @@ func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.R
 // who copies from elsewhere, and is to know after any crash how far that came. name is free text, such
 // as where the events are from; from is what the checkpoint is now ("" if there is none), to what it
 // is then. If it is to already, that was done before, and is no error. ErrConflict: it is anything
-// else, and nothing is written.
+// else, and nothing is written. Interceptors do not see these events.
 func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from, to string) error {
 	packed, err := packChecked(events)
 	if err != nil {
@@ -217,6 +217,9 @@ func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, err
 		return nil, ctx.Err()
 	}
 	if err := checkAll(events); err != nil {
+		return nil, err
+	}
+	if err := s.afterQueued(ctx); err != nil {
 		return nil, err
 	}
 	room := newAddRoom()
@@ -364,8 +367,9 @@ type adder struct {
 // What an adder knows of a session.
 type sessionQueue struct {
 	events []*Pending
-	busy   bool // in ready, or with a worker: one at a time, for the order
-	direct int  // who adds to it by themselves
+	last   *Pending // that was queued, as long as it is busy
+	busy   bool     // in ready, or with a worker: one at a time, for the order
+	direct int      // who adds to it by themselves
 }
 
 func (a *adder) init() { a.room = make(chan struct{}, maxQueued) }
@@ -395,6 +399,7 @@ func (a *adder) push(s *Session, p *Pending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.queue.events = append(s.queue.events, p)
+	s.queue.last = p
 	if s.queue.busy {
 		return
 	}
@@ -403,6 +408,28 @@ func (a *adder) push(s *Session, p *Pending) {
 	if a.workers < maxWorkers {
 		a.workers++
 		go a.work()
+	}
+}
+
+// afterQueued waits until it is known what became of the events that were queued before, so that what the
+// caller is about to write comes behind them. An interceptor's own does not wait: who calls it may be
+// writing these.
+func (s *Session) afterQueued(ctx context.Context) error {
+	if inInterceptor() {
+		return ctx.Err()
+	}
+	a := &s.client.c.adds
+	a.mu.Lock()
+	last := s.queue.last
+	a.mu.Unlock()
+	if last == nil {
+		return ctx.Err()
+	}
+	select {
+	case <-last.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -432,7 +459,7 @@ func (a *adder) work() {
 			if s := p.session; len(s.queue.events) > 0 {
 				a.ready = append(a.ready, s)
 			} else {
-				s.queue.events = nil
+				s.queue.events, s.queue.last = nil, nil
 				s.queue.busy = false
 			}
 		}

@@ -66,6 +66,11 @@ var ErrUnavailable = errors.New("agx: the store is unavailable")
 
 const codeEnded, codeLimit native.Enum_SS_agx_status = 2, 8
 
+// Is tells whether the code is one of those that ErrUnavailable stands for.
+func (c Code) Is(target error) bool {
+	return target == ErrUnavailable && (c == ErrConnect || c == ErrStoreTimeout || c == ErrLoading)
+}
+
 // Error makes a code an error; what is returned by calls is an *Error, whose text says more.
 func (c Code) Error() string {
 	return "agx: " + c.String()
@@ -95,8 +100,7 @@ func (e *Error) Is(target error) bool {
 	if code, ok := target.(Code); ok {
 		return code == e.Code
 	}
-	unavailable := e.Code == ErrConnect || e.Code == ErrStoreTimeout || e.Code == ErrLoading
-	return target == ErrUnavailable && unavailable
+	return e.Code.Is(target)
 }
 
 // Unwrap gives the context's error, or what a function of the user's returned, if that is why.

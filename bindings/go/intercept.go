@@ -31,7 +31,8 @@ type Interceptor struct {
 }
 
 // Intercept calls a function before each event that a condition selects ("": all) is written by this
-// session handle: by the Adds, and by its runs. nil: the event is written, as it is by then.
+// session handle: by the Adds, and by its runs; not what AddChecked and Replace write, nor the
+// `begin` and `end` of Start, Stop and runs. nil: the event is written, as it is by then.
 // ErrSwallowed: it is not, and what was to add it returns this. Any other error refuses it: it is not
 // written, and what was to add it returns an error that matches, with the code of an *Error or a Code
 // in it, or else ErrFailed. A panic refuses it and goes on in who adds it; of events that are added

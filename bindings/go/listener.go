@@ -212,6 +212,21 @@ func (l *listener) compact() {
 	l.queue, l.head = l.queue[:left], 0
 }
 
+// hold keeps the position where it was until somebody has got the event; gives where it is then.
+func (l *listener) hold(before string, event Event, err error) string {
+	if err != nil {
+		return before
+	}
+	l.moveTo(before)
+	return event.ID
+}
+
+func (l *listener) moveTo(position string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.position = position
+}
+
 func (l *listener) wake() {
 	select {
 	case l.ready <- struct{}{}:
@@ -246,6 +261,24 @@ func (l *listener) take() (it item, ok bool, err error) {
 	}
 	l.settle()
 	return it, true, nil
+}
+
+// untake puts back what nobody got, in front of what comes next.
+func (l *listener) untake(it item, before string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.isClosed {
+		return
+	}
+	if l.head > 0 {
+		l.head--
+		l.queue[l.head] = it
+	} else {
+		l.queue = append([]item{it}, l.queue...)
+	}
+	l.bytes += len(it.event.Body)
+	l.position = before
+	l.wake()
 }
 
 func (l *listener) settle() {
@@ -300,20 +333,28 @@ type Item struct {
 	Err   error
 }
 
-// Chan gives what Next does as a channel, which is closed at the end, after ctx is done, and after
-// the listener was closed. Whoever stops reading it before has to end ctx.
+// Chan gives what Next does as a channel, which is closed at the end, and after ctx is done, without a
+// word of it; after the listener was closed its last item is ErrClosed. Whoever stops reading it before
+// has to end ctx. What was not received then, the listener hands on later. Position may be that of the
+// event before the one that was received last: Item's Event.ID is exact.
 func (l *Listener) Chan(ctx context.Context) <-chan Item {
 	out := make(chan Item)
 	go func() {
 		defer close(out)
 		for {
+			before := l.Position()
 			event, err := l.Next(ctx)
-			if err == io.EOF || ctx.Err() != nil {
+			if err == io.EOF || (err != nil && ctx.Err() != nil) {
 				return
 			}
+			after := l.l.hold(before, event, err)
 			select {
 			case out <- Item{event, err}:
+				l.l.moveTo(after)
 			case <-ctx.Done():
+				if !isClosed(err) {
+					l.l.untake(item{event, err}, before)
+				}
 				return
 			}
 			if isClosed(err) {

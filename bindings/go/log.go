@@ -8,7 +8,8 @@ import (
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// Logger gets the library's log. *slog.Logger is one.
+// Logger gets the library's log, from a goroutine of the library's: if it panics, the program ends, as
+// with any goroutine of its own. *slog.Logger is one.
 type Logger interface {
 	Debug(message string, args ...any)
 	Info(message string, args ...any)

@@ -260,6 +260,9 @@ func (r *Run) FeedEnd(ctx context.Context) (response json.RawMessage, err error)
 
 // Finish ends the run and the session.
 func (r *Run) Finish(ctx context.Context) error {
+	if err := r.session.afterQueued(ctx); err != nil {
+		return err
+	}
 	return r.do(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_finish(r.handle) })
 }
 
@@ -268,6 +271,9 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 	var t texts
 	text := t.optional("message", message)
 	atomic.StoreInt32(&r.failed, 1)
+	if err := r.session.afterQueued(ctx); err != nil {
+		return err
+	}
 	return r.withTexts(ctx, &t, func() native.Enum_SS_agx_status {
 		return native.Agx_run_fail(r.handle, text)
 	})
@@ -279,6 +285,9 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 // event of the type "error"; the session always ends. Execute returns what the agent did, or
 // ErrCanceled or ErrTakenOver; a panic goes on.
 func (s *Session) Execute(ctx context.Context, agent func(ctx context.Context, r *Run) error, options ...RunOption) (err error) {
+	if agent == nil {
+		return invalid("there is no agent")
+	}
 	chosen := chosenRun(options)
 	r, err := s.beginRun(ctx, chosen)
 	if err != nil {

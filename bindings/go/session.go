@@ -3,6 +3,7 @@ package agx
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -34,7 +35,7 @@ type Session struct {
 
 	queue      sessionQueue
 	watch      watch
-	waiting    waiting
+	closing    chan struct{} // closed by Close
 	intercepts *interceptors
 }
 
@@ -57,7 +58,8 @@ func (c *Client) Session(scope, user int64, session string) (*Session, error) {
 }
 
 func (c *Client) sessionOf(handle uintptr, id SessionID) *Session {
-	s := &Session{client: c, handle: handle, id: id, intercepts: &interceptors{}}
+	s := &Session{client: c, handle: handle, id: id, closing: make(chan struct{}),
+		intercepts: &interceptors{}}
 	runtime.SetFinalizer(s, func(s *Session) { go s.close() })
 	return s
 }
@@ -125,7 +127,8 @@ func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) 
 func (s *Session) ID() SessionID { return s.id }
 
 // Close closes the handle. A session that it started and did not stop stays live until its lease
-// runs out. Its interceptors are closed as well. It never fails.
+// runs out. Its interceptors are closed as well, and whoever is in WaitFor gets ErrClosed; its listeners,
+// subscriptions and groups go on until they are closed, or the client is. It never fails.
 func (s *Session) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.close()
@@ -135,6 +138,7 @@ func (s *Session) Close() error {
 // close does not wait for another that is closing it, which may wait for who calls this.
 func (s *Session) close() {
 	if atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+		close(s.closing)
 		s.intercepts.close()
 		native.Agx_session_close(s.handle)
 	}
@@ -199,9 +203,13 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 // DefaultGrace is how long Stop leaves the events for listeners that are not at the end yet: 5 s.
 const DefaultGrace time.Duration = -1
 
-// Stop ends the session, in one atomic step; its events go after grace. ErrTakenOver: another
-// producer has it, and nothing was written. ErrNotLive: there is no such session.
+// Stop ends the session, in one atomic step, once what AddAsync had queued is written; its events go
+// after grace. ErrTakenOver: another producer has it, and nothing was written. ErrNotLive: there is no
+// such session. What is added afterwards is stored behind the end, if the store still has the stream.
 func (s *Session) Stop(ctx context.Context, grace time.Duration) error {
+	if err := s.afterQueued(ctx); err != nil {
+		return err
+	}
 	return s.write(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_stop(s.handle, milliseconds(grace))
 	})
@@ -257,7 +265,6 @@ func (s *Session) Context(ctx context.Context) (context.Context, context.CancelF
 const (
 	maxWatchers   = 16
 	watchSlice    = 1000 // milliseconds
-	waitSlice     = 200
 	watchInterval = 10 * time.Millisecond
 )
 
@@ -332,73 +339,84 @@ func (s *Session) watchOnce() error {
 	})
 }
 
-// A waiting is what WaitFor has begun.
-type waiting struct {
-	mu    sync.Mutex // held by the one that waits
-	where string
-	found *Event // by a wait that nobody waited for any more, or nil
-}
-
 // WaitFor waits for the next event of the session that a condition selects ("": any): how an agent
 // waits for what a person answers. The first call on a handle that started the session looks at
 // everything from its begin on, on another handle at what comes from now on; each later call goes
 // on behind the event that the last one gave. io.EOF: the session has ended. ErrGone and ErrGap as
-// for Listener.Next; ErrCanceled and ErrTakenOver, at once, if this handle started the session. One
-// thread waits for each call.
+// for Listener.Next; ErrCanceled and ErrTakenOver, at once, if this handle started the session. It
+// costs no thread; of several calls at a time each waits for its own.
 func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
-	var t texts
-	condition := t.optional("condition", where)
-	if t.err != nil {
-		return Event{}, t.err
-	}
-	type answer struct {
-		event Event
-		err   error
-	}
-	answers := make(chan answer)
-	go func() {
-		s.waiting.mu.Lock()
-		defer s.waiting.mu.Unlock()
-		event, err := s.waitFor(ctx, where, condition)
-		select {
-		case answers <- answer{event, err}:
-		case <-ctx.Done():
-			if err == nil {
-				s.waiting.where, s.waiting.found = where, &event
-			}
-		}
-	}()
-	select {
-	case a := <-answers:
-		return a.event, a.err
-	case <-ctx.Done():
-		return Event{}, ctx.Err()
-	}
-}
-
-// waitFor waits in slices, so that it ends some time after its context.
-func (s *Session) waitFor(ctx context.Context, where string, condition *byte) (Event, error) {
-	if found := s.waiting.found; found != nil && s.waiting.where == where {
-		s.waiting.found = nil
-		return *found, nil
-	}
-	b, err := newBatch()
+	position := make([]byte, idSize)
+	err := s.read(ctx, func() native.Enum_SS_agx_status {
+		return native.Agx_waited(s.handle, &position[0])
+	})
 	if err != nil {
 		return Event{}, err
 	}
-	defer b.free()
-	for ctx.Err() == nil {
-		err := call(func() native.Enum_SS_agx_status {
-			return native.Agxb_wait_for_batch(s.handle, condition, waitSlice, b.handle)
-		})
-		if err == nil {
-			return b.events()[0], nil
+	after := upToNul(position)
+	l, err := s.OpenListener(ctx, After(after), Where(where), Wait(-1), Timeout(-1))
+	if err != nil {
+		return Event{}, err
+	}
+	defer l.Close()
+	inner, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		// Of a handle that did not start the session there is nothing to hear.
+		if err := s.WaitCanceled(inner); err == nil || errors.Is(err, ErrTakenOver) {
+			cancel()
 		}
-		if !isTimeout(err) {
-			return Event{}, endIsEOF(err)
+	}()
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-inner.Done():
+		}
+	}()
+	event, err := l.Next(inner)
+	if err == nil {
+		return event, s.setWaited(event.ID)
+	}
+	// A cancel counts also if its `end` was seen first.
+	switch lost := s.tryCanceled(); {
+	case lost == nil:
+		err = &Error{Code: ErrCanceled, Message: "the session was cancelled"}
+	case errors.Is(lost, ErrTakenOver), isClosed(lost):
+		err = lost
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case errors.Is(err, ErrGap):
+		// The next call takes what is left, unless another has gone on.
+		if now, failed := s.waited(); failed == nil && now == after {
+			_ = s.setWaited("0-0")
 		}
 	}
-	return Event{}, ctx.Err()
+	return Event{}, err
+}
+
+func (s *Session) tryCanceled() error {
+	if atomic.LoadInt32(&s.isClosed) != 0 {
+		return closed("session")
+	}
+	return call(func() native.Enum_SS_agx_status { return native.Agx_wait_canceled(s.handle, 0) })
+}
+
+// waited asks the store nothing once it is known.
+func (s *Session) waited() (string, error) {
+	position := make([]byte, idSize)
+	err := call(func() native.Enum_SS_agx_status { return native.Agx_waited(s.handle, &position[0]) })
+	return upToNul(position), err
+}
+
+func (s *Session) setWaited(id string) error {
+	var t texts
+	position := t.add("id", id)
+	err := call(func() native.Enum_SS_agx_status { return native.Agx_set_waited(s.handle, position) })
+	if isClosed(err) || atomic.LoadInt32(&s.isClosed) != 0 {
+		return nil // nobody goes on
+	}
+	return err
 }
 
 // AddJSON adds an event whose body is a value, as json.Marshal writes it.

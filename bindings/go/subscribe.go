@@ -64,7 +64,7 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 			flag(chosen.handOnEnd), chosen.limit, chosen.queueEvents, chosen.queueBytes, sub.token,
 			&handle)
 		if status != 0 {
-			sub.settle(nil)
+			sub.end(nil) // unless the client's Close has
 		} else {
 			sub.opened(handle)
 		}
