@@ -119,4 +119,29 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         await session.StopAsync();
         Assert.Equal("begin audit many sync x y audit many sync x", await Types(session));
     });
+
+    [Theory, MemberData(nameof(All))]
+    public Task NoEventIsADeadLetterThatNoHandlerSaw(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 10; ++i) await session.AddAsync("task", "test", $"{i}");
+        var seen = new HashSet<string>();
+        int failures = 0;
+        for (int start = 0; start < 4; ++start)
+        {
+            await using AgxGroup group = await session.OpenGroupAsync("workers", new() { Consumer = "a" });
+            Task processing = group.ProcessAsync((e, attempt) =>
+            {
+                seen.Add(e.Id);
+                throw new TimeZoneNotFoundException("the database is down");
+            }, new() { MaxRetries = 2, Timeout = TimeSpan.FromMilliseconds(500), OnFailure = (e, attempt, error) => { ++failures; throw error; } });
+            try { await processing.WaitAsync(Long); }
+            catch (TimeZoneNotFoundException) { }
+            IReadOnlyList<AgxDeadLetter> letters = await group.DeadLettersAsync();
+            Assert.All(letters, letter => Assert.Contains(letter.OriginalId, seen));
+        }
+        Assert.Equal(11, seen.Count);
+        Assert.InRange(failures, 1, 4);
+        await session.StopAsync();
+    });
 }
