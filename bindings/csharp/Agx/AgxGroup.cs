@@ -144,8 +144,7 @@ namespace Agx
             internal override int Call(IntPtr handle, Batch.Record record, long attempt)
             {
                 ++Calls;
-                // What it holds comes to somebody again.
-                if (Stop != null || record.Value == null) return (int)AgxStatus.Failed;
+                if (record.Value == null) return (int)AgxStatus.Failed;
                 try
                 {
                     Handler(record.Value, attempt);
@@ -162,7 +161,9 @@ namespace Agx
             {
                 try
                 {
-                    if (OnFailure != null) OnFailure(value, attempt, error);
+                    // What it still holds is handled: given back, it would count as tried, and at last be a
+                    // dead letter that no handler saw.
+                    if (OnFailure != null && Stop == null) OnFailure(value, attempt, error);
                 }
                 catch (Exception fatal)
                 {
@@ -182,7 +183,9 @@ namespace Agx
         /// lost and comes back.
         ///
         /// A token that is cancelled ends it once it has handled what it holds, by an
-        /// <see cref="OperationCanceledException"/>.</summary>
+        /// <see cref="OperationCanceledException"/>. The handler is still called for that, and what fails
+        /// then has failed, so it should not be given the token. What
+        /// <see cref="AgxProcessOptions.OnFailure"/> throws ends it likewise.</summary>
         /// <param name="handler">Gets the event, and how often it was given to a handler, from 1 on. It may
         /// use the group's other methods, but not Read or Dispose.</param>
         /// <param name="options">When it is done, and what becomes of failures.</param>

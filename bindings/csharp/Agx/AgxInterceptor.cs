@@ -115,6 +115,12 @@ namespace Agx
         sealed class Target : Callbacks.Target
         {
             internal Func<AgxIntercepted, AgxVerdict>? Function;
+            readonly AgxClient client;
+
+            internal Target(AgxClient client)
+            {
+                this.client = client;
+            }
 
             internal override int Call(IntPtr handle, Batch.Record record, long attempt)
             {
@@ -122,12 +128,15 @@ namespace Agx
                 if (function == null || record.Value == null) return 0;
                 AgxIntercepted value = new AgxIntercepted(handle, record.Value);
                 AgxVerdict verdict;
+                Frame? outer = frames;
+                frames = new Frame(client, outer);
                 try
                 {
                     verdict = function(value);
                 }
                 finally
                 {
+                    frames = outer;
                     value.End();
                 }
                 if (verdict.Message != null) agxnative.agx_intercepted_refuse(handle, (int)verdict.Status, Text.Lossy(verdict.Message));
@@ -141,6 +150,33 @@ namespace Agx
             }
         }
 
+        // Whose functions this thread is in.
+        sealed class Frame
+        {
+            internal readonly AgxClient Client;
+            internal readonly Frame? Outer;
+
+            internal Frame(AgxClient client, Frame? outer)
+            {
+                Client = client;
+                Outer = outer;
+            }
+        }
+
+        [ThreadStatic]
+        static Frame? frames;
+
+        /// <summary>Whether this is called from within an interceptor of the client's: who adds waits for
+        /// it.</summary>
+        internal static bool IsWithin(AgxClient client)
+        {
+            for (Frame? frame = frames; frame != null; frame = frame.Outer)
+            {
+                if (frame.Client == client) return true;
+            }
+            return false;
+        }
+
         readonly AgxSession session;
         readonly Target target;
         readonly long token;
@@ -149,7 +185,7 @@ namespace Agx
         internal AgxInterceptor(AgxSession session, Func<AgxIntercepted, AgxVerdict> function, byte[]? where)
         {
             this.session = session;
-            target = new Target { Function = function };
+            target = new Target(session.Client) { Function = function };
             token = Callbacks.Register(target);
             IntPtr interceptor;
             int status = agxnative.agxb_intercept(session.Number, where, token, out interceptor);

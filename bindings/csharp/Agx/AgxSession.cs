@@ -53,6 +53,12 @@ namespace Agx
         /// <exception cref="AgxBusyException">It is live already.</exception>
         public void Start(AgxStartOptions? options = null)
         {
+            Behind();
+            StartNow(options);
+        }
+
+        void StartNow(AgxStartOptions? options)
+        {
             AgxStartOptions given = options ?? new AgxStartOptions();
             Done(agxnative.agxb_start(Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
                 Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin"), given.Keep ? 1 : 0));
@@ -62,6 +68,12 @@ namespace Agx
         /// <exception cref="AgxTakenOverException">Another producer has it.</exception>
         /// <exception cref="AgxNotLiveException">There is no such session.</exception>
         public void Stop(TimeSpan? grace = null)
+        {
+            Behind();
+            StopNow(grace);
+        }
+
+        void StopNow(TimeSpan? grace)
         {
             Done(agxnative.agx_stop(Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
         }
@@ -83,7 +95,16 @@ namespace Agx
             return Add(new Packed(type, origin, Text.Encode(body, "body")));
         }
 
-        internal string Add(Packed one)
+        string Add(Packed one)
+        {
+            Behind();
+            return AddNow(one);
+        }
+
+        // What was queued for the session by tasks goes first.
+        partial void Behind();
+
+        string AddNow(Packed one)
         {
             byte[] id = new byte[IdSize];
             Done(agxnative.agx_add(Number, one.Type, one.Origin, one.Body, id));
@@ -96,9 +117,15 @@ namespace Agx
         /// <returns>The events' ids; "" of one that an interceptor swallowed.</returns>
         public IReadOnlyList<string> AddMany(IEnumerable<AgxNewEvent> events)
         {
+            Behind();
+            return AddManyNow(events);
+        }
+
+        IReadOnlyList<string> AddManyNow(IEnumerable<AgxNewEvent> events)
+        {
             List<Packed> packed = Pack(events);
             string[] ids = new string[packed.Count];
-            AgxException? error = AddMany(packed, ids);
+            AgxException? error = AddManyNow(packed, ids);
             if (error != null) throw error;
             return ids;
         }
@@ -115,7 +142,7 @@ namespace Agx
         }
 
         /// <summary>What went wrong, if anything; the ids of those that are stored, in any case.</summary>
-        internal AgxException? AddMany(IReadOnlyList<Packed> events, string[] ids)
+        AgxException? AddManyNow(IReadOnlyList<Packed> events, string[] ids)
         {
             int size;
             byte[] buffer = Text.Pack(events, out size);
@@ -140,6 +167,12 @@ namespace Agx
         /// <exception cref="AgxConflictException">Somebody else has moved it; nothing is
         /// written.</exception>
         public void AddChecked(IEnumerable<AgxNewEvent> events, string name, string from, string to)
+        {
+            Behind();
+            AddCheckedNow(events, name, from, to);
+        }
+
+        void AddCheckedNow(IEnumerable<AgxNewEvent> events, string name, string from, string to)
         {
             List<Packed> packed = Pack(events);
             int size;
@@ -414,6 +447,12 @@ namespace Agx
         /// <returns>How many went.</returns>
         public long Replace(IEnumerable<AgxNewEvent> events)
         {
+            Behind();
+            return ReplaceNow(events);
+        }
+
+        long ReplaceNow(IEnumerable<AgxNewEvent> events)
+        {
             List<Packed> packed = Pack(events);
             int size;
             byte[] buffer = Text.Pack(packed, out size);
@@ -426,6 +465,12 @@ namespace Agx
         /// <returns>How many went.</returns>
         public long Drop()
         {
+            Behind();
+            return DropNow();
+        }
+
+        long DropNow()
+        {
             ulong removed;
             Done(agxnative.agx_history_drop(Number, out removed));
             return (long)removed;
@@ -435,6 +480,12 @@ namespace Agx
         /// has it live sees a cancel.</summary>
         /// <returns>Whether anything was there.</returns>
         public bool Delete()
+        {
+            Behind();
+            return DeleteNow();
+        }
+
+        bool DeleteNow()
         {
             int status = agxnative.agx_history_delete(Number);
             if (status == (int)AgxStatus.None) return false;

@@ -114,5 +114,13 @@ namespace Agx
             thrown = null;
             if (status == (int)AgxStatus.Failed) kept.Throw();
         }
+
+        /// <summary>The same for who has several calls' statuses.</summary>
+        internal static Exception? TakeThrown()
+        {
+            ExceptionDispatchInfo? kept = thrown;
+            thrown = null;
+            return kept == null ? null : kept.SourceException;
+        }
     }
 }

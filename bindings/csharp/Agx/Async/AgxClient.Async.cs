@@ -9,6 +9,7 @@ namespace Agx
     public sealed partial class AgxClient : IAsyncDisposable
     {
         internal Workers Workers { get; private set; } = null!;
+        internal Adder Adder { get; private set; } = null!;
         internal Dispatcher Dispatcher { get; private set; } = null!;
         internal CancelWatch CancelWatch { get; private set; } = null!;
 
@@ -18,6 +19,7 @@ namespace Agx
             var workers = new Workers();
             var dispatcher = new Dispatcher(Number);
             Workers = workers;
+            Adder = new Adder(workers);
             Dispatcher = dispatcher;
             CancelWatch = new CancelWatch();
             handle.Closing += () =>

@@ -11,29 +11,56 @@ namespace Agx
     // tell otherwise whether it was. Waits end at once.
     public sealed partial class AgxSession : IAsyncDisposable
     {
-        const int MostAtOnce = 1024;
-        const long MostBytesAtOnce = 8 << 20;
+        AddQueue? queue;
 
-        sealed class Adding : Job<string>
+        AddQueue Queue => queue ?? Interlocked.CompareExchange(ref queue, new AddQueue(this), null) ?? queue;
+
+        // Behind what was queued before it, and before what is queued after it.
+        Task<T> InTurn<T>(Func<T> call, CancellationToken cancellationToken)
         {
-            internal readonly Packed Event;
-
-            internal Adding(Packed one, CancellationToken token, bool continuesHere) : base(token, continuesHere)
+            if (AgxInterceptor.IsWithin(client)) return Now(call, cancellationToken);
+            if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<T>(cancellationToken);
+            var job = new Job<T>(cancellationToken, continuesHere: true);
+            Queue.Add(client.Adder, () =>
             {
-                Event = one;
+                bool taken = job.Take();
+                if (taken) Workers.Call(job, call);
+                Queue.GoOn(client.Adder);
+                if (taken) client.Workers.Complete(job);
+            });
+            return job.Task;
+        }
+
+        Task InTurn(Action call, CancellationToken cancellationToken)
+            => InTurn(() => { call(); return true; }, cancellationToken);
+
+        // The queue waits for the interceptor that asks for this.
+        static Task<T> Now<T>(Func<T> call, CancellationToken cancellationToken)
+        {
+            if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<T>(cancellationToken);
+            try
+            {
+                return Task.FromResult(call());
+            }
+            catch (Exception error)
+            {
+                return Task.FromException<T>(error);
             }
         }
 
-        readonly Queue<Adding> adding = new();
-        bool draining;
+        partial void Behind()
+        {
+            if (queue == null || queue.IsIdle || AgxInterceptor.IsWithin(client)) return;
+            InTurn(static () => { }, CancellationToken.None).GetAwaiter().GetResult();
+        }
 
         /// <inheritdoc cref="Start"/>
         public Task StartAsync(AgxStartOptions? options = null, CancellationToken cancellationToken = default)
-            => client.Workers.Run(() => Start(options), cancellationToken);
+            => InTurn(() => StartNow(options), cancellationToken);
 
         /// <inheritdoc cref="Stop"/>
         public Task StopAsync(TimeSpan? grace = null, CancellationToken cancellationToken = default)
-            => client.Workers.Run(() => Stop(grace), cancellationToken);
+            => InTurn(() => StopNow(grace), cancellationToken);
 
         /// <inheritdoc cref="IsLive"/>
         public Task<bool> IsLiveAsync(CancellationToken cancellationToken = default)
@@ -48,7 +75,7 @@ namespace Agx
             => client.Workers.Run(Cancel, cancellationToken);
 
         /// <summary>Adds an event; done when the store has it. Those that are added to a session at once
-        /// keep their order and share round trips.</summary>
+        /// keep their order; all of a client's share round trips.</summary>
         /// <param name="type">1 to 256 bytes.</param>
         /// <param name="origin">Who says it; 1 to 256 bytes.</param>
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
@@ -81,42 +108,12 @@ namespace Agx
             {
                 return Task.FromException<string>(error);
             }
-            Adding one;
-            lock (adding)
-            {
-                // Of those that go together, one.
-                one = new Adding(packed, cancellationToken, continuesHere: !draining);
-                adding.Enqueue(one);
-                if (draining) return one.Task;
-                draining = true;
-            }
-            client.Workers.Post(Drain);
-            return one.Task;
-        }
-
-        void Drain()
-        {
-            var now = new List<Adding>();
-            lock (adding)
-            {
-                long size = 0;
-                while (now.Count < MostAtOnce && size < MostBytesAtOnce && adding.TryDequeue(out Adding? one))
-                {
-                    if (!one.Take()) continue;
-                    now.Add(one);
-                    size += one.Event.Size;
-                }
-            }
-            Adding? last = AddNow(now);
-            bool more;
-            lock (adding) more = draining = adding.Count > 0;
-            // Behind the others: sessions take turns.
-            if (more) client.Workers.Post(Drain);
-            if (last != null) client.Workers.Complete(last);
+            if (AgxInterceptor.IsWithin(client)) return Now(() => AddNow(packed), cancellationToken);
+            return Queue.Add(client.Adder, packed, cancellationToken);
         }
 
         // All are complete then but the one that is returned, which is to be.
-        Adding? AddNow(List<Adding> now)
+        internal Adding? AddNow(List<Adding> now)
         {
             if (now.Count == 0) return null;
             if (now.Count == 1)
@@ -130,7 +127,7 @@ namespace Agx
             AgxException? error;
             try
             {
-                error = AddMany(now.ConvertAll(static one => one.Event), ids);
+                error = AddManyNow(now.ConvertAll(static one => one.Event), ids);
             }
             catch (Exception other)
             {
@@ -158,17 +155,17 @@ namespace Agx
             return null;
         }
 
-        static Adding CompleteAllButOne(List<Adding> now)
+        internal static Adding CompleteAllButOne(List<Adding> now)
         {
             for (int i = 1; i < now.Count; ++i) now[i].CompleteElsewhere();
             return now[0];
         }
 
-        void AddOne(Adding one)
+        internal void AddOne(Adding one)
         {
             try
             {
-                one.Keep(Add(one.Event));
+                one.Keep(AddNow(one.Event));
             }
             catch (Exception error)
             {
@@ -178,11 +175,11 @@ namespace Agx
 
         /// <inheritdoc cref="AddMany(IEnumerable{AgxNewEvent})"/>
         public Task<IReadOnlyList<string>> AddManyAsync(IEnumerable<AgxNewEvent> events, CancellationToken cancellationToken = default)
-            => client.Workers.Run(() => AddMany(events), cancellationToken);
+            => InTurn(() => AddManyNow(events), cancellationToken);
 
         /// <inheritdoc cref="AddChecked"/>
         public Task AddCheckedAsync(IEnumerable<AgxNewEvent> events, string name, string from, string to, CancellationToken cancellationToken = default)
-            => client.Workers.Run(() => AddChecked(events, name, from, to), cancellationToken);
+            => InTurn(() => AddCheckedNow(events, name, from, to), cancellationToken);
 
         /// <inheritdoc cref="Checkpoint"/>
         public Task<string> CheckpointAsync(string name, CancellationToken cancellationToken = default)
@@ -279,15 +276,15 @@ namespace Agx
 
         /// <inheritdoc cref="Replace"/>
         public Task<long> ReplaceAsync(IEnumerable<AgxNewEvent> events, CancellationToken cancellationToken = default)
-            => client.Workers.Run(() => Replace(events), cancellationToken);
+            => InTurn(() => ReplaceNow(events), cancellationToken);
 
         /// <inheritdoc cref="Drop"/>
         public Task<long> DropAsync(CancellationToken cancellationToken = default)
-            => client.Workers.Run(Drop, cancellationToken);
+            => InTurn(DropNow, cancellationToken);
 
         /// <inheritdoc cref="Delete"/>
         public Task<bool> DeleteAsync(CancellationToken cancellationToken = default)
-            => client.Workers.Run(Delete, cancellationToken);
+            => InTurn(DeleteNow, cancellationToken);
 
         /// <inheritdoc cref="BeginRun"/>
         public Task<AgxRun> BeginRunAsync(AgxRunOptions? options = null, CancellationToken cancellationToken = default)

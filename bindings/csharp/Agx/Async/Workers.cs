@@ -101,17 +101,23 @@ namespace Agx
             Post(() =>
             {
                 if (!job.Take()) return;
-                try
-                {
-                    job.Keep(call());
-                }
-                catch (Exception error)
-                {
-                    job.Keep(error);
-                }
+                Call(job, call);
                 Complete(job);
             });
             return job.Task;
+        }
+
+        /// <summary>Makes a job's call, and keeps what comes of it.</summary>
+        internal static void Call<T>(Job<T> job, Func<T> call)
+        {
+            try
+            {
+                job.Keep(call());
+            }
+            catch (Exception error)
+            {
+                job.Keep(error);
+            }
         }
 
         /// <summary>Completes a job, as the last thing that a worker does for it.</summary>

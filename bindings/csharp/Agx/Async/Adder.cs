@@ -1,0 +1,240 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
+using Agx.Native;
+
+namespace Agx
+{
+    /// <summary>An event that is to be added; done when it is known what became of it.</summary>
+    internal sealed class Adding : Job<string>
+    {
+        internal readonly Packed Event;
+
+        internal Adding(Packed one, CancellationToken token, bool continuesHere) : base(token, continuesHere)
+        {
+            Event = one;
+        }
+    }
+
+    /// <summary>What a session has queued, in its order: events, and calls that are not to overtake
+    /// them. One thread at a time has it.</summary>
+    internal sealed class AddQueue
+    {
+        internal readonly AgxSession Session;
+        readonly Queue<object> items = new(); // Adding, or Action for a call
+        bool busy;
+
+        internal AddQueue(AgxSession session)
+        {
+            Session = session;
+        }
+
+        /// <summary>Whether nothing is before what would be queued now.</summary>
+        internal bool IsIdle
+        {
+            get { lock (items) return !busy; }
+        }
+
+        internal Task<string> Add(Adder adder, Packed packed, CancellationToken token)
+        {
+            Adding one;
+            lock (items)
+            {
+                // Of those that go together, one.
+                one = new Adding(packed, token, continuesHere: !busy);
+                items.Enqueue(one);
+                if (busy) return one.Task;
+                busy = true;
+            }
+            adder.Push(this);
+            return one.Task;
+        }
+
+        /// <summary>A call that goes alone, and gives the queue back by <see cref="GoOn"/>.</summary>
+        internal void Add(Adder adder, Action call)
+        {
+            lock (items)
+            {
+                items.Enqueue(call);
+                if (busy) return;
+                busy = true;
+            }
+            adder.Push(this);
+        }
+
+        /// <summary>The call that comes next, if one does.</summary>
+        internal Action? TakeCall()
+        {
+            lock (items)
+            {
+                if (!items.TryPeek(out object? first) || first is not Action call) return null;
+                items.Dequeue();
+                return call;
+            }
+        }
+
+        /// <summary>Events up to the next call, without those that were cancelled before their
+        /// turn.</summary>
+        internal void Take(List<Adding> into, int most, long mostBytes)
+        {
+            lock (items)
+            {
+                long size = 0;
+                int end = into.Count + most;
+                while (into.Count < end && size < mostBytes && items.TryPeek(out object? first) && first is Adding one)
+                {
+                    items.Dequeue();
+                    if (!one.Take()) continue;
+                    into.Add(one);
+                    size += one.Event.Size;
+                }
+            }
+        }
+
+        /// <summary>After what was taken has been settled.</summary>
+        internal void GoOn(Adder adder)
+        {
+            lock (items)
+            {
+                busy = items.Count > 0;
+                if (!busy) return;
+            }
+            adder.Push(this);
+        }
+    }
+
+    /// <summary>Adds what a client's sessions have queued: of all that wait, as much as fits into one
+    /// call. So few threads wait for the store, however many sessions there are.</summary>
+    internal sealed class Adder
+    {
+        const int MostRounds = 4;
+        const int MostEvents = 1024;
+        const long MostBytes = 1 << 20;
+
+        readonly Workers workers;
+        readonly object gate = new();
+        readonly Queue<AddQueue> ready = new();
+        int rounds;
+
+        internal Adder(Workers workers)
+        {
+            this.workers = workers;
+        }
+
+        /// <summary>One that no thread has, and that is not empty.</summary>
+        internal void Push(AddQueue queue)
+        {
+            lock (gate)
+            {
+                ready.Enqueue(queue);
+                if (rounds == MostRounds) return;
+                ++rounds;
+            }
+            workers.Post(Round);
+        }
+
+        void Round()
+        {
+            var queues = new List<AddQueue>();
+            var ends = new List<int>(); // of each queue's events
+            var events = new List<Adding>();
+            Take(queues, ends, events);
+            Adding? last = null;
+            if (queues.Count == 1) last = queues[0].Session.AddNow(events);
+            else if (events.Count > 0) last = AddEach(queues, ends, events);
+            foreach (AddQueue queue in queues) queue.GoOn(this);
+            bool more;
+            lock (gate)
+            {
+                more = ready.Count > 0;
+                if (!more) --rounds;
+            }
+            if (more) workers.Post(Round);
+            if (last != null) workers.Complete(last);
+        }
+
+        void Take(List<AddQueue> queues, List<int> ends, List<Adding> events)
+        {
+            lock (gate)
+            {
+                long size = 0;
+                while (events.Count < MostEvents && size < MostBytes && ready.TryDequeue(out AddQueue? queue))
+                {
+                    if (queue.TakeCall() is Action call)
+                    {
+                        workers.Post(call);
+                        continue;
+                    }
+                    // A function of the user's is called, for which the others do not wait.
+                    if (queue.Session.IsIntercepted)
+                    {
+                        workers.Post(() => Alone(queue));
+                        continue;
+                    }
+                    int begin = events.Count;
+                    queue.Take(events, MostEvents - begin, MostBytes - size);
+                    for (int i = begin; i < events.Count; ++i) size += events[i].Event.Size;
+                    queues.Add(queue);
+                    ends.Add(events.Count);
+                }
+            }
+        }
+
+        void Alone(AddQueue queue)
+        {
+            var events = new List<Adding>();
+            queue.Take(events, MostEvents, MostBytes);
+            Adding? last = queue.Session.AddNow(events);
+            queue.GoOn(this);
+            if (last != null) workers.Complete(last);
+        }
+
+        // Events of several sessions, each of which fares by itself.
+        static Adding AddEach(List<AddQueue> queues, List<int> ends, List<Adding> events)
+        {
+            try
+            {
+                AddEachNow(queues, ends, events);
+            }
+            catch (Exception error)
+            {
+                foreach (Adding one in events) one.Keep(error);
+            }
+            return AgxSession.CompleteAllButOne(events);
+        }
+
+        static void AddEachNow(List<AddQueue> queues, List<int> ends, List<Adding> events)
+        {
+            var sessions = new byte[events.Count * sizeof(long)];
+            var statuses = new byte[events.Count * sizeof(int)];
+            var ids = new byte[events.Count * AgxSession.IdSize];
+            var owners = new AgxSession[events.Count];
+            for (int i = 0, queue = 0; i < events.Count; ++i)
+            {
+                while (i >= ends[queue]) ++queue;
+                owners[i] = queues[queue].Session;
+                BitConverter.TryWriteBytes(sessions.AsSpan(i * sizeof(long)), owners[i].Number.ToInt64());
+            }
+            byte[] packed = Text.Pack(events.ConvertAll(static one => one.Event), out int size);
+            int status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed, (ulong)size, (ulong)events.Count, ids, statuses);
+            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            GC.KeepAlive(owners);
+            Exception? thrown = Callbacks.TakeThrown();
+            for (int i = 0; i < events.Count; ++i)
+            {
+                int own = BitConverter.ToInt32(statuses, i * sizeof(int));
+                if (own == 0) events[i].Keep(Text.Read(ids, i * AgxSession.IdSize));
+                // It is itself at fault, and was not written: tried alone it is told why.
+                else if (IsOfOne((AgxStatus)own)) owners[i].AddOne(events[i]);
+                else if (thrown != null && own == (int)AgxStatus.Failed) events[i].Keep(thrown);
+                else events[i].Keep(AgxException.Of((AgxStatus)own, own == status && error != null ? error.Message : ""));
+            }
+        }
+
+        static bool IsOfOne(AgxStatus status)
+        {
+            return status is AgxStatus.Invalid or AgxStatus.BadJson or AgxStatus.TooBig or AgxStatus.Unsupported or AgxStatus.TakenOver;
+        }
+    }
+}

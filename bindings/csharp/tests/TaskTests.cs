@@ -1,0 +1,147 @@
+#nullable enable
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
+using Xunit;
+
+namespace Agx.Tests;
+
+/// <summary>What tasks promise beyond the cases that all languages have.</summary>
+public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
+{
+    static readonly TimeSpan Long = TimeSpan.FromSeconds(20);
+    static int sessions;
+
+    public static TheoryData<string> All => Stores.All;
+
+    static AgxSession Session(AgxClient client) => client.OpenSession(1, 45, "tasks " + Interlocked.Increment(ref sessions));
+
+    async Task Each(string store, Func<AgxClient, AgxSession, Task> body)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        await using AgxSession session = Session(client);
+        await body(client, session);
+    }
+
+    static async Task<string> Types(AgxSession session)
+    {
+        var types = new List<string>();
+        await foreach (AgxEvent e in session.ListenAsync()) types.Add(e.Type);
+        return string.Join(" ", types);
+    }
+
+    [Fact]
+    public async Task AddsToManySessionsFailTogether()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=1000");
+        AgxSession[] all = Enumerable.Range(0, 200).Select(i => Session(client)).ToArray();
+        await Task.WhenAll(all.Select(s => s.AddAsync("info", "test")));
+        server.Kill();
+        Stopwatch clock = Stopwatch.StartNew();
+        foreach (Task add in all.Select(s => s.AddAsync("info", "test")).ToArray())
+        {
+            await Assert.ThrowsAnyAsync<AgxException>(() => add.WaitAsync(Long));
+        }
+        // Ten at a time it would take 20 s.
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(8));
+        server.Start();
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task AddsToManySessionsFareByThemselves(string store) => Each(store, async (client, session) =>
+    {
+        AgxSession[] all = Enumerable.Range(0, 50).Select(i => Session(client)).ToArray();
+        await Task.WhenAll(all.Select(s => s.StartAsync()));
+        int asked = 0;
+        all[7].Intercept(e => ++asked % 2 == 0 ? AgxVerdict.Swallow : throw new InvalidOperationException("mine"));
+        var adding = new List<(int Session, int Event, Task<string> Task)>();
+        for (int e = 0; e < 20; ++e)
+        {
+            for (int s = 0; s < all.Length; ++s) adding.Add((s, e, all[s].AddAsync("info", "test", s == 3 && e == 5 ? "{" : $"{e}")));
+        }
+        foreach ((int s, int e, Task<string> task) in adding)
+        {
+            if (s == 7 && e % 2 == 0) await Assert.ThrowsAsync<InvalidOperationException>(() => task);
+            else if (s == 7) await Assert.ThrowsAsync<AgxSwallowedException>(() => task);
+            else if (s == 3 && e == 5) await Assert.ThrowsAsync<AgxJsonException>(() => task);
+            else Assert.NotEmpty(await task);
+        }
+        for (int s = 0; s < all.Length; ++s)
+        {
+            string[] bodies = (await all[s].HistoryAsync()).Skip(1).Select(e => e.Body).ToArray();
+            if (s == 7) Assert.Empty(bodies);
+            else Assert.Equal(Enumerable.Range(0, 20).Where(e => s != 3 || e != 5).Select(e => $"{e}"), bodies);
+            await all[s].DisposeAsync();
+        }
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task NothingOvertakesWhatWasAddedBefore(string store) => Each(store, async (client, session) =>
+    {
+        for (int round = 0; round < 20; ++round)
+        {
+            await using AgxSession own = Session(client);
+            string some = string.Join(" ", Enumerable.Repeat("queued", 100));
+            var tasks = new List<Task>();
+            void Some() => tasks.AddRange(Enumerable.Range(0, 100).Select(i => own.AddAsync("queued", "test")));
+            tasks.Add(own.StartAsync());
+            Some();
+            own.Add("one", "test");
+            Some();
+            own.AddMany([new AgxNewEvent("many", "test", null)]);
+            Some();
+            tasks.Add(own.AddManyAsync([new AgxNewEvent("later", "test", null)]));
+            Some();
+            if (round % 2 == 0) own.Stop();
+            else await own.StopAsync();
+            await Task.WhenAll(tasks).WaitAsync(Long);
+            Assert.Equal($"begin {some} one {some} many {some} later {some}", await Types(own));
+        }
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AnInterceptorMayWaitForAnAdd(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        using AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            session.AddAsync("audit", "test").GetAwaiter().GetResult();
+            session.AddManyAsync([new AgxNewEvent("many", "test", null)]).GetAwaiter().GetResult();
+            session.Add("sync", "test");
+            return AgxVerdict.Write;
+        }, "type = \"x\"");
+        await session.AddAsync("x", "test").WaitAsync(Long);
+        await Task.WhenAll(session.AddAsync("y", "test"), session.AddAsync("x", "test")).WaitAsync(Long);
+        await session.StopAsync();
+        Assert.Equal("begin audit many sync x y audit many sync x", await Types(session));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task NoEventIsADeadLetterThatNoHandlerSaw(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        for (int i = 0; i < 10; ++i) await session.AddAsync("task", "test", $"{i}");
+        var seen = new HashSet<string>();
+        int failures = 0;
+        for (int start = 0; start < 4; ++start)
+        {
+            await using AgxGroup group = await session.OpenGroupAsync("workers", new() { Consumer = "a" });
+            Task processing = group.ProcessAsync((e, attempt) =>
+            {
+                seen.Add(e.Id);
+                throw new TimeZoneNotFoundException("the database is down");
+            }, new() { MaxRetries = 2, Timeout = TimeSpan.FromMilliseconds(500), OnFailure = (e, attempt, error) => { ++failures; throw error; } });
+            try { await processing.WaitAsync(Long); }
+            catch (TimeZoneNotFoundException) { }
+            IReadOnlyList<AgxDeadLetter> letters = await group.DeadLettersAsync();
+            Assert.All(letters, letter => Assert.Contains(letter.OriginalId, seen));
+        }
+        Assert.Equal(11, seen.Count);
+        Assert.InRange(failures, 1, 4);
+        await session.StopAsync();
+    });
+}
