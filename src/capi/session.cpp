@@ -253,7 +253,7 @@ agx_status agx_cancel(agx_session* session, int* was_live) {
 
 int agx_is_canceled(agx_session* session) {
   Using<agx_session> object(session);
-  return !object || object->IsCanceled() ? 1 : 0;
+  return !object || object->client()->closed() || object->IsCanceled() ? 1 : 0;
 }
 
 agx_status agx_wait_canceled(agx_session* session, int64_t timeout_ms) {

@@ -90,7 +90,7 @@ Status Reading::Take(const agx_history_options& options) {
     if (!after.ok()) return after.status();
     range_.after = *after;
   }
-  if (options.before != nullptr && options.before[0] != '\0') {
+  if (options.before != nullptr) {
     Result<EntryId> before = ParseId("the option before", options.before);
     if (!before.ok()) return before.status();
     range_.before = *before;

@@ -1,16 +1,17 @@
 #include "core/listener.h"
 
-#include <sys/eventfd.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <utility>
 
 namespace agx {
 namespace {
 
-// What failed is not tried again before, however soon it is asked for.
+// What the store refused is not tried again before, however soon it is asked for.
 constexpr Millis kRetry{200};
+
+bool IsOfThisProcess(agx_status code) {
+  return code == AGX_TIMEOUT || code == AGX_ENOMEM || code == AGX_ESYSTEM;
+}
 
 Status Closed() { return {AGX_ECLOSED, "the listener is closed"}; }
 
@@ -72,7 +73,6 @@ Listener::Listener(std::shared_ptr<Client> client, std::string live_key,
 Listener::~Listener() {
   Unwatch();
   client_->RemoveSleeper(this);
-  if (alert_ >= 0) close(alert_);
 }
 
 void Listener::Close() noexcept {
@@ -182,7 +182,7 @@ Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t ca
     status = pauses ? Sleep(lock, ticket, retry_at_, deadline) : Advance(lock, deadline);
     // An interrupt may be why it gave up, and is told then.
     if (status.ok() || interrupted_) continue;
-    if (status.code() != AGX_TIMEOUT) retry_at_ = Clock::now() + kRetry;
+    if (!IsOfThisProcess(status.code())) retry_at_ = Clock::now() + kRetry;
     return status;
   }
 }
@@ -221,24 +221,12 @@ bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t
 // Reads or waits once. AGX_TIMEOUT when the deadline has passed.
 Status Listener::Advance(Lock& lock, TimePoint deadline) {
   if (pump_ != nullptr) return AdvancePumped(lock, deadline);
-  if (stop_told_ || stopping_) {
-    // A tail does not see the flag, and what came before the stop may be under way in its answer.
-    tail_.reset();
-    tail_tried_ = false;
-  } else if (!tail_tried_ && (!endless_ || bell_heard_)) {
-    // A stop is told by the bell: what is known of the flag is to be from when that was up.
+  if (!tail_tried_) {
     tail_tried_ = true;
-    if (!list_) OpenTail();
+    // A stop without an `end` is told by the bell, which a tail does not hear.
+    if (!list_ && !endless_) tail_ = client_->store().OpenTail();
   }
   return tail_ != nullptr ? AdvanceTail(lock, deadline) : AdvanceWatch(lock, deadline);
-}
-
-// Without an `end` the tail does not show that the producer was stopped: the bell tells it too then.
-void Listener::OpenTail() {
-  tail_ = client_->store().OpenTail();
-  if (tail_ == nullptr || !endless_) return;
-  if (alert_ < 0) alert_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (alert_ < 0) tail_.reset();
 }
 
 Status Listener::Sleep(Lock& lock, uint32_t ticket, TimePoint until, TimePoint deadline) {
@@ -270,7 +258,6 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
     changed_ = true;
     return status;
   }
-  bell_heard_ = true;
   now = Clock::now();
   if (!request.live_key.empty()) cursor_.AbsorbFlag(request.live, now);
   cursor_.Absorb(&request, now);
@@ -294,18 +281,10 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   // A replay is answered at once, so that even a call that does not wait gets what is there.
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
-  int alert = endless_ ? alert_ : -1;
-  bell_.SetAlert(alert);
-  if (stop_told_) until = now;
   lock.unlock();
-  Status status = tail_->Await(until, alert, &answer, &outcome);
+  Status status = tail_->Await(until, -1, &answer, &outcome);
   lock.lock();
-  bell_.SetAlert(-1);
   if (!status.ok()) return status;
-  if (outcome == Tail::Outcome::kWoken && alert >= 0) {
-    eventfd_t count = 0;
-    eventfd_read(alert, &count);
-  }
   now = Clock::now();
   if (outcome == Tail::Outcome::kDone) {
     // The server looks for the next batch while this one is taken in and handed on.
@@ -358,7 +337,7 @@ Status Listener::Watch() {
 
 void Listener::Unwatch() noexcept {
   if (watched_) client_->store().Unwatch(key(), this);
-  watched_ = bell_heard_ = false;
+  watched_ = false;
 }
 
 // As Unwatch: whoever was calling has returned. But what comes next is heard of.
@@ -372,7 +351,6 @@ void Listener::Rewatch() noexcept {
   }
   client_->store().Unwatch(key(), this);  // the one of before
   watched_ = again;
-  if (!again) bell_heard_ = false;
 }
 
 // --- Driven by a pump

@@ -193,7 +193,6 @@ class Listener final : public Watcher,
   Status LookAtLast(Lock& lock);
   void FillRequest(ReadRequest* request);
   void SettleDescriptor() noexcept;
-  void OpenTail();
   Status Watch();
   void Unwatch() noexcept;
   void Rewatch() noexcept;
@@ -215,7 +214,6 @@ class Listener final : public Watcher,
   bool closed_ = false;
   StopFlag interrupted_{false};
   bool watched_ = false;
-  bool bell_heard_ = false;  // something was read that rings it
   bool tail_tried_ = false;
   std::atomic<bool> changed_{true};
   std::atomic<bool> stop_told_{false};
@@ -223,7 +221,6 @@ class Listener final : public Watcher,
   Bell bell_;
   std::unique_ptr<Tail> tail_;
   bool tail_follows_ = false;  // what is pending is a follow
-  int alert_ = -1;             // an eventfd, which the bell writes while the tail is waited for
   std::shared_ptr<Pump> pump_;
   std::atomic<Pump*> poked_pump_{nullptr};  // pump_, for Changed
   bool in_mux_ = false;

@@ -264,8 +264,7 @@ Status Session::Cancel(bool* was_live) { return client_->store().Cancel(live_key
 
 bool Session::IsCanceled() const {
   State now = state();
-  return client_->closed() || now == State::kCanceled || now == State::kTakenOver ||
-         now == State::kCanceledAndStopped;
+  return now == State::kCanceled || now == State::kTakenOver || now == State::kCanceledAndStopped;
 }
 
 Status Session::WaitCanceled(TimePoint deadline) {
