@@ -441,7 +441,8 @@ AGX_API agx_status agx_renew(agx_session* session);
 AGX_API agx_status agx_cancel(agx_session* session, int* was_live);
 
 /** 1 if the session that this handle started was cancelled or taken over, else 0. No I/O, does not
- * block, cannot fail: for an agent's inner loop. An invalid handle gives 1. */
+ * block, cannot fail: for an agent's inner loop. An invalid handle, or one whose client is closed, gives
+ * 1. */
 AGX_API int agx_is_canceled(agx_session* session);
 
 /** Waits until the session that this handle started is cancelled. The wait is woken by the store,
@@ -518,7 +519,8 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *                    behind it
  * Those that are not final are told once; a further call goes on waiting, with its times counted
  * anew. Blocks for timeout_ms at most (not counting a reconnect). Errors: AGX_EBUSY (it is in a
- * mux), store errors; a further call tries again from the same cursor. */
+ * mux), store errors; a further call tries again from the same cursor, at the earliest after 200 ms
+ * what the store has refused. */
 AGX_API agx_status agx_listen_next(agx_listener* listener, int64_t timeout_ms, agx_event** event);
 
 /** As agx_listen_next, but takes up to capacity events that are there, into events[0 .. *count-1];

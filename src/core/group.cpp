@@ -239,7 +239,7 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
     bool armed = watched_ && short_;
     bool again = false;
     Takings taken;
-    Status status = Look(source, capacity, armed, &taken, &again);
+    Status status = Look(source, TakeMode::kOwn, capacity, armed, &taken, &again);
     if (status.code() == AGX_NONE && recreate_ && !std::exchange(made_again, true)) {
       bool absent = false;
       status = MakeAgain(&absent);
@@ -269,7 +269,8 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
   }
 }
 
-Status Group::Look(agx_group_source source, size_t count, bool arm, Takings* taken, bool* again) {
+Status Group::Look(agx_group_source source, TakeMode own, size_t count, bool arm, Takings* taken,
+                   bool* again) {
   *taken = {};
   *again = true;
   if (recovering_) {
@@ -281,8 +282,7 @@ Status Group::Look(agx_group_source source, size_t count, bool arm, Takings* tak
     return status;
   }
   if (source != AGX_GROUP_NEW && !own_done_) {
-    TakeMode mode = counts_ ? TakeMode::kOwn : TakeMode::kSame;
-    return TakeOwn(mode, &own_after_, count, taken, &own_done_);
+    return TakeOwn(own, &own_after_, count, taken, &own_done_);
   }
   *again = false;
   if (source == AGX_GROUP_PENDING_ONLY) return {};

@@ -118,7 +118,9 @@ class Group final : public Watcher, public Client::Sleeper {
   Status Stopped();
   void RemoveMadeUp() noexcept;
   // One look, which does not wait. *taken may be empty although *again: there may be more.
-  Status Look(agx_group_source source, size_t count, bool arm, Takings* taken, bool* again);
+  // own: how what is pending for this consumer is taken.
+  Status Look(agx_group_source source, TakeMode own, size_t count, bool arm, Takings* taken,
+              bool* again);
   Status TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* taken, bool* done);
   Status ReadNew(size_t count, bool arm, Takings* taken);
   // What was given by a reply that was lost is looked for behind this id.
@@ -157,8 +159,7 @@ class Group final : public Watcher, public Client::Sleeper {
   EntryId recover_after_;
   bool own_done_ = false;  // all that was pending for this consumer was handed on
   EntryId own_after_;
-  bool counts_ = true;  // a read of what is pending counts as a delivery
-  BatchPtr rest_;       // was taken, and comes next
+  BatchPtr rest_;  // was taken, and comes next
 
   std::mutex reason_mutex_;
   std::string reason_;

@@ -145,10 +145,8 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   own_done_ = false;
   own_after_ = {};
   rest_.reset();  // which is pending
-  counts_ = false;
   Processor processor(this, *limits, handler);
   Status outcome = processor.Run();
-  counts_ = true;
   if (processor.stopping()) interrupted_ = false;
   if (!closed_) RemoveMadeUp();
   return outcome;
@@ -408,7 +406,8 @@ Status Processor::ClaimSome(bool* got) {
 Status Processor::ReadSome(bool* got) {
   Takings taken;
   bool armed = group_.watched_ && group_.short_;
-  Status status = group_.Look(AGX_GROUP_PENDING_FIRST, Room(), armed, &taken, got);
+  // Attempts are counted when the handler is called.
+  Status status = group_.Look(AGX_GROUP_PENDING_FIRST, TakeMode::kSame, Room(), armed, &taken, got);
   *got = *got || taken.batch != nullptr;
   if (status.ok()) Keep(std::move(taken));
   return status;

@@ -9,8 +9,9 @@ namespace {
 // What the store refused is not tried again before, however soon it is asked for.
 constexpr Millis kRetry{200};
 
-bool IsOfThisProcess(agx_status code) {
-  return code == AGX_TIMEOUT || code == AGX_ENOMEM || code == AGX_ESYSTEM;
+bool IsOfTheStore(const Status& status) {
+  agx_status code = status.code();
+  return code != AGX_TIMEOUT && code != AGX_ENOMEM && code != AGX_ESYSTEM;
 }
 
 Status Closed() { return {AGX_ECLOSED, "the listener is closed"}; }
@@ -182,7 +183,7 @@ Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t ca
     status = pauses ? Sleep(lock, ticket, retry_at_, deadline) : Advance(lock, deadline);
     // An interrupt may be why it gave up, and is told then.
     if (status.ok() || interrupted_) continue;
-    if (!IsOfThisProcess(status.code())) retry_at_ = Clock::now() + kRetry;
+    if (IsOfTheStore(status)) retry_at_ = Clock::now() + kRetry;
     return status;
   }
 }
@@ -207,14 +208,12 @@ bool Listener::TakeSome(Status* status, Entry** entries, size_t capacity, size_t
   while (*count < capacity && (*count == 0 || cursor_.HoldsEntry()) &&
          cursor_.Take(now, status, &entry)) {
     if (entry == nullptr) {
-      stopping_ = cursor_.stopping();
       if (*count == 0) return true;
       *status = Status();  // the limit: the next call tells it
       break;
     }
     entries[(*count)++] = entry;
   }
-  stopping_ = cursor_.stopping();
   return *count > 0;
 }
 
@@ -263,7 +262,6 @@ Status Listener::AdvanceWatch(Lock& lock, TimePoint deadline) {
   cursor_.Absorb(&request, now);
   cursor_.Select();
   if (request.want_last) cursor_.AbsorbLast(std::move(request.last));
-  stopping_ = cursor_.stopping();
   return {};
 }
 
@@ -430,8 +428,8 @@ Status Listener::Join(const std::shared_ptr<Pump>& pump) {
     pump_ = pump;
     TimePoint now = Clock::now();
     has = cursor_.Has(now);
+    due = cursor_.Due();
     not_before = now < retry_at_ ? retry_at_ : TimePoint::min();
-    due = std::max(cursor_.Due(), not_before);
   }
   Status status;
   try {

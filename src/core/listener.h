@@ -217,7 +217,7 @@ class Listener final : public Watcher,
   bool tail_tried_ = false;
   std::atomic<bool> changed_{true};
   std::atomic<bool> stop_told_{false};
-  std::atomic<bool> stopping_{false};  // cursor_'s
+  std::atomic<bool> stopping_{false};  // cursor_'s, for the pump
   Bell bell_;
   std::unique_ptr<Tail> tail_;
   bool tail_follows_ = false;  // what is pending is a follow

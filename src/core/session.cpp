@@ -210,14 +210,15 @@ class Waiter final : public SessionObserver {
 }  // namespace
 
 Result<std::shared_ptr<Listener>> Session::OpenWait(const char* where, EntryId after) {
+  KeptWait kept;  // what it holds goes after the lock
   {
     std::lock_guard lock(observer_mutex_);
-    KeptWait kept = std::exchange(kept_wait_, {});
-    bool same = kept.listener != nullptr && kept.after == after &&
-                kept.where.has_value() == (where != nullptr) &&
-                (where == nullptr || *kept.where == where);
-    if (same) return std::move(kept.listener);
+    std::swap(kept_wait_, kept);
   }
+  bool same = kept.listener != nullptr && kept.after == after &&
+              kept.where.has_value() == (where != nullptr) &&
+              (where == nullptr || *kept.where == where);
+  if (same) return std::move(kept.listener);
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   options.where = where;
   options.wait_ms = options.timeout_ms = -1;

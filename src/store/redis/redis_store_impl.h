@@ -60,7 +60,6 @@ class RedisStore final : public Store {
   Status CheckIfConnected(std::span<Lease> leases) override {
     return Check(leases, Effect::kIfConnected);
   }
-  Status Check(std::span<Lease> leases, Effect effect);
   Status Delete(const DeleteRequest& request, bool* was_there) override;
 
   // redis_store_read.cpp
@@ -91,6 +90,7 @@ class RedisStore final : public Store {
   }
 
  private:
+  Status Check(std::span<Lease> leases, Effect effect);
   template <class S>
   Status Run(Pipe& pipe, const Commands& commands, Effect effect, std::string_view what, S* sink,
              bool* repeated = nullptr, const StopFlag* stop = nullptr) {
