@@ -544,6 +544,7 @@ namespace Agx
         public void Dispose()
         {
             handle.Dispose();
+            Disposed();
             AgxInterceptor[] left;
             lock (interceptors)
             {
@@ -552,5 +553,7 @@ namespace Agx
             }
             foreach (AgxInterceptor interceptor in left) interceptor.Dispose();
         }
+
+        partial void Disposed();
     }
 }

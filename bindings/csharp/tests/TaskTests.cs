@@ -144,4 +144,115 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.InRange(failures, 1, 4);
         await session.StopAsync();
     });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitForAnEventHasNoThread(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("answer", "test", "0");
+        Assert.Equal("0", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.Zero));
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        AgxSession[] all = Enumerable.Range(0, 100).Select(i => Session(client)).ToArray();
+        foreach (AgxSession s in all) await s.StartAsync();
+        int threads = Stores.OwnThreads();
+        Task<AgxEvent?>[] waiting = all.Select(s => s.WaitForAsync("type = \"answer\"", Long)).ToArray();
+        Assert.InRange(Stores.OwnThreads() - threads, int.MinValue, 10);
+        foreach (AgxSession s in all) await s.AddAsync("answer", "test", "1");
+        Assert.All(await Task.WhenAll(waiting).WaitAsync(Long), e => Assert.Equal("1", e!.Body));
+        // Each goes on behind the last, tasks or not.
+        await session.AddManyAsync([new("answer", "test", "1"), new("answer", "test", "2"), new("answer", "test", "3")]);
+        Assert.Equal("1", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Assert.Equal("2", session.WaitFor("type = \"answer\"", Long)!.Body);
+        Assert.Equal("3", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        await session.StopAsync();
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
+        foreach (AgxSession s in all) await s.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitForAnEventEndsWithItsSession(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Task waiting = session.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await using AgxSession same = client.OpenSession(1, 45, session.Id.Id);
+        Task watching = same.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await same.CancelAsync();
+        await Assert.ThrowsAsync<AgxCanceledException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxCanceledException>(() => session.WaitForAsync("type = \"never\"", Long).WaitAsync(Long));
+
+        await using AgxSession own = Session(client);
+        await own.StartAsync();
+        waiting = own.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await using AgxSession other = client.OpenSession(1, 45, own.Id.Id);
+        await other.StartAsync(new() { TakeOver = true });
+        await Assert.ThrowsAsync<AgxTakenOverException>(() => waiting.WaitAsync(Long));
+
+        waiting = other.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await other.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxClosedException>(() => other.WaitForAsync(null, Long));
+        Assert.False(watching.IsFaulted);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AfterAGapAWaitTakesWhatIsLeft(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("answer", "test", "0");
+        Assert.Equal("0", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        for (int i = 1; i < 5; ++i) await session.AddAsync("answer", "test", $"{i}");
+        await session.TrimAsync(1);
+        await Assert.ThrowsAsync<AgxGapException>(() => session.WaitForAsync("type = \"answer\"", Long));
+        Assert.Equal("4", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        await session.StopAsync();
+    });
+
+    [Fact]
+    public async Task WaitsEndByTheirTokenWhileTheStoreIsDown()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=20000");
+        await using AgxSession session = Session(client);
+        await session.StartAsync();
+        Task early = session.WaitCanceledAsync();
+        server.Kill();
+        // Until it looks for itself whether it still is live, which asks the store.
+        for (int i = 0; i < 30; ++i)
+        {
+            using var source = new CancellationTokenSource();
+            Stopwatch clock = Stopwatch.StartNew();
+            Task[] waits = [session.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan, source.Token), session.WaitCanceledAsync(source.Token)];
+            await Task.Delay(20);
+            source.Cancel();
+            foreach (Task wait in waits)
+            {
+                try { await wait.WaitAsync(Long); }
+                catch (Exception error) when (error is OperationCanceledException or AgxUnavailableException) { }
+            }
+            Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(3));
+        }
+        Stopwatch timed = Stopwatch.StartNew();
+        Assert.False(await session.WaitCanceledAsync(TimeSpan.FromMilliseconds(50)).WaitAsync(Long));
+        Assert.InRange(timed.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(3));
+        server.Start();
+        _ = early;
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task SilenceIsToldOnce(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(new() { Timeout = TimeSpan.FromMilliseconds(20) });
+        Assert.Equal("begin", (await listener.NextAsync())!.Type);
+        await Assert.ThrowsAsync<AgxSilentException>(() => listener.NextAsync().AsTask());
+        // Nobody asks: nothing is to be told of this time.
+        await Task.Delay(300);
+        await session.AddAsync("info", "test", "1");
+        Assert.Equal("1", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        // Who waits on is told each time.
+        Task<AgxEvent?>[] several = [listener.NextAsync().AsTask(), listener.NextAsync().AsTask()];
+        foreach (Task one in several) await Assert.ThrowsAsync<AgxSilentException>(() => one.WaitAsync(Long));
+        await session.StopAsync();
+    });
 }

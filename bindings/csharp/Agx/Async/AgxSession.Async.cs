@@ -195,12 +195,6 @@ namespace Agx
         public Task<bool> WaitCanceledAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
             => client.CancelWatch.Wait(this, timeout, cancellationToken);
 
-        /// <inheritdoc cref="WaitFor"/>
-        /// <remarks>Each of these waits has a thread of its own for as long as it lasts.</remarks>
-        public Task<AgxEvent?> WaitForAsync(string? where, TimeSpan timeout, CancellationToken cancellationToken = default)
-            => Task.Factory.StartNew(() => WaitFor(where, timeout, cancellationToken), cancellationToken,
-                TaskCreationOptions.LongRunning, TaskScheduler.Default);
-
         /// <inheritdoc cref="OpenListener"/>
         public Task<AgxListener> OpenListenerAsync(AgxListenOptions? options = null, CancellationToken cancellationToken = default)
         {
