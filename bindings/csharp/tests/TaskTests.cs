@@ -255,4 +255,33 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         foreach (Task one in several) await Assert.ThrowsAsync<AgxSilentException>(() => one.WaitAsync(Long));
         await session.StopAsync();
     });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task AFunctionMayDisposeOfWhatCallsIt(string store)
+    {
+        foreach (string what in new[] { "client", "client sync", "client yields", "session", "session yields", "subscription", "subscription yields" })
+        {
+            AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+            AgxSession session = Session(client);
+            await session.StartAsync();
+            AgxSubscription? own = null;
+            var known = new TaskCompletionSource();
+            var returned = new TaskCompletionSource();
+            own = await session.SubscribeAsync(async e =>
+            {
+                if (what.StartsWith("subscription", StringComparison.Ordinal)) await known.Task;
+                if (what.EndsWith("yields", StringComparison.Ordinal)) await Task.Yield();
+                if (what == "client sync") client.Dispose();
+                else if (what == "client yields") { await Task.Delay(1); client.Dispose(); }
+                else if (what == "client") await client.DisposeAsync();
+                else if (what.StartsWith("session", StringComparison.Ordinal)) await session.DisposeAsync();
+                else await own!.DisposeAsync();
+                returned.TrySetResult();
+            });
+            known.SetResult();
+            await returned.Task.WaitAsync(Long);
+            await client.DisposeAsync().AsTask().WaitAsync(Long);
+            await own.Completion.WaitAsync(Long);
+        }
+    }
 }

@@ -97,7 +97,7 @@ namespace Agx
         /// <summary><see cref="Dispose()"/>, without waiting in it.</summary>
         public ValueTask DisposeAsync()
         {
-            if (within.Value != this) return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+            if (Within() == null) return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
             Dispose();
             return default;
         }
