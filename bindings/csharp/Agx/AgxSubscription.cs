@@ -29,9 +29,23 @@ namespace Agx
         public long QueueBytes { get; set; }
         /// <summary>Called in its turn with what a listener would throw; the subscription goes on. Also with
         /// the status <see cref="AgxStatus.Behind"/>: the function is too slow.</summary>
-        public Action<AgxException>? OnOutcome { get; set; }
+        /// <exception cref="ArgumentException">It is async, and would not be waited for.</exception>
+        public Action<AgxException>? OnOutcome
+        {
+            get { return onOutcome; }
+            set { onOutcome = Callbacks.NotAsync(value, "wait in it"); }
+        }
+
+        Action<AgxException>? onOutcome;
         /// <summary>The last call: the session has ended, or the limit was reached.</summary>
-        public Action? OnEnd { get; set; }
+        /// <exception cref="ArgumentException">It is async, and would not be waited for.</exception>
+        public Action? OnEnd
+        {
+            get { return onEnd; }
+            set { onEnd = Callbacks.NotAsync(value, "await Completion"); }
+        }
+
+        Action? onEnd;
     }
 
     /// <summary>A function that is called with a session's events, in their order, one call at a time, on a
