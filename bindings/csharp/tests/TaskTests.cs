@@ -250,6 +250,10 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         await Task.Delay(300);
         await session.AddAsync("info", "test", "1");
         Assert.Equal("1", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        // Nor behind an event, after which it waits by itself.
+        await Task.Delay(300);
+        await session.AddAsync("info", "test", "2");
+        Assert.Equal("2", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
         // Who waits on is told each time.
         Task<AgxEvent?>[] several = [listener.NextAsync().AsTask(), listener.NextAsync().AsTask()];
         foreach (Task one in several) await Assert.ThrowsAsync<AgxSilentException>(() => one.WaitAsync(Long));

@@ -243,6 +243,11 @@ namespace Agx
             return record.Kind != Batch.Event && AgxListener.IsEnd(record.Status);
         }
 
+        static bool IsOfNow(Batch.Record record)
+        {
+            return record.Kind != Batch.Event && record.Status is (int)AgxStatus.Silent or (int)AgxStatus.Absent;
+        }
+
         internal ValueTask<AgxEvent?> Next(AgxListener owner, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<AgxEvent?>(cancellationToken);
@@ -295,6 +300,8 @@ namespace Agx
                     if (IsEnd(record)) finished = true;
                     else if (record.Value == null) told = true;
                     Waiter? waiter = waiters.Count == 0 ? null : NextWaiter();
+                    // That nothing comes may not be true any more when somebody asks: it is told then.
+                    if (waiter == null && IsOfNow(record)) continue;
                     if (waiter == null) Keep(record);
                     else Complete(waiter, record);
                 }
