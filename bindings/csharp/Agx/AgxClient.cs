@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading;
 using Agx.Native;
 
 namespace Agx
@@ -137,10 +138,24 @@ namespace Agx
         }
 
         /// <summary>Closes the client and its connections. Sessions that were started and not stopped
-        /// stay live until their lease runs out.</summary>
+        /// stay live until their lease runs out. It waits for calls of subscriptions' functions; called from
+        /// within one, not for that very call.</summary>
         public void Dispose()
         {
-            handle.Dispose();
+            AgxSubscription.Frame? frame = Within();
+            if (frame == null || !frame.IsElsewhere)
+            {
+                handle.Dispose();
+                return;
+            }
+            Thread closing = new Thread(handle.Dispose);
+            closing.IsBackground = true;
+            closing.Start();
+        }
+
+        AgxSubscription.Frame? Within()
+        {
+            return AgxSubscription.Within(one => one.IsOf(Subscriptions));
         }
     }
 }

@@ -3,12 +3,13 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.Runtime.ExceptionServices;
 using System.Threading;
+using System.Threading.Tasks;
 using Agx.Native;
 
 namespace Agx
 {
     /// <summary>A consumer of a group. Consumers of a group share a session's events: each is given to one
-    /// of them, and stays pending for it until it is acknowledged. <see cref="Process"/> is the whole of a
+    /// of them, and stays pending for it until it is acknowledged. <see cref="Process(Action{AgxEvent, long}, AgxProcessOptions?, CancellationToken)"/> is the whole of a
     /// robust consumer; the rest are its parts.</summary>
     public sealed partial class AgxGroup : IDisposable
     {
@@ -198,7 +199,7 @@ namespace Agx
         {
             if (handler == null) throw new ArgumentNullException("handler");
             AgxProcessOptions given = options ?? new AgxProcessOptions();
-            Target target = new Target(this, (value, attempt) => Within(handler, value, attempt), given.OnFailure);
+            Target target = new Target(this, (value, attempt) => Within(handler, value, attempt), given.Failed);
             long token = Callbacks.Register(target);
             try
             {
@@ -213,6 +214,13 @@ namespace Agx
                 Callbacks.Forget(token);
                 GC.KeepAlive(target);
             }
+        }
+
+        /// <summary>The same with a handler whose task is waited for.</summary>
+        public AgxStatus Process(Func<AgxEvent, long, Task> handler, AgxProcessOptions? options = null, CancellationToken cancellationToken = default(CancellationToken))
+        {
+            if (handler == null) throw new ArgumentNullException("handler");
+            return Process((value, attempt) => handler(value, attempt).GetAwaiter().GetResult(), options, cancellationToken);
         }
 
         int ProcessNow(Target target, AgxProcessOptions given, long token)

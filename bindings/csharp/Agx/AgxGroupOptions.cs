@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Threading.Tasks;
 
 namespace Agx
 {
@@ -58,7 +59,24 @@ namespace Agx
         public long Limit { get; set; }
         /// <summary>Called with the event, the attempt and what the handler threw. What this throws stops
         /// the process, and reaches its caller: for what trying again does not help.</summary>
-        public Action<AgxEvent, long, Exception>? OnFailure { get; set; }
+        /// <exception cref="ArgumentException">It is async, and would not be waited for: see
+        /// <see cref="OnFailureAsync"/>.</exception>
+        public Action<AgxEvent, long, Exception>? OnFailure
+        {
+            get { return onFailure; }
+            set { onFailure = Callbacks.NotAsync(value, "OnFailureAsync is for that"); }
+        }
+
+        Action<AgxEvent, long, Exception>? onFailure;
+
+        /// <summary>The same with a function whose task is waited for.</summary>
+        public Func<AgxEvent, long, Exception, Task>? OnFailureAsync { get; set; }
+
+        internal void Failed(AgxEvent value, long attempt, Exception error)
+        {
+            if (onFailure != null) onFailure(value, attempt, error);
+            if (OnFailureAsync != null) OnFailureAsync(value, attempt, error).GetAwaiter().GetResult();
+        }
     }
 
     /// <summary>Events that were claimed, and where to go on.</summary>

@@ -92,13 +92,24 @@ namespace Agx
         /// <summary>How many messages.</summary>
         public int Count
         {
-            get { lock (gate) return (int)agxnative.agx_messages_count(Number); }
+            get
+            {
+                lock (gate)
+                {
+                    if (handle.IsClosed) throw AgxException.Closed("conversation");
+                    return (int)agxnative.agx_messages_count(Number);
+                }
+            }
         }
 
         /// <summary>How many parts a message has.</summary>
         public int PartCount(int message)
         {
-            lock (gate) return (int)agxnative.agx_messages_part_count(Number, Index(message));
+            lock (gate)
+            {
+                if (handle.IsClosed) throw AgxException.Closed("conversation");
+                return (int)agxnative.agx_messages_part_count(Number, Index(message));
+            }
         }
 
         static ulong Index(int index)

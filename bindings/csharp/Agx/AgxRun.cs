@@ -191,7 +191,8 @@ namespace Agx
         {
             try
             {
-                Fail(error.Message);
+                // Words for people: rather changed than lost.
+                Done(agxnative.agx_run_fail(Number, Text.Lossy(error.Message)));
             }
             catch (AgxException)
             {

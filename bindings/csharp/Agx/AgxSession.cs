@@ -1,7 +1,9 @@
 using System;
 using System.Collections.Generic;
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Threading;
+using System.Threading.Tasks;
 using Agx.Native;
 
 namespace Agx
@@ -84,6 +86,7 @@ namespace Agx
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
         /// <returns>The event's id.</returns>
         /// <exception cref="AgxSwallowedException">An interceptor swallowed it.</exception>
+        [OverloadResolutionPriority(1)] // for null
         public string Add(string type, string origin, string? body = null)
         {
             return Add(new Packed(type, origin, Text.Encode(body, "body")));
@@ -136,6 +139,7 @@ namespace Agx
             List<Packed> packed = new List<Packed>();
             foreach (AgxNewEvent one in events)
             {
+                if (one == null) throw new ArgumentException("an event is null", "events");
                 packed.Add(new Packed(one.Type, one.Origin, Text.Encode(one.Body, "body")));
             }
             return packed;
@@ -322,6 +326,20 @@ namespace Agx
             AgxSubscription subscription = new AgxSubscription(this, function, options ?? new AgxSubscribeOptions());
             GC.KeepAlive(this);
             return subscription;
+        }
+
+        /// <summary>The same with a function whose task is waited for before the next call.</summary>
+        public AgxSubscription Subscribe(Func<AgxEvent, Task> function, AgxSubscribeOptions? options = null)
+        {
+            if (function == null) throw new ArgumentNullException("function");
+            return Subscribe((value, subscription) => function(value).GetAwaiter().GetResult(), options);
+        }
+
+        /// <inheritdoc cref="Subscribe(Func{AgxEvent, Task}, AgxSubscribeOptions?)"/>
+        public AgxSubscription Subscribe(Func<AgxEvent, AgxSubscription, Task> function, AgxSubscribeOptions? options = null)
+        {
+            if (function == null) throw new ArgumentNullException("function");
+            return Subscribe((value, subscription) => function(value, subscription).GetAwaiter().GetResult(), options);
         }
 
         /// <summary>Calls a function before each event that the condition selects is written by this object
@@ -530,6 +548,13 @@ namespace Agx
             }
         }
 
+        /// <summary>The same with an agent whose task is waited for.</summary>
+        public void Execute(Func<AgxRun, Task> agent, AgxMessages? messages = null, AgxRunOptions? options = null)
+        {
+            if (agent == null) throw new ArgumentNullException("agent");
+            Execute(run => agent(run).GetAwaiter().GetResult(), messages, options);
+        }
+
         /// <summary>The conversation that is kept in the store beside the session. Empty until
         /// loaded.</summary>
         public AgxMessages OpenMessages()
@@ -544,6 +569,7 @@ namespace Agx
         public void Dispose()
         {
             handle.Dispose();
+            Disposed();
             AgxInterceptor[] left;
             lock (interceptors)
             {
@@ -552,5 +578,7 @@ namespace Agx
             }
             foreach (AgxInterceptor interceptor in left) interceptor.Dispose();
         }
+
+        partial void Disposed();
     }
 }

@@ -29,14 +29,28 @@ namespace Agx
         public long QueueBytes { get; set; }
         /// <summary>Called in its turn with what a listener would throw; the subscription goes on. Also with
         /// the status <see cref="AgxStatus.Behind"/>: the function is too slow.</summary>
-        public Action<AgxException>? OnOutcome { get; set; }
+        /// <exception cref="ArgumentException">It is async, and would not be waited for.</exception>
+        public Action<AgxException>? OnOutcome
+        {
+            get { return onOutcome; }
+            set { onOutcome = Callbacks.NotAsync(value, "wait in it"); }
+        }
+
+        Action<AgxException>? onOutcome;
         /// <summary>The last call: the session has ended, or the limit was reached.</summary>
-        public Action? OnEnd { get; set; }
+        /// <exception cref="ArgumentException">It is async, and would not be waited for.</exception>
+        public Action? OnEnd
+        {
+            get { return onEnd; }
+            set { onEnd = Callbacks.NotAsync(value, "await Completion"); }
+        }
+
+        Action? onEnd;
     }
 
     /// <summary>A function that is called with a session's events, in their order, one call at a time, on a
     /// thread of the library's. It is the client's, and goes on until it ends, or it or the client is
-    /// disposed of.</summary>
+    /// disposed of, whether anybody still has these or not.</summary>
     public sealed partial class AgxSubscription : IDisposable
     {
         sealed class Target : Callbacks.Target
@@ -66,9 +80,49 @@ namespace Agx
         SubscriptionHandle? handle;
         volatile bool closed;
 
-        // Whose function this is a call in, also behind an await; and the thread that waits for it.
-        static readonly AsyncLocal<AgxSubscription?> within = new AsyncLocal<AgxSubscription?>();
-        volatile Thread? caller;
+        /// <summary>A call of the function, also behind an await; and the thread that waits for it.</summary>
+        internal sealed class Frame
+        {
+            internal readonly AgxSubscription Owner;
+            internal readonly Thread Caller = Thread.CurrentThread;
+            internal readonly Frame? Outer;
+            internal volatile bool Over;
+
+            internal Frame(AgxSubscription owner, Frame? outer)
+            {
+                Owner = owner;
+                Outer = outer;
+            }
+
+            /// <summary>Whoever waited for the call here would wait for themselves, which C cannot
+            /// know.</summary>
+            internal bool IsElsewhere
+            {
+                get { return Caller != Thread.CurrentThread; }
+            }
+        }
+
+        static readonly AsyncLocal<Frame?> frames = new AsyncLocal<Frame?>();
+
+        /// <summary>The call of one of these that this is in; null: it is in none.</summary>
+        internal static Frame? Within(Func<AgxSubscription, bool> which)
+        {
+            for (Frame? frame = frames.Value; frame != null; frame = frame.Outer)
+            {
+                if (!frame.Over && which(frame.Owner)) return frame;
+            }
+            return null;
+        }
+
+        internal Frame? Within()
+        {
+            return Within(one => one == this);
+        }
+
+        internal bool IsOf(Subscriptions client)
+        {
+            return subscriptions == client;
+        }
 
         internal AgxSubscription(AgxSession session, Action<AgxEvent, AgxSubscription> function, AgxSubscribeOptions options)
         {
@@ -79,7 +133,7 @@ namespace Agx
             subscriptions = session.Client.Subscriptions;
             target = new Target(this);
             token = Callbacks.Register(target);
-            subscriptions.Add(this);
+            subscriptions.Add(this, session);
             IntPtr subscription;
             int status = agxnative.agxb_subscribe(session.Number, where, after, Text.Milliseconds(options.Wait),
                 Text.Milliseconds(options.Timeout), options.HandOnEnd ? 1 : 0, options.Limit, options.Queue,
@@ -112,9 +166,9 @@ namespace Agx
         void Told(Batch.Record record)
         {
             if (closed) return;
-            AgxSubscription? outer = within.Value;
-            within.Value = this;
-            caller = Thread.CurrentThread;
+            Frame? outer = frames.Value;
+            Frame frame = new Frame(this, outer);
+            frames.Value = frame;
             try
             {
                 if (record.Value != null) function(record.Value, this);
@@ -129,8 +183,8 @@ namespace Agx
             }
             finally
             {
-                caller = null;
-                within.Value = outer;
+                frame.Over = true;
+                frames.Value = outer;
             }
             if (record.Value == null && (AgxListener.IsEnd(record.Status) || record.Status == (int)AgxStatus.Failed)) Finish(null);
         }
@@ -160,9 +214,9 @@ namespace Agx
             closed = true;
             SubscriptionHandle? known;
             lock (gate) known = handle;
-            Thread? calling = caller;
+            Frame? frame = Within();
             // Who waits for the function that asks for this would wait for ever.
-            if (known != null && within.Value == this && calling != null && calling != Thread.CurrentThread) ThreadPool.QueueUserWorkItem(state => known.Dispose());
+            if (known != null && frame != null && frame.IsElsewhere) ThreadPool.QueueUserWorkItem(state => known.Dispose());
             else if (known != null) known.Dispose();
             Finish(error);
         }
@@ -178,16 +232,21 @@ namespace Agx
     /// <summary>A client's subscriptions, which nobody else has to keep.</summary>
     internal sealed class Subscriptions
     {
+        // Of all clients: one that nobody has any more goes on, and so do its session and client.
+        static readonly Dictionary<AgxSubscription, AgxSession> live = new Dictionary<AgxSubscription, AgxSession>();
+
         readonly HashSet<AgxSubscription> all = new HashSet<AgxSubscription>();
 
-        internal void Add(AgxSubscription one)
+        internal void Add(AgxSubscription one, AgxSession session)
         {
             lock (all) all.Add(one);
+            lock (live) live[one] = session;
         }
 
         internal void Remove(AgxSubscription one)
         {
             lock (all) all.Remove(one);
+            lock (live) live.Remove(one);
         }
 
         internal void Close()

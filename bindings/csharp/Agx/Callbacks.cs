@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Runtime.CompilerServices;
 using System.Runtime.ExceptionServices;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -43,6 +44,22 @@ namespace Agx
         static Callbacks()
         {
             agxnative.agxb_set_function(Marshal.GetFunctionPointerForDelegate(function));
+        }
+
+        /// <summary>An async function that returns no task goes on by itself, and what it throws ends the
+        /// program.</summary>
+        internal static T NotAsync<T>(T function, string instead)
+        {
+            Delegate? given = function as Delegate;
+            if (given == null) return function;
+            foreach (Delegate one in given.GetInvocationList())
+            {
+                if (one.Method.IsDefined(typeof(AsyncStateMachineAttribute), false))
+                {
+                    throw new ArgumentException("an async function without a task would not be waited for: " + instead);
+                }
+            }
+            return function;
         }
 
         internal static long Register(Target target)

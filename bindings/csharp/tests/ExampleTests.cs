@@ -130,6 +130,15 @@ public sealed class ExampleTests(Stores stores) : IClassFixture<Stores>
             string rest = await resumed.Content.ReadAsStringAsync().WaitAsync(Long);
             Assert.StartsWith($"id: {second}\nevent: info\ndata: \"\U0001F600\"\n\n", rest);
             Assert.Contains("event: end\n", rest);
+
+            string end = (await session.HistoryAsync(new() { Reverse = true, Count = 1 }))[0].Id;
+            foreach ((string id, int status) in new[] { (end, 204), ("no id", 400) })
+            {
+                using var last = new HttpRequestMessage(HttpMethod.Get, url);
+                last.Headers.Add("Last-Event-ID", id);
+                using HttpResponseMessage answer = await http.SendAsync(last).WaitAsync(Long);
+                Assert.Equal(status, (int)answer.StatusCode);
+            }
         }
         finally
         {

@@ -4,6 +4,7 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.Linq;
 using System.Runtime.CompilerServices;
+using System.Threading;
 using System.Threading.Tasks;
 using Xunit;
 using Xunit.Sdk;
@@ -141,10 +142,66 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
         await session.StartAsync(new AgxStartOptions { TakeOver = true });
         AgxListener listener = await session.OpenListenerAsync();
         Assert.Equal("begin", (await listener.NextAsync(Long))!.Type);
-        // They know the client, and do not keep it.
-        await session.SubscribeAsync(e => GC.KeepAlive(client));
+        // They know the client, and do not keep it: but for a subscription, until it ends.
+        await session.SubscribeAsync(e => GC.KeepAlive(client), new() { Limit = 1 });
         session.Intercept(e => client == null ? AgxVerdict.Swallow : AgxVerdict.Write);
         AgxGroup group = await session.OpenGroupAsync("workers");
         await group.ReadAsync(TimeSpan.Zero);
+        AgxListener waited = await session.OpenListenerAsync(new() { After = AgxListenOptions.New });
+        using var source = new CancellationTokenSource();
+        Task<AgxEvent?> next = waited.NextAsync(source.Token).AsTask();
+        source.Cancel();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => next);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static async Task<WeakReference> Waited(AgxSession session)
+    {
+        AgxListener listener = await session.OpenListenerAsync(new() { After = AgxListenOptions.New });
+        using var source = new CancellationTokenSource();
+        Task<AgxEvent?> next = listener.NextAsync(source.Token).AsTask();
+        source.Cancel();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => next);
+        return new WeakReference(listener);
+    }
+
+    [Fact]
+    public async Task AListenerWhoseWaitWasCancelledIsCollected()
+    {
+        await using AgxClient client = await AgxClient.OpenAsync("memory:");
+        await using AgxSession session = client.OpenSession(1, 44, "waited");
+        await session.StartAsync();
+        WeakReference listener = await Waited(session);
+        for (Stopwatch clock = Stopwatch.StartNew(); listener.IsAlive && clock.Elapsed < Long; await Task.Delay(5)) GC.Collect();
+        Assert.False(listener.IsAlive);
+    }
+
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    static async Task<WeakReference> Subscribed(string url, Action<AgxEvent> function)
+    {
+        AgxClient client = await AgxClient.OpenAsync(url);
+        return new WeakReference(await client.OpenSession(1, 44, "kept").SubscribeAsync(function));
+    }
+
+    [Fact]
+    public async Task ASubscriptionGoesOnThoughNobodyHasIt()
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url("redis"));
+        await using AgxSession session = client.OpenSession(1, 44, "kept");
+        await session.StartAsync();
+        int got = 0;
+        WeakReference subscription = await Subscribed(stores.Url("redis"), e => ++got);
+        await Comes(() => Assert.Equal(1, got));
+        for (int i = 0; i < 5; ++i)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            await Task.Delay(20);
+            await session.AddAsync("info", "test");
+        }
+        await Comes(() => Assert.Equal(6, got));
+        await session.StopAsync();
+        for (Stopwatch clock = Stopwatch.StartNew(); subscription.IsAlive && clock.Elapsed < Long; await Task.Delay(5)) GC.Collect();
+        Assert.False(subscription.IsAlive);
     }
 }

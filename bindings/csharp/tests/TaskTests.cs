@@ -144,4 +144,217 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.InRange(failures, 1, 4);
         await session.StopAsync();
     });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitForAnEventHasNoThread(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("answer", "test", "0");
+        Assert.Equal("0", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.Zero));
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        AgxSession[] all = Enumerable.Range(0, 100).Select(i => Session(client)).ToArray();
+        foreach (AgxSession s in all) await s.StartAsync();
+        static int Threads() => Stores.ThreadNames().Count(name => !name.StartsWith(".NET TP", StringComparison.Ordinal));
+        int threads = Threads();
+        Task<AgxEvent?>[] waiting = all.Select(s => s.WaitForAsync("type = \"answer\"", Long)).ToArray();
+        Assert.InRange(Threads() - threads, int.MinValue, all.Length / 2);
+        foreach (AgxSession s in all) await s.AddAsync("answer", "test", "1");
+        Assert.All(await Task.WhenAll(waiting).WaitAsync(Long), e => Assert.Equal("1", e!.Body));
+        // Each goes on behind the last, tasks or not.
+        await session.AddManyAsync([new("answer", "test", "1"), new("answer", "test", "2"), new("answer", "test", "3")]);
+        Assert.Equal("1", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Assert.Equal("2", session.WaitFor("type = \"answer\"", Long)!.Body);
+        Assert.Equal("3", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        await session.StopAsync();
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
+        foreach (AgxSession s in all) await s.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitForAnEventEndsWithItsSession(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Task waiting = session.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await using AgxSession same = client.OpenSession(1, 45, session.Id.Id);
+        Task watching = same.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await same.CancelAsync();
+        await Assert.ThrowsAsync<AgxCanceledException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxCanceledException>(() => session.WaitForAsync("type = \"never\"", Long).WaitAsync(Long));
+
+        await using AgxSession own = Session(client);
+        await own.StartAsync();
+        waiting = own.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await using AgxSession other = client.OpenSession(1, 45, own.Id.Id);
+        await other.StartAsync(new() { TakeOver = true });
+        await Assert.ThrowsAsync<AgxTakenOverException>(() => waiting.WaitAsync(Long));
+
+        waiting = other.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan);
+        await other.DisposeAsync();
+        await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxClosedException>(() => other.WaitForAsync(null, Long));
+        Assert.False(watching.IsFaulted);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AfterAGapAWaitTakesWhatIsLeft(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.AddAsync("answer", "test", "0");
+        Assert.Equal("0", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        for (int i = 1; i < 5; ++i) await session.AddAsync("answer", "test", $"{i}");
+        await session.TrimAsync(1);
+        await Assert.ThrowsAsync<AgxGapException>(() => session.WaitForAsync("type = \"answer\"", Long));
+        Assert.Equal("4", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        await session.StopAsync();
+    });
+
+    [Fact]
+    public async Task WaitsEndByTheirTokenWhileTheStoreIsDown()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=20000");
+        await using AgxSession session = Session(client);
+        await session.StartAsync();
+        Task early = session.WaitCanceledAsync();
+        server.Kill();
+        // Until it looks for itself whether it still is live, which asks the store.
+        for (int i = 0; i < 30; ++i)
+        {
+            using var source = new CancellationTokenSource();
+            Stopwatch clock = Stopwatch.StartNew();
+            Task[] waits = [session.WaitForAsync("type = \"never\"", Timeout.InfiniteTimeSpan, source.Token), session.WaitCanceledAsync(source.Token)];
+            await Task.Delay(20);
+            source.Cancel();
+            foreach (Task wait in waits)
+            {
+                try { await wait.WaitAsync(Long); }
+                catch (Exception error) when (error is OperationCanceledException or AgxUnavailableException) { }
+            }
+            Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(3));
+        }
+        Stopwatch timed = Stopwatch.StartNew();
+        Assert.False(await session.WaitCanceledAsync(TimeSpan.FromMilliseconds(50)).WaitAsync(Long));
+        Assert.InRange(timed.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(3));
+        server.Start();
+        _ = early;
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task SilenceIsToldOnce(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync(new() { Timeout = TimeSpan.FromMilliseconds(20) });
+        Assert.Equal("begin", (await listener.NextAsync())!.Type);
+        await Assert.ThrowsAsync<AgxSilentException>(() => listener.NextAsync().AsTask());
+        // Nobody asks: nothing is to be told of this time.
+        await Task.Delay(300);
+        await session.AddAsync("info", "test", "1");
+        Assert.Equal("1", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        // Nor behind an event, after which it waits by itself.
+        await Task.Delay(300);
+        await session.AddAsync("info", "test", "2");
+        Assert.Equal("2", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        // Who waits on is told each time.
+        Task<AgxEvent?>[] several = [listener.NextAsync().AsTask(), listener.NextAsync().AsTask()];
+        foreach (Task one in several) await Assert.ThrowsAsync<AgxSilentException>(() => one.WaitAsync(Long));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public async Task AFunctionMayDisposeOfWhatCallsIt(string store)
+    {
+        foreach (string what in new[] { "client", "client sync", "client yields", "session", "session yields", "subscription", "subscription yields" })
+        {
+            AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+            AgxSession session = Session(client);
+            await session.StartAsync();
+            AgxSubscription? own = null;
+            var known = new TaskCompletionSource();
+            var returned = new TaskCompletionSource();
+            own = await session.SubscribeAsync(async e =>
+            {
+                if (what.StartsWith("subscription", StringComparison.Ordinal)) await known.Task;
+                if (what.EndsWith("yields", StringComparison.Ordinal)) await Task.Yield();
+                if (what == "client sync") client.Dispose();
+                else if (what == "client yields") { await Task.Delay(1); client.Dispose(); }
+                else if (what == "client") await client.DisposeAsync();
+                else if (what.StartsWith("session", StringComparison.Ordinal)) await session.DisposeAsync();
+                else await own!.DisposeAsync();
+                returned.TrySetResult();
+            });
+            known.SetResult();
+            await returned.Task.WaitAsync(Long);
+            await client.DisposeAsync().AsTask().WaitAsync(Long);
+            await own.Completion.WaitAsync(Long);
+        }
+    }
+
+    // What people write, and what of it a compiler might misunderstand.
+    [Theory, MemberData(nameof(All))]
+    public Task WhatIsWrittenShortMeansWhatItSays(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        session.Add("x", "test", null);
+        await session.AddAsync("x", "test", null);
+        await session.AddAsync("x", "test", null, CancellationToken.None);
+        await session.AddAsync("x", "test", default, CancellationToken.None);
+        await session.AddAsync("x", "test", "1"u8.ToArray());
+        await foreach (AgxEvent e in session.ListenAsync(new() { Limit = 1 })) Assert.Equal("begin", e.Type);
+        await foreach (AgxEvent e in session.ListenAsync(CancellationToken.None)) break;
+        await foreach (AgxEvent e in session.ListenAsync()) break;
+
+        static async Task Late()
+        {
+            await Task.Yield();
+            throw new TimeZoneNotFoundException();
+        }
+        AgxSubscription[] subscriptions =
+        [
+            session.Subscribe(async e => await Late()),
+            session.Subscribe(async (e, own) => await Late()),
+            await session.SubscribeAsync(async e => await Late()),
+            await session.SubscribeAsync(async (e, own) => await Late()),
+            await session.SubscribeAsync(e => throw new TimeZoneNotFoundException()),
+        ];
+        foreach (AgxSubscription one in subscriptions) await Assert.ThrowsAsync<TimeZoneNotFoundException>(() => one.Completion.WaitAsync(Long));
+        Assert.Throws<ArgumentException>(() => new AgxSubscribeOptions { OnEnd = async () => await Late() });
+        Assert.Throws<ArgumentException>(() => new AgxSubscribeOptions { OnOutcome = async error => await Late() });
+
+        using AgxGroup group = session.OpenGroup("workers");
+        Assert.Throws<ArgumentException>(() => new AgxProcessOptions { OnFailure = async (e, attempt, error) => await Late() });
+        var options = new AgxProcessOptions { OnFailureAsync = async (e, attempt, error) => await Late() };
+        Assert.Throws<TimeZoneNotFoundException>(() => { group.Process(async (e, attempt) => { await Task.Yield(); throw new InvalidOperationException(); }, options); });
+        await using AgxSession run = Session(client);
+        Assert.Throws<TimeZoneNotFoundException>(() => run.Execute(async own => await Late()));
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task TextsOfExceptionsAreNotLost(string store) => Each(store, async (client, session) =>
+    {
+        const string odd = "a\0b \ud800 \U0001F600";
+        await Assert.ThrowsAsync<InvalidOperationException>(() => session.ExecuteAsync((run, token) => throw new InvalidOperationException(odd)));
+        AgxEvent crash = (await session.HistoryAsync()).Single(e => e.Type == "error");
+        Assert.Equal("crashed - a\ufffdb \ufffd \U0001F600", crash.GetBody().GetProperty("msg").GetString());
+        await using AgxGroup group = await session.OpenGroupAsync("workers");
+        await group.ProcessAsync((e, attempt) => throw new InvalidOperationException(odd), new() { MaxRetries = 1, Limit = 1 });
+        Assert.Equal("a\ufffdb \ufffd \U0001F600", (await group.DeadLettersAsync())[0].Reason);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatIsMissingIsSaid(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        Assert.Throws<ArgumentException>(() => session.AddMany([null!]));
+        await Assert.ThrowsAsync<ArgumentException>(() => session.AddManyAsync([null!]));
+        Task<string> add = session.AddAsync("x", "test", default(System.Text.Json.JsonElement));
+        await Assert.ThrowsAsync<AgxInvalidException>(() => add);
+        AgxMessages messages = session.OpenMessages();
+        Assert.Equal(0, messages.Count);
+        messages.Dispose();
+        Assert.Throws<AgxClosedException>(() => messages.Count);
+        Assert.Throws<AgxClosedException>(() => messages.PartCount(0));
+        await session.StopAsync();
+    });
 }

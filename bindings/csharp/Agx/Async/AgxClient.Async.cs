@@ -72,6 +72,11 @@ namespace Agx
         /// <summary><see cref="Dispose"/>, without waiting in it.</summary>
         public ValueTask DisposeAsync()
         {
+            if (Within() != null)
+            {
+                Dispose();
+                return default;
+            }
             return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
         }
     }

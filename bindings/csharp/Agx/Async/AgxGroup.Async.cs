@@ -14,10 +14,10 @@ namespace Agx
         public Task<IReadOnlyList<AgxEvent>> ReadAsync(TimeSpan timeout, AgxGroupSource source = AgxGroupSource.PendingFirst, int count = 100, CancellationToken cancellationToken = default)
             => reader.Run(() => Read(timeout, source, count, cancellationToken), cancellationToken);
 
-        /// <summary><see cref="Process"/> with a handler whose task is waited for, on a thread of its own.
+        /// <summary><see cref="Process(Action{AgxEvent, long}, AgxProcessOptions?, CancellationToken)"/> with a handler whose task is waited for, on a thread of its own.
         /// Events are handled one at a time; open the group several times to handle as many at
         /// once.</summary>
-        /// <inheritdoc cref="Process"/>
+        /// <inheritdoc cref="Process(Action{AgxEvent, long}, AgxProcessOptions?, CancellationToken)"/>
         public Task<AgxStatus> ProcessAsync(Func<AgxEvent, long, Task> handler, AgxProcessOptions? options = null, CancellationToken cancellationToken = default)
         {
             ArgumentNullException.ThrowIfNull(handler);
@@ -97,7 +97,7 @@ namespace Agx
         /// <summary><see cref="Dispose()"/>, without waiting in it.</summary>
         public ValueTask DisposeAsync()
         {
-            if (within.Value != this) return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
+            if (Within() == null) return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
             Dispose();
             return default;
         }

@@ -81,6 +81,7 @@ namespace Agx
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
         /// <param name="cancellationToken">Takes back what was not sent yet.</param>
         /// <returns>The event's id.</returns>
+        [OverloadResolutionPriority(1)] // for null
         public Task<string> AddAsync(string type, string origin, string? body = null, CancellationToken cancellationToken = default)
             => AddAsync(() => new Packed(type, origin, Text.Encode(body, "body")), cancellationToken);
 
@@ -90,7 +91,13 @@ namespace Agx
 
         /// <summary>The same with a body that was parsed.</summary>
         public Task<string> AddAsync(string type, string origin, JsonElement body, CancellationToken cancellationToken = default)
-            => AddAsync(type, origin, body.GetRawText(), cancellationToken);
+            => AddAsync(() => new Packed(type, origin, Text.Encode(Raw(body), "body")), cancellationToken);
+
+        static string Raw(JsonElement body)
+        {
+            if (body.ValueKind == JsonValueKind.Undefined) throw Text.Invalid("body is no JSON: it was never parsed");
+            return body.GetRawText();
+        }
 
         /// <summary>The same with a body that a value becomes by System.Text.Json.</summary>
         public Task<string> AddJsonAsync<T>(string type, string origin, T body, JsonSerializerOptions? options = null, CancellationToken cancellationToken = default)
@@ -195,12 +202,6 @@ namespace Agx
         public Task<bool> WaitCanceledAsync(TimeSpan timeout, CancellationToken cancellationToken = default)
             => client.CancelWatch.Wait(this, timeout, cancellationToken);
 
-        /// <inheritdoc cref="WaitFor"/>
-        /// <remarks>Each of these waits has a thread of its own for as long as it lasts.</remarks>
-        public Task<AgxEvent?> WaitForAsync(string? where, TimeSpan timeout, CancellationToken cancellationToken = default)
-            => Task.Factory.StartNew(() => WaitFor(where, timeout, cancellationToken), cancellationToken,
-                TaskCreationOptions.LongRunning, TaskScheduler.Default);
-
         /// <inheritdoc cref="OpenListener"/>
         public Task<AgxListener> OpenListenerAsync(AgxListenOptions? options = null, CancellationToken cancellationToken = default)
         {
@@ -230,6 +231,7 @@ namespace Agx
         }
 
         /// <inheritdoc cref="ListenAsync(AgxListenOptions?, CancellationToken)"/>
+        [OverloadResolutionPriority(-1)] // for new() { … }
         public IAsyncEnumerable<AgxEvent> ListenAsync(CancellationToken cancellationToken) => ListenAsync(null, cancellationToken);
 
         /// <summary><see cref="Subscribe(Action{AgxEvent}, AgxSubscribeOptions?)"/>, without waiting in
@@ -248,6 +250,13 @@ namespace Agx
         {
             ArgumentNullException.ThrowIfNull(function);
             return SubscribeAsync(value => function(value).GetAwaiter().GetResult(), options, cancellationToken);
+        }
+
+        /// <inheritdoc cref="SubscribeAsync(Func{AgxEvent, Task}, AgxSubscribeOptions?, CancellationToken)"/>
+        public Task<AgxSubscription> SubscribeAsync(Func<AgxEvent, AgxSubscription, Task> function, AgxSubscribeOptions? options = null, CancellationToken cancellationToken = default)
+        {
+            ArgumentNullException.ThrowIfNull(function);
+            return SubscribeAsync((value, subscription) => function(value, subscription).GetAwaiter().GetResult(), options, cancellationToken);
         }
 
         /// <inheritdoc cref="OpenGroup"/>

@@ -14,10 +14,14 @@ namespace Agx
     {
         const int Interval = 10;
 
+        // A look that has to ask the store may take long; what waits no longer is told all the same.
+        const int Late = 100;
+
         sealed class Watch : Job<bool>
         {
             internal readonly AgxSession Session;
             internal readonly long Deadline;
+            internal Timer? Expiry;
 
             internal Watch(AgxSession session, long deadline, CancellationToken token) : base(token)
             {
@@ -42,11 +46,15 @@ namespace Agx
             long milliseconds = Text.Milliseconds(timeout);
             long deadline = milliseconds < 0 ? long.MaxValue : Environment.TickCount64 + milliseconds;
             var watch = new Watch(session, deadline, token);
-            if (Settled(watch)) return watch.Task;
+            if (milliseconds >= 0 && milliseconds < int.MaxValue - Late)
+            {
+                watch.Expiry = new Timer(static watch => Expire((Watch)watch!), watch, milliseconds + Late, Timeout.Infinite);
+            }
             lock (gate)
             {
                 watches.Add(watch);
-                if (!looking && watches.Count == 1) timer.Change(Interval, Timeout.Infinite);
+                // Not by who asks: it may be a thread that is not to wait.
+                if (!looking && watches.Count == 1) timer.Change(0, Timeout.Infinite);
             }
             return watch.Task;
         }
@@ -70,7 +78,19 @@ namespace Agx
             }
         }
 
+        static void Expire(Watch watch)
+        {
+            if (watch.Take()) watch.SetResult(false);
+        }
+
         static bool Settled(Watch watch)
+        {
+            bool settled = IsSettled(watch);
+            if (settled) watch.Expiry?.Dispose();
+            return settled;
+        }
+
+        static bool IsSettled(Watch watch)
         {
             if (watch.Task.IsCompleted) return true;
             int status = agxnative.agx_wait_canceled(watch.Session.Number, 0);

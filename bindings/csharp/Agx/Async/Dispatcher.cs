@@ -186,12 +186,14 @@ namespace Agx
         sealed class Waiter : Job<AgxEvent?>
         {
             // Keeps the listener for as long as somebody waits.
-            internal readonly AgxListener Owner;
+            internal AgxListener? Owner { get; private set; }
 
             internal Waiter(AgxListener owner, CancellationToken token) : base(token)
             {
                 Owner = owner;
             }
+
+            protected override void Canceled() => Owner = null;
         }
 
         readonly object gate = new();
@@ -201,6 +203,7 @@ namespace Agx
         readonly Queue<Waiter> waiters = new();
         long bytes;
         bool joined;
+        bool told; // an outcome: it waits again when somebody asks for what comes behind it
         bool finished; // nothing further will come
         string? closed;
 
@@ -240,6 +243,11 @@ namespace Agx
             return record.Kind != Batch.Event && AgxListener.IsEnd(record.Status);
         }
 
+        static bool IsOfNow(Batch.Record record)
+        {
+            return record.Kind != Batch.Event && record.Status is (int)AgxStatus.Silent or (int)AgxStatus.Absent;
+        }
+
         internal ValueTask<AgxEvent?> Next(AgxListener owner, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<AgxEvent?>(cancellationToken);
@@ -249,20 +257,26 @@ namespace Agx
                 bool any = records.TryDequeue(out Batch.Record record);
                 if (any) bytes -= Size(record);
                 // Half: so that it does not come and go with each event.
-                if (!joined && !finished && records.Count <= MostEvents / 2 && bytes <= MostBytes / 2)
-                {
-                    int status = dispatcher.Join(listener);
-                    joined = status == 0;
-                    if (!joined && !any) return ValueTask.FromException<AgxEvent?>(AgxException.Last(status));
-                }
+                bool wanted = told ? !any : records.Count <= MostEvents / 2 && bytes <= MostBytes / 2;
+                if (wanted && Join() is AgxException error && !any) return ValueTask.FromException<AgxEvent?>(error);
                 if (any) return HandOn(owner, record);
                 if (finished) return new ValueTask<AgxEvent?>((AgxEvent?)null);
                 // Those that were cancelled, if nothing came since.
-                while (waiters.TryPeek(out Waiter? first) && first.Task.IsCompleted) waiters.Dequeue();
+                HasWaiter();
                 var waiter = new Waiter(owner, cancellationToken);
                 waiters.Enqueue(waiter);
                 return new ValueTask<AgxEvent?>(waiter.Task);
             }
+        }
+
+        AgxException? Join()
+        {
+            if (joined || finished) return null;
+            int status = dispatcher.Join(listener);
+            joined = status == 0;
+            if (!joined) return AgxException.Last(status);
+            told = false;
+            return null;
         }
 
         static ValueTask<AgxEvent?> HandOn(AgxListener owner, Batch.Record record)
@@ -284,18 +298,33 @@ namespace Agx
                 foreach (Batch.Record record in run)
                 {
                     if (IsEnd(record)) finished = true;
+                    else if (record.Value == null) told = true;
                     Waiter? waiter = waiters.Count == 0 ? null : NextWaiter();
+                    // That nothing comes may not be true any more when somebody asks: it is told then.
+                    if (waiter == null && IsOfNow(record)) continue;
                     if (waiter == null) Keep(record);
                     else Complete(waiter, record);
                 }
                 // The end is everybody's.
                 while (finished && records.Count == 0 && NextWaiter() is Waiter other) other.SetResult(null);
-                if (joined && (finished || records.Count >= MostEvents || bytes >= MostBytes))
+                if (joined && (finished || told || records.Count >= MostEvents || bytes >= MostBytes))
                 {
                     dispatcher.Leave(listener);
                     joined = false;
                 }
+                if (!told || !HasWaiter() || Join() is not AgxException error) return;
+                while (NextWaiter() is Waiter other) other.SetException(AgxException.Of(error.Status, error.Message));
             }
+        }
+
+        bool HasWaiter()
+        {
+            while (waiters.TryPeek(out Waiter? first))
+            {
+                if (!first.Task.IsCompleted) return true;
+                waiters.Dequeue();
+            }
+            return false;
         }
 
         Waiter? NextWaiter()
@@ -311,7 +340,7 @@ namespace Agx
         {
             if (record.Value != null)
             {
-                waiter.Owner.HandOn(record.Value);
+                waiter.Owner?.HandOn(record.Value);
                 waiter.SetResult(record.Value);
             }
             else if (IsEnd(record))

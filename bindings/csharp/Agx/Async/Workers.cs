@@ -214,8 +214,12 @@ namespace Agx
         void Cancel()
         {
             if (Interlocked.Exchange(ref taken, 1) != 0) return;
+            Canceled();
             Keep(new OperationCanceledException(token));
             CompleteElsewhere();
         }
+
+        /// <summary>It was cancelled, and nobody takes it any more.</summary>
+        protected virtual void Canceled() { }
     }
 }

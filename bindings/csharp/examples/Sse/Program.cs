@@ -1,6 +1,6 @@
 // Serves sessions as server-sent events: Sse [URL] [--urls http://127.0.0.1:8080]
 // GET /sessions/SCOPE/USER/SESSION; a browser's EventSource sends Last-Event-ID when it comes back, and
-// gets what came behind it.
+// gets what came behind it; 204, which ends its coming back, if the session is over and it has all.
 using Agx;
 
 WebApplicationBuilder builder = WebApplication.CreateBuilder(args);
@@ -12,12 +12,29 @@ app.MapGet("/sessions/{scope:long}/{user:long}/{id}", async (long scope, long us
     CancellationToken gone = context.RequestAborted;
     string? last = context.Request.Headers["Last-Event-ID"];
     await using AgxSession session = client.OpenSession(scope, user, id);
-    await using AgxListener listener = await session.OpenListenerAsync(new AgxListenOptions
+    AgxListener opened;
+    try
     {
-        After = last,
-        HandOnEnd = true,
-        Timeout = TimeSpan.FromSeconds(15),
-    }, gone);
+        opened = await session.OpenListenerAsync(new()
+        {
+            After = last,
+            HandOnEnd = true,
+            Timeout = TimeSpan.FromSeconds(15),
+        }, gone);
+        if (last != null && !await session.IsLiveAsync(gone) && (await session.HistoryAsync(new() { After = last, Count = 1 }, gone)).Count == 0)
+        {
+            opened.Dispose();
+            context.Response.StatusCode = StatusCodes.Status204NoContent;
+            return;
+        }
+    }
+    catch (AgxInvalidException error)
+    {
+        context.Response.StatusCode = StatusCodes.Status400BadRequest;
+        await context.Response.WriteAsync(error.Message, gone);
+        return;
+    }
+    await using AgxListener listener = opened;
 
     context.Response.ContentType = "text/event-stream";
     context.Response.Headers.CacheControl = "no-store";
