@@ -89,8 +89,11 @@ final class Dispatcher implements Runnable, Batch.Sink {
   @Override
   public void run() {
     try (Batch batch = new Batch()) {
-      while (waitForAny()) {
+      // A mux that is asked once more when it is empty gives back what it followed its last listener with.
+      boolean empty = true;
+      while (empty ? waitForAny() : isOpen()) {
         int status = agxnative.agxb_mux_batch(mux, -1, MAX_EVENTS, MAX_BYTES, batch.handle);
+        empty = status == AgxStatus.ENDED.code();
         if (status == 0) {
           batch.read(this);
           flush();
@@ -124,6 +127,10 @@ final class Dispatcher implements Runnable, Batch.Sink {
       failure = outcome;
     }
     for (ListenerCore listener : all()) listener.abort(outcome);
+  }
+
+  private synchronized boolean isOpen() {
+    return !closed;
   }
 
   private synchronized boolean waitForAny() {
