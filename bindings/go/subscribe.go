@@ -64,7 +64,7 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 			flag(chosen.handOnEnd), chosen.limit, chosen.queueEvents, chosen.queueBytes, sub.token,
 			&handle)
 		if status != 0 {
-			sub.settle(nil)
+			sub.end(nil) // unless the client's Close has
 		} else {
 			sub.opened(handle)
 		}
@@ -99,10 +99,6 @@ func (s *Subscription) end(why error) {
 	if handle := atomic.LoadUintptr(&s.handle); handle != 0 {
 		native.Agx_subscription_close(handle)
 	}
-	s.settle(why)
-}
-
-func (s *Subscription) settle(why error) {
 	unregister(s.token)
 	s.client.c.unsubscribed(s)
 	s.err = why
