@@ -137,6 +137,7 @@ func (s *Session) close() {
 	if atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
 		s.intercepts.close()
 		native.Agx_session_close(s.handle)
+		s.waiting.tell()
 	}
 }
 
@@ -191,6 +192,7 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 		return t.err
 	}
 	return s.write(ctx, func() native.Enum_SS_agx_status {
+		defer s.waiting.tell()
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
 			chosen.lease, origin, flag(chosen.keep))
 	})
@@ -257,7 +259,6 @@ func (s *Session) Context(ctx context.Context) (context.Context, context.CancelF
 const (
 	maxWatchers   = 16
 	watchSlice    = 1000 // milliseconds
-	waitSlice     = 200
 	watchInterval = 10 * time.Millisecond
 )
 
@@ -330,75 +331,6 @@ func (s *Session) watchOnce() error {
 	return call(func() native.Enum_SS_agx_status {
 		return native.Agx_wait_canceled(s.handle, slice)
 	})
-}
-
-// A waiting is what WaitFor has begun.
-type waiting struct {
-	mu    sync.Mutex // held by the one that waits
-	where string
-	found *Event // by a wait that nobody waited for any more, or nil
-}
-
-// WaitFor waits for the next event of the session that a condition selects ("": any): how an agent
-// waits for what a person answers. The first call on a handle that started the session looks at
-// everything from its begin on, on another handle at what comes from now on; each later call goes
-// on behind the event that the last one gave. io.EOF: the session has ended. ErrGone and ErrGap as
-// for Listener.Next; ErrCanceled and ErrTakenOver, at once, if this handle started the session. One
-// thread waits for each call.
-func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
-	var t texts
-	condition := t.optional("condition", where)
-	if t.err != nil {
-		return Event{}, t.err
-	}
-	type answer struct {
-		event Event
-		err   error
-	}
-	answers := make(chan answer)
-	go func() {
-		s.waiting.mu.Lock()
-		defer s.waiting.mu.Unlock()
-		event, err := s.waitFor(ctx, where, condition)
-		select {
-		case answers <- answer{event, err}:
-		case <-ctx.Done():
-			if err == nil {
-				s.waiting.where, s.waiting.found = where, &event
-			}
-		}
-	}()
-	select {
-	case a := <-answers:
-		return a.event, a.err
-	case <-ctx.Done():
-		return Event{}, ctx.Err()
-	}
-}
-
-// waitFor waits in slices, so that it ends some time after its context.
-func (s *Session) waitFor(ctx context.Context, where string, condition *byte) (Event, error) {
-	if found := s.waiting.found; found != nil && s.waiting.where == where {
-		s.waiting.found = nil
-		return *found, nil
-	}
-	b, err := newBatch()
-	if err != nil {
-		return Event{}, err
-	}
-	defer b.free()
-	for ctx.Err() == nil {
-		err := call(func() native.Enum_SS_agx_status {
-			return native.Agxb_wait_for_batch(s.handle, condition, waitSlice, b.handle)
-		})
-		if err == nil {
-			return b.events()[0], nil
-		}
-		if !isTimeout(err) {
-			return Event{}, endIsEOF(err)
-		}
-	}
-	return Event{}, ctx.Err()
 }
 
 // AddJSON adds an event whose body is a value, as json.Marshal writes it.
