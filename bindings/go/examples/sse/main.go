@@ -88,23 +88,25 @@ func serve(w http.ResponseWriter, r *http.Request, listener *agx.Listener) {
 	control, _ := w.(http.Flusher)
 	for {
 		event, err := listener.Next(r.Context())
+		over := false
 		switch {
 		case err == nil:
 			writeEvent(w, event.ID, "message", event)
 		case err == io.EOF:
 			writeEvent(w, "", "end", struct{}{})
+			over = true
 		case errors.Is(err, agx.ErrSilent):
 			fmt.Fprint(w, ": still here\n\n")
 		case errors.Is(err, agx.ErrGap), errors.Is(err, agx.ErrUnavailable):
 			writeEvent(w, "", "warning", map[string]string{"msg": err.Error()})
-		default:
+		default: // ErrAbsent, ErrGone, what the store refuses, …
 			writeEvent(w, "", "failed", map[string]string{"msg": err.Error()})
+			over = true
 		}
 		if control != nil {
 			control.Flush()
 		}
-		over := err == io.EOF || r.Context().Err() != nil
-		if over || errors.Is(err, agx.ErrAbsent) || errors.Is(err, agx.ErrGone) || errors.Is(err, agx.ErrClosed) {
+		if over || r.Context().Err() != nil {
 			return
 		}
 	}
