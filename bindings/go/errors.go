@@ -71,6 +71,12 @@ func (c Code) Error() string {
 	return "agx: " + c.String()
 }
 
+// Is matches ErrUnavailable.
+func (c Code) Is(target error) bool {
+	unavailable := c == ErrConnect || c == ErrStoreTimeout || c == ErrLoading
+	return target == ErrUnavailable && unavailable
+}
+
 // String is the code's name in C, such as "AGX_EBUSY".
 func (c Code) String() string {
 	return fromC((*byte)(native.Agx_status_string(native.Enum_SS_agx_status(c))))
@@ -95,8 +101,7 @@ func (e *Error) Is(target error) bool {
 	if code, ok := target.(Code); ok {
 		return code == e.Code
 	}
-	unavailable := e.Code == ErrConnect || e.Code == ErrStoreTimeout || e.Code == ErrLoading
-	return target == ErrUnavailable && unavailable
+	return e.Code.Is(target)
 }
 
 // Unwrap gives the context's error, or what a function of the user's returned, if that is why.

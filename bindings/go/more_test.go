@@ -199,3 +199,13 @@ func TestClosingAmongCalls(t *testing.T) {
 		}
 	})
 }
+
+func TestUnavailableMatchesCodesAndErrors(t *testing.T) {
+	for code, unavailable := range map[agx.Code]bool{agx.ErrConnect: true, agx.ErrStoreTimeout: true,
+		agx.ErrLoading: true, agx.ErrUncertain: false, agx.ErrBusy: false} {
+		want(t, errors.Is(code, agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(&agx.Error{Code: code}, agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(fmt.Errorf("so: %w", code), agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(code, code), true)
+	}
+}
