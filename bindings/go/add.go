@@ -69,6 +69,9 @@ func (p *Pending) Wait(ctx context.Context) (string, error) {
 // interceptor's error matches with errors.Is, its panic goes on here. ErrUnsupported: the stream's
 // format cannot hold it.
 func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMessage) (string, error) {
+	if s.client == nil {
+		return "", notOpened("session")
+	}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
@@ -132,6 +135,9 @@ func (s *Session) addOne(kind, origin string, body json.RawMessage) (string, err
 // AddAsync queues an event and returns at once, unless very many are queued. Events of a session
 // are stored in the order in which they were added.
 func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.RawMessage) (*Pending, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	event := NewEvent{kind, origin, body}
 	if err := checkEvent(event); err != nil {
 		return nil, err

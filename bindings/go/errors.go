@@ -115,6 +115,9 @@ func invalid(format string, args ...any) error {
 	return &Error{Code: ErrInvalid, Message: fmt.Sprintf(format, args...)}
 }
 
+// notOpened is for a zero value.
+func notOpened(what string) error { return invalid("the %s was not opened", what) }
+
 func closed(what string) error {
 	return &Error{Code: ErrClosed, Message: "the " + what + " is closed"}
 }

@@ -184,6 +184,9 @@ type Query struct {
 // Query begins to list the sessions that are live: of a scope and user, of a scope (the user Any),
 // or all (both Any).
 func (c *Client) Query(scope, user int64) (*Query, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var handle uintptr
 	err := call(func() native.Enum_SS_agx_status {
 		return native.Agx_query_open(c.c.handle, scope, user, &handle)

@@ -46,6 +46,9 @@ type Interceptor struct {
 // It stays until it or the session is closed, whether or not the Interceptor is kept. A function that
 // refers to the session keeps that from being collected.
 func (s *Session) Intercept(where string, function func(*Intercepted) error) (*Interceptor, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	if function == nil {
 		return nil, invalid("an interceptor has no function")
 	}
@@ -82,7 +85,7 @@ func (i *Interceptor) Close() error {
 }
 
 func (i *Interceptor) close() {
-	if !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
+	if i.of == nil || !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
 		return
 	}
 	native.Agx_interceptor_close(i.handle)

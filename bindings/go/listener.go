@@ -103,6 +103,9 @@ type item struct {
 
 // OpenListener opens a listener. Without options it begins with the first event.
 func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*Listener, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	chosen := listenOptions{wait: 3000, timeout: 60000}
 	for _, option := range options {
 		option(&chosen)
@@ -298,6 +301,9 @@ func (l *listener) settle() {
 // behind them. It ends at once, with the context's error, when ctx is done; the listener can go on
 // after that. Several goroutines may wait; each event goes to one.
 func (l *Listener) Next(ctx context.Context) (Event, error) {
+	if l.l == nil {
+		return Event{}, notOpened("listener")
+	}
 	defer runtime.KeepAlive(l)
 	in := l.l
 	for {
@@ -329,6 +335,12 @@ type Item struct {
 // ctx is done; after the listener was closed once ErrClosed was received. Whoever stops reading it before
 // has to end ctx. What nobody received by then is given by the next Next, or Chan.
 func (l *Listener) Chan(ctx context.Context) <-chan Item {
+	if l.l == nil {
+		said := make(chan Item, 1)
+		said <- Item{Err: notOpened("listener")}
+		close(said)
+		return said
+	}
 	out := make(chan Item)
 	f := &feed{listener: l, out: out, asked: make(chan struct{}), over: make(chan struct{})}
 	l.l.mu.Lock()
@@ -406,6 +418,9 @@ func (f *feed) give(ctx context.Context, it item) bool {
 // or where the listener began: what to give as After to resume.
 func (l *Listener) Position() string {
 	in := l.l
+	if in == nil {
+		return ""
+	}
 	in.mu.Lock()
 	feeds := make([]*feed, 0, len(in.feeds))
 	for f := range in.feeds {
@@ -426,6 +441,9 @@ func (l *Listener) Position() string {
 
 // Close closes the listener. It never fails.
 func (l *Listener) Close() error {
+	if l.l == nil {
+		return nil
+	}
 	runtime.SetFinalizer(l, nil)
 	l.l.close()
 	return nil

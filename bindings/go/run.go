@@ -81,6 +81,9 @@ func chosenRun(options []RunOption) runOptions {
 }
 
 func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	if o.start.detached {
 		return nil, invalid("a run cannot be detached: nobody would notice a cancel")
 	}
@@ -119,6 +122,9 @@ func (r *Run) Close() error {
 }
 
 func (r *Run) do(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if r.session == nil {
+		return notOpened("run")
+	}
 	return command{keep: r, writes: true}.do(ctx, f)
 }
 
@@ -280,6 +286,9 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 // event of the type "error"; the session always ends. Execute returns what the agent did, or
 // ErrCanceled or ErrTakenOver; a panic goes on.
 func (s *Session) Execute(ctx context.Context, agent func(ctx context.Context, r *Run) error, options ...RunOption) (err error) {
+	if agent == nil {
+		return invalid("Execute has no agent")
+	}
 	chosen := chosenRun(options)
 	r, err := s.beginRun(ctx, chosen)
 	if err != nil {

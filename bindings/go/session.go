@@ -40,6 +40,9 @@ type Session struct {
 
 // Session opens a session handle. No I/O: whether the session exists makes no difference.
 func (c *Client) Session(scope, user int64, session string) (*Session, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var t texts
 	name := t.add("session id", session)
 	if t.err != nil {
@@ -99,6 +102,9 @@ func Tagged() StreamOption { return func(o *streamOptions) { o.tagged = true } }
 // "openai-agents" the name is the key itself, for "agent-framework" the conversation's id, for "ag2"
 // the stream's. What is added that the format cannot hold is ErrUnsupported.
 func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var chosen streamOptions
 	for _, option := range options {
 		option(&chosen)
@@ -134,7 +140,7 @@ func (s *Session) Close() error {
 
 // close does not wait for another that is closing it, which may wait for who calls this.
 func (s *Session) close() {
-	if atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+	if s.client != nil && atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
 		s.intercepts.close()
 		native.Agx_session_close(s.handle)
 		s.waiting.tell()
@@ -142,10 +148,16 @@ func (s *Session) close() {
 }
 
 func (s *Session) read(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	return command{keep: s}.do(ctx, f)
 }
 
 func (s *Session) write(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	return command{keep: s, writes: true}.do(ctx, f)
 }
 
@@ -277,6 +289,9 @@ type watchRound struct {
 // WaitCanceled waits until the session that this handle started is cancelled: nil. ErrTakenOver:
 // another producer has it. ErrNotLive: this handle did not start it, or has stopped it.
 func (s *Session) WaitCanceled(ctx context.Context) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -39,6 +39,9 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 	if function == nil {
 		return nil, invalid("a subscription has no function")
 	}
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	chosen := listenOptions{wait: -1, timeout: -1}
 	for _, option := range options {
 		option(&chosen)
@@ -93,7 +96,7 @@ func (s *Subscription) Close() error {
 
 // end does not wait for another that ends it, which may wait for the function, which calls this.
 func (s *Subscription) end(why error) {
-	if !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+	if s.client == nil || !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
 		return
 	}
 	if handle := atomic.LoadUintptr(&s.handle); handle != 0 {
@@ -111,6 +114,9 @@ func (s *Subscription) Done() <-chan struct{} { return s.done }
 // Wait waits until the function is called no more. nil: the session has ended, or the limit is reached.
 // ErrClosed: the subscription or its client was closed. If the function panicked, that goes on here.
 func (s *Subscription) Wait(ctx context.Context) error {
+	if s.client == nil {
+		return notOpened("subscription")
+	}
 	select {
 	case <-s.done:
 		return raise(s.err)
