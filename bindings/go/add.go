@@ -168,7 +168,7 @@ func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from,
 	if t.err != nil {
 		return t.err
 	}
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agxb_add_checked(s.handle, unsafe.Pointer(bytesOf(packed)), int64(len(packed)),
 			int64(len(events)), nameText, fromText, toText)
 	})
@@ -227,7 +227,7 @@ func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, err
 	}
 	room := newAddRoom()
 	room.packed = pack(room.packed, events)
-	err := s.write(ctx, func() native.Enum_SS_agx_status { return room.add(s, len(events)) })
+	err := s.writeBehind(ctx, func() native.Enum_SS_agx_status { return room.add(s, len(events)) })
 	if err != nil && ctx.Err() != nil {
 		return nil, err // it may still go on, and the room is its
 	}
@@ -372,6 +372,31 @@ type sessionQueue struct {
 	events []*Pending
 	busy   bool // in ready, or with a worker: one at a time, for the order
 	direct int  // who adds to it by themselves
+
+	pushed, sent uint64 // how many came, and how many of them are settled
+	barriers     []barrier
+}
+
+// A barrier is opened once so many events are settled.
+type barrier struct {
+	sent   uint64
+	opened chan struct{}
+}
+
+// settled counts events that have come out of the queue. It holds the adder's mu.
+func (q *sessionQueue) settled(count int) {
+	q.sent += uint64(count)
+	left := q.barriers[:0]
+	for _, b := range q.barriers {
+		if b.sent <= q.sent {
+			close(b.opened)
+		} else {
+			left = append(left, b)
+		}
+	}
+	if q.barriers = left; len(left) == 0 {
+		q.barriers = nil
+	}
 }
 
 func (a *adder) init() { a.room = make(chan struct{}, maxQueued) }
@@ -401,6 +426,7 @@ func (a *adder) push(s *Session, p *Pending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.queue.events = append(s.queue.events, p)
+	s.queue.pushed++
 	if s.queue.busy {
 		return
 	}
@@ -409,6 +435,25 @@ func (a *adder) push(s *Session, p *Pending) {
 	if a.workers < maxWorkers {
 		a.workers++
 		go a.work()
+	}
+}
+
+// drain waits until what was added to a session before is settled, so that nothing overtakes it.
+func (a *adder) drain(ctx context.Context, s *Session) error {
+	a.mu.Lock()
+	q := &s.queue
+	if q.sent == q.pushed || inInterceptor() { // which a queue may be waiting for
+		a.mu.Unlock()
+		return nil
+	}
+	b := barrier{q.pushed, make(chan struct{})}
+	q.barriers = append(q.barriers, b)
+	a.mu.Unlock()
+	select {
+	case <-b.opened:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -435,6 +480,7 @@ func (a *adder) work() {
 
 		a.mu.Lock()
 		for _, p := range round {
+			p.session.queue.settled(p.popped)
 			if s := p.session; len(s.queue.events) > 0 {
 				a.ready = append(a.ready, s)
 			} else {
@@ -450,6 +496,7 @@ func (a *adder) work() {
 type portion struct {
 	session *Session
 	list    []*Pending
+	popped  int // with those that were withdrawn
 }
 
 // take takes what fits into one call: of one session, or of many. What is intercepted goes alone. At
@@ -465,8 +512,9 @@ func (a *adder) take() []portion {
 		}
 		a.ready[0] = nil
 		a.ready = a.ready[1:]
+		queued := len(s.queue.events)
 		list, size := a.pop(&s.queue, gatherMost-events, gatherBytes-bytes)
-		round = append(round, portion{s, list})
+		round = append(round, portion{s, list, queued - len(s.queue.events)})
 		events += len(list)
 		bytes += size
 		if alone {

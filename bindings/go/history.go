@@ -155,7 +155,7 @@ func (s *Session) Drop(ctx context.Context) (removed int64, err error) {
 
 func (s *Session) remove(ctx context.Context, f func(*uint64) native.Enum_SS_agx_status) (int64, error) {
 	removed := new(uint64)
-	err := s.write(ctx, func() native.Enum_SS_agx_status { return f(removed) })
+	err := s.writeBehind(ctx, func() native.Enum_SS_agx_status { return f(removed) })
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +165,7 @@ func (s *Session) remove(ctx context.Context, f func(*uint64) native.Enum_SS_agx
 // Delete deletes the session: its stream, its live flag and its conversation. A producer that has
 // it live sees a cancel. ErrNotFound: nothing was there.
 func (s *Session) Delete(ctx context.Context) error {
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_history_delete(s.handle)
 	})
 }

@@ -135,6 +135,17 @@ func (r *Run) withTexts(ctx context.Context, t *texts, f func() native.Enum_SS_a
 	return r.do(ctx, f)
 }
 
+// last is do of what ends the session.
+func (r *Run) last(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if r.session == nil {
+		return notOpened("run")
+	}
+	if err := r.session.client.c.adds.drain(ctx, r.session); err != nil {
+		return err
+	}
+	return r.do(ctx, f)
+}
+
 // NodeBegin opens the next node: a request to the model.
 func (r *Run) NodeBegin(ctx context.Context) error {
 	return r.do(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_node_begin(r.handle) })
@@ -267,7 +278,7 @@ func (r *Run) FeedEnd(ctx context.Context) (response json.RawMessage, err error)
 
 // Finish ends the run and the session.
 func (r *Run) Finish(ctx context.Context) error {
-	return r.do(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_finish(r.handle) })
+	return r.last(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_finish(r.handle) })
 }
 
 // Fail does the same, after an event of the type "error" with the message.
@@ -275,7 +286,10 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 	var t texts
 	text := t.optional("message", message)
 	atomic.StoreInt32(&r.failed, 1)
-	return r.withTexts(ctx, &t, func() native.Enum_SS_agx_status {
+	if t.err != nil {
+		return t.err
+	}
+	return r.last(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_run_fail(r.handle, text)
 	})
 }

@@ -161,6 +161,17 @@ func (s *Session) write(ctx context.Context, f func() native.Enum_SS_agx_status)
 	return command{keep: s, writes: true}.do(ctx, f)
 }
 
+// writeBehind is write of what comes behind the events that were added before.
+func (s *Session) writeBehind(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
+	if err := s.client.c.adds.drain(ctx, s); err != nil {
+		return err
+	}
+	return s.write(ctx, f)
+}
+
 type startOptions struct {
 	takeOver bool
 	detached bool
@@ -203,7 +214,7 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 	if t.err != nil {
 		return t.err
 	}
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		defer s.waiting.tell()
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
 			chosen.lease, origin, flag(chosen.keep))
@@ -216,7 +227,7 @@ const DefaultGrace time.Duration = -1
 // Stop ends the session, in one atomic step; its events go after grace. ErrTakenOver: another
 // producer has it, and nothing was written. ErrNotLive: there is no such session.
 func (s *Session) Stop(ctx context.Context, grace time.Duration) error {
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_stop(s.handle, milliseconds(grace))
 	})
 }
