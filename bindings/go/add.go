@@ -64,7 +64,9 @@ func (p *Pending) Wait(ctx context.Context) (string, error) {
 	}
 }
 
-// Add adds one event and waits until the store has it; body may be nil. ErrTakenOver: another
+// Add adds one event and waits until the store has it; body may be nil. Any handle may add, whether it
+// has started the session or not: the store decides who may write. After Stop the event is stored behind
+// the `end`, for History, and no listener gets it. ErrTakenOver: another
 // producer has the session, and nothing was written. After ErrUncertain it may be stored or not. An
 // interceptor's error matches with errors.Is, its panic goes on here. ErrUnsupported: the stream's
 // format cannot hold it.
@@ -133,7 +135,9 @@ func (s *Session) addOne(kind, origin string, body json.RawMessage) (string, err
 }
 
 // AddAsync queues an event and returns at once, unless very many are queued. Events of a session
-// are stored in the order in which they were added.
+// are stored in the order in which they were added; Start, Stop, AddMany, Replace and whatever else the
+// session writes to the stream, and the end of its runs, come behind them. Session.Close does not wait:
+// what has not been sent by then fails with ErrClosed.
 func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.RawMessage) (*Pending, error) {
 	if s.client == nil {
 		return nil, notOpened("session")
@@ -157,7 +161,7 @@ func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.R
 // who copies from elsewhere, and is to know after any crash how far that came. name is free text, such
 // as where the events are from; from is what the checkpoint is now ("" if there is none), to what it
 // is then. If it is to already, that was done before, and is no error. ErrConflict: it is anything
-// else, and nothing is written.
+// else, and nothing is written. Interceptors do not see the events.
 func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from, to string) error {
 	packed, err := packChecked(events)
 	if err != nil {
@@ -213,7 +217,8 @@ func checkAll(events []NewEvent) error {
 	return nil
 }
 
-// AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
+// AddMany adds events in their order, behind what AddAsync has queued, in as few round trips as possible;
+// not atomic. It gives the
 // ids of those that are known to be stored, from the first on, also with an error; each of the
 // others may be stored or not then, unless the error is ErrConnect, ErrStoreTimeout or an invalid
 // event, with which none is, nor if an interceptor refuses one. One that was swallowed has "" for its

@@ -26,7 +26,7 @@ type GroupOptions struct {
 
 // Group is a consumer of a group: consumers of a group share a session's events. Each event is given
 // to one of them, and stays pending for it until somebody acknowledges it; so it is not lost when a
-// consumer dies. Process is the whole of a robust consumer, the other methods are its parts. All may
+// consumer dies. `begin` and `end` are events like others here. Process is the whole of a robust consumer, the other methods are its parts. All may
 // be used by several goroutines; each Read and Process that waits holds a thread.
 type Group struct {
 	client   *Client // is not collected as long as there is a group

@@ -118,6 +118,9 @@ func (s *Session) Trim(ctx context.Context, newest int64) (removed int64, err er
 
 // TrimBefore removes the entries that are older than that of an id.
 func (s *Session) TrimBefore(ctx context.Context, id string) (removed int64, err error) {
+	if id == "" {
+		return 0, invalid("TrimBefore: the id is empty")
+	}
 	return s.trim(ctx, -1, id)
 }
 

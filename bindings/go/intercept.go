@@ -37,10 +37,13 @@ type Interceptor struct {
 // in it, or else ErrFailed. A panic refuses it and goes on in who adds it; of events that are added
 // asynchronously in Pending.Wait.
 //
+// What AddChecked and Replace write does not come by, nor what Start, Stop and the end of a run write by
+// themselves: `begin`, `end` and a run's closing error.
+//
 // Interceptors that were registered earlier are called first. Several goroutines that add call it at
 // the same time. It may call everything, close the interceptor and the session, and add to the
 // session: its own events come by the other interceptors; a context does not cut these short. It must
-// not wait for an AddAsync of its session, nor call a method of the run whose event it has, nor end
+// not wait for an AddAsync of its session, or for another goroutine that waits for one, as Stop does, nor call a method of the run whose event it has, nor end
 // its goroutine (runtime.Goexit, and so testing's FailNow).
 //
 // It stays until it or the session is closed, whether or not the Interceptor is kept. A function that

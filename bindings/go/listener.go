@@ -223,8 +223,8 @@ func (l *listener) wake() {
 	}
 }
 
-// take gives what is there, and has the position behind it if it is handed on. It goes back into the mux when the queue is half empty, or, after an
-// outcome, when somebody asks for what comes behind it.
+// take gives what is there, and has the position behind it if it is handed on. It goes back into the mux
+// when the queue is half empty, or, after an outcome, when somebody asks for what comes behind it.
 func (l *listener) take(handedOn bool) (it item, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	agx "github.com/libagx/libagx/bindings/go"
 )
@@ -284,4 +285,24 @@ func TestWhatWasNotOpened(t *testing.T) {
 	must(t, c.Close())
 	given := session(t, open(t, "memory:"))
 	wantIs(t, given.Execute(background, nil), agx.ErrInvalid)
+}
+
+func TestWhatIsWrongIsSaidInGo(t *testing.T) {
+	s := session(t, open(t, "memory:"))
+	for _, call := range []func() error{
+		func() error { _, err := s.TrimBefore(background, ""); return err },
+		func() error { _, err := s.TrimBefore(background, "x"); return err },
+		func() error { return s.Start(background, agx.Lease(time.Millisecond)) },
+		func() error { return s.Start(background, agx.Keep()) },
+		func() error { _, err := s.OpenListener(background, agx.After("x")); return err },
+		func() error { _, _, err := group(t, s, "one").AutoClaim(background, 0, "x", 1); return err },
+	} {
+		err := call()
+		wantIs(t, err, agx.ErrInvalid)
+		for _, c := range []string{"agx_", "_ms", "the option", "before_id", "take_over"} {
+			if strings.Contains(err.Error(), c) {
+				t.Errorf("%q in: %v", c, err)
+			}
+		}
+	}
 }

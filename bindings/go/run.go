@@ -107,7 +107,8 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 	return r, nil
 }
 
-// Close ends the run, as failed if it was neither finished nor failed, and frees it. It never fails.
+// Close ends the run, as failed if it was neither finished nor failed, and frees it. Other than Finish and
+// Fail it does not wait for what AddAsync has queued. It never fails.
 func (r *Run) Close() error {
 	r.once.Do(func() {
 		runtime.SetFinalizer(r, nil)

@@ -100,7 +100,9 @@ func Tagged() StreamOption { return func(o *streamOptions) { o.tagged = true } }
 
 // Stream opens a session by its stream's name, in the format of another agent framework: no I/O. For
 // "openai-agents" the name is the key itself, for "agent-framework" the conversation's id, for "ag2"
-// the stream's. What is added that the format cannot hold is ErrUnsupported.
+// the stream's. What is added that the format cannot hold is ErrUnsupported. "openai-agents" and "ag2"
+// have no end: who listens when the session is stopped is told ErrGone, and a listener that comes later
+// ErrSilent, after its timeout.
 func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) {
 	if c.c == nil {
 		return nil, notOpened("client")
@@ -131,7 +133,9 @@ func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) 
 func (s *Session) ID() SessionID { return s.id }
 
 // Close closes the handle. A session that it started and did not stop stays live until its lease
-// runs out. Its interceptors are closed as well. It never fails.
+// runs out. Its interceptors are closed as well, and who waits in WaitFor or WaitCanceled gets ErrClosed,
+// as do events of AddAsync that were not sent yet. Its listeners, subscriptions and groups stay open, each
+// until its own Close or the client's. It never fails.
 func (s *Session) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.close()
@@ -224,7 +228,8 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 // DefaultGrace is how long Stop leaves the events for listeners that are not at the end yet: 5 s.
 const DefaultGrace time.Duration = -1
 
-// Stop ends the session, in one atomic step; its events go after grace. ErrTakenOver: another
+// Stop ends the session, in one atomic step; its events go after grace. It first waits until what AddAsync
+// has queued is stored, or has failed; if ctx is done by then nothing was written. ErrTakenOver: another
 // producer has it, and nothing was written. ErrNotLive: there is no such session.
 func (s *Session) Stop(ctx context.Context, grace time.Duration) error {
 	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {

@@ -8,7 +8,8 @@ import (
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// Subscription calls a function with a session's events, until it is closed or the session ends.
+// Subscription calls a function with a session's events, until it, or its client, is closed or the session
+// ends: whether or not it is kept, or its session's handle.
 type Subscription struct {
 	client   *Client // is not collected as long as it goes on
 	handle   uintptr // atomic: the function may be called before it is known to who subscribes
