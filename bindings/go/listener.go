@@ -399,7 +399,7 @@ func (f *feed) run(ctx context.Context) {
 
 // give tells whether somebody received it.
 func (f *feed) give(ctx context.Context, it item) bool {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case f.out <- Item{it.event, it.err}:
 			in := f.listener.l
@@ -412,6 +412,7 @@ func (f *feed) give(ctx context.Context, it item) bool {
 		case <-f.asked:
 		}
 	}
+	return false
 }
 
 // Position is the id of the event that Next gave last, or that was received last from a channel of Chan,
