@@ -64,11 +64,16 @@ func (p *Pending) Wait(ctx context.Context) (string, error) {
 	}
 }
 
-// Add adds one event and waits until the store has it; body may be nil. ErrTakenOver: another
+// Add adds one event and waits until the store has it; body may be nil. Any handle may add, whether it
+// has started the session or not: the store decides who may write. After Stop the event is stored behind
+// the `end`, for History, and no listener gets it. ErrTakenOver: another
 // producer has the session, and nothing was written. After ErrUncertain it may be stored or not. An
 // interceptor's error matches with errors.Is, its panic goes on here. ErrUnsupported: the stream's
 // format cannot hold it.
 func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMessage) (string, error) {
+	if s.client == nil {
+		return "", notOpened("session")
+	}
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
@@ -130,8 +135,13 @@ func (s *Session) addOne(kind, origin string, body json.RawMessage) (string, err
 }
 
 // AddAsync queues an event and returns at once, unless very many are queued. Events of a session
-// are stored in the order in which they were added.
+// are stored in the order in which they were added; Start, Stop, AddMany, Replace and whatever else the
+// session writes to the stream, and the end of its runs, come behind them. Session.Close does not wait:
+// what has not been sent by then fails with ErrClosed.
 func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.RawMessage) (*Pending, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	event := NewEvent{kind, origin, body}
 	if err := checkEvent(event); err != nil {
 		return nil, err
@@ -151,7 +161,7 @@ func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.R
 // who copies from elsewhere, and is to know after any crash how far that came. name is free text, such
 // as where the events are from; from is what the checkpoint is now ("" if there is none), to what it
 // is then. If it is to already, that was done before, and is no error. ErrConflict: it is anything
-// else, and nothing is written. Interceptors do not see these events.
+// else, and nothing is written. Interceptors do not see the events.
 func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from, to string) error {
 	packed, err := packChecked(events)
 	if err != nil {
@@ -162,7 +172,7 @@ func (s *Session) AddChecked(ctx context.Context, events []NewEvent, name, from,
 	if t.err != nil {
 		return t.err
 	}
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agxb_add_checked(s.handle, unsafe.Pointer(bytesOf(packed)), int64(len(packed)),
 			int64(len(events)), nameText, fromText, toText)
 	})
@@ -207,7 +217,8 @@ func checkAll(events []NewEvent) error {
 	return nil
 }
 
-// AddMany adds events in their order, in as few round trips as possible; not atomic. It gives the
+// AddMany adds events in their order, behind what AddAsync has queued, in as few round trips as possible;
+// not atomic. It gives the
 // ids of those that are known to be stored, from the first on, also with an error; each of the
 // others may be stored or not then, unless the error is ErrConnect, ErrStoreTimeout or an invalid
 // event, with which none is, nor if an interceptor refuses one. One that was swallowed has "" for its
@@ -219,12 +230,9 @@ func (s *Session) AddMany(ctx context.Context, events []NewEvent) ([]string, err
 	if err := checkAll(events); err != nil {
 		return nil, err
 	}
-	if err := s.afterQueued(ctx); err != nil {
-		return nil, err
-	}
 	room := newAddRoom()
 	room.packed = pack(room.packed, events)
-	err := s.write(ctx, func() native.Enum_SS_agx_status { return room.add(s, len(events)) })
+	err := s.writeBehind(ctx, func() native.Enum_SS_agx_status { return room.add(s, len(events)) })
 	if err != nil && ctx.Err() != nil {
 		return nil, err // it may still go on, and the room is its
 	}
@@ -367,9 +375,33 @@ type adder struct {
 // What an adder knows of a session.
 type sessionQueue struct {
 	events []*Pending
-	last   *Pending // that was queued, as long as it is busy
-	busy   bool     // in ready, or with a worker: one at a time, for the order
-	direct int      // who adds to it by themselves
+	busy   bool // in ready, or with a worker: one at a time, for the order
+	direct int  // who adds to it by themselves
+
+	pushed, sent uint64 // how many came, and how many of them are settled
+	barriers     []barrier
+}
+
+// A barrier is opened once so many events are settled.
+type barrier struct {
+	sent   uint64
+	opened chan struct{}
+}
+
+// settled counts events that have come out of the queue. It holds the adder's mu.
+func (q *sessionQueue) settled(count int) {
+	q.sent += uint64(count)
+	left := q.barriers[:0]
+	for _, b := range q.barriers {
+		if b.sent <= q.sent {
+			close(b.opened)
+		} else {
+			left = append(left, b)
+		}
+	}
+	if q.barriers = left; len(left) == 0 {
+		q.barriers = nil
+	}
 }
 
 func (a *adder) init() { a.room = make(chan struct{}, maxQueued) }
@@ -399,7 +431,7 @@ func (a *adder) push(s *Session, p *Pending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.queue.events = append(s.queue.events, p)
-	s.queue.last = p
+	s.queue.pushed++
 	if s.queue.busy {
 		return
 	}
@@ -411,22 +443,19 @@ func (a *adder) push(s *Session, p *Pending) {
 	}
 }
 
-// afterQueued waits until it is known what became of the events that were queued before, so that what the
-// caller is about to write comes behind them. An interceptor's own does not wait: who calls it may be
-// writing these.
-func (s *Session) afterQueued(ctx context.Context) error {
-	if inInterceptor() {
-		return ctx.Err()
-	}
-	a := &s.client.c.adds
+// drain waits until what was added to a session before is settled, so that nothing overtakes it.
+func (a *adder) drain(ctx context.Context, s *Session) error {
 	a.mu.Lock()
-	last := s.queue.last
-	a.mu.Unlock()
-	if last == nil {
-		return ctx.Err()
+	q := &s.queue
+	if q.sent == q.pushed || inInterceptor() { // which a queue may be waiting for
+		a.mu.Unlock()
+		return nil
 	}
+	b := barrier{q.pushed, make(chan struct{})}
+	q.barriers = append(q.barriers, b)
+	a.mu.Unlock()
 	select {
-	case <-last.done:
+	case <-b.opened:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -456,10 +485,11 @@ func (a *adder) work() {
 
 		a.mu.Lock()
 		for _, p := range round {
+			p.session.queue.settled(p.popped)
 			if s := p.session; len(s.queue.events) > 0 {
 				a.ready = append(a.ready, s)
 			} else {
-				s.queue.events, s.queue.last = nil, nil
+				s.queue.events = nil
 				s.queue.busy = false
 			}
 		}
@@ -471,6 +501,7 @@ func (a *adder) work() {
 type portion struct {
 	session *Session
 	list    []*Pending
+	popped  int // with those that were withdrawn
 }
 
 // take takes what fits into one call: of one session, or of many. What is intercepted goes alone. At
@@ -486,8 +517,9 @@ func (a *adder) take() []portion {
 		}
 		a.ready[0] = nil
 		a.ready = a.ready[1:]
+		queued := len(s.queue.events)
 		list, size := a.pop(&s.queue, gatherMost-events, gatherBytes-bytes)
-		round = append(round, portion{s, list})
+		round = append(round, portion{s, list, queued - len(s.queue.events)})
 		events += len(list)
 		bytes += size
 		if alone {

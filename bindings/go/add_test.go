@@ -299,3 +299,81 @@ func TestAddManyIsCutOffWhileOthersAdd(t *testing.T) {
 		want(t, ids[e.ID], true)
 	}
 }
+
+// What was queued before a call is in the stream before what the call writes.
+func TestNothingOvertakesWhatIsQueued(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		const count = 100
+		c := open(t, url)
+		queue := func(s *agx.Session) {
+			for n := 0; n < count; n++ {
+				_, err := s.AddAsync(background, "event", "test", json.RawMessage(fmt.Sprint(n)))
+				must(t, err)
+			}
+		}
+		all := func(s *agx.Session) []agx.Event { return rest(t, listen(t, s))[1:] }
+		for round := 0; round < 5; round++ {
+			s := session(t, c)
+			must(t, s.Start(background))
+			queue(s)
+			must(t, s.Stop(background, grace))
+			want(t, len(all(s)), count)
+
+			s = session(t, c)
+			must(t, s.Start(background))
+			queue(s)
+			_, err := s.AddMany(background, []agx.NewEvent{{Type: "many", Origin: "test"}})
+			must(t, err)
+			queue(s)
+			must(t, s.AddChecked(background, []agx.NewEvent{{Type: "checked", Origin: "test"}}, "x", "", "1"))
+			must(t, s.Stop(background, grace))
+			events := all(s)
+			want(t, len(events), 2*count+2)
+			want(t, events[count].Type, "many")
+			want(t, events[2*count+1].Type, "checked")
+
+			s = session(t, c)
+			must(t, s.Execute(background, func(context.Context, *agx.Run) error {
+				queue(s)
+				return nil
+			}, agx.Grace(grace)))
+			want(t, len(all(s)), count)
+		}
+	})
+}
+
+// A context ends the wait for what is queued, and an interceptor does not wait for itself.
+func TestWhoWaitsForWhatIsQueued(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		entered, leave := make(chan struct{}), make(chan struct{})
+		i, err := s.Intercept(`type = "slow"`, func(*agx.Intercepted) error {
+			close(entered)
+			<-leave
+			_, err := s.AddMany(background, []agx.NewEvent{{Type: "own", Origin: "test"}})
+			return err
+		})
+		must(t, err)
+		defer i.Close()
+		p, err := s.AddAsync(background, "slow", "test", nil)
+		must(t, err)
+		<-entered
+		ctx, cancel := context.WithCancel(background)
+		result := make(chan error, 1)
+		go func() { result <- s.Stop(ctx, grace) }()
+		until(t, "it waits", func() bool { return inside("(*adder).drain(") == 1 })
+		cancel()
+		err = <-result
+		wantIs(t, err, context.Canceled)
+		want(t, errors.Is(err, agx.ErrUncertain), false) // nothing was sent
+		close(leave)
+		_, err = p.Wait(background)
+		must(t, err)
+		must(t, s.Stop(background, grace))
+		events := rest(t, listen(t, s))
+		want(t, len(events), 3)
+		want(t, events[1].Type, "own")
+		want(t, events[2].Type, "slow")
+	})
+}

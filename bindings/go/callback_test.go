@@ -120,6 +120,33 @@ func TestAHandlerClosesWhatItLikes(t *testing.T) {
 	})
 }
 
+func TestSubscribingWhileTheClientCloses(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		for round := 0; round < 50; round++ {
+			c := open(t, url)
+			s := session(t, c)
+			var all sync.WaitGroup
+			for i := 0; i < 8; i++ {
+				all.Add(1)
+				go func() {
+					defer all.Done()
+					for {
+						sub, err := s.Subscribe(background, func(*agx.Subscription, agx.Event, error) {})
+						if err == nil {
+							err = sub.Close()
+						}
+						if errors.Is(err, agx.ErrClosed) {
+							return
+						}
+					}
+				}()
+			}
+			c.Close()
+			all.Wait()
+		}
+	})
+}
+
 // A panic stops it: what is held is left for later, without an attempt more than it had.
 func TestAPanicOfAHandlerLeavesTheOthersAsTheyWere(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {

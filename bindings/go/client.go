@@ -135,6 +135,9 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 // Close closes the client and everything that was opened from it. Sessions that were started and
 // not stopped stay live until their lease runs out. It never fails.
 func (c *Client) Close() error {
+	if c.c == nil {
+		return nil
+	}
 	runtime.SetFinalizer(c, nil)
 	c.c.close()
 	return nil

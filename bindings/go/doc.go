@@ -23,7 +23,8 @@
 //
 // Everything that is opened has a Close, which may be called by any goroutine and more than once; it
 // ends the waits of others with [ErrClosed]. What is dropped without it is closed by the garbage
-// collector, some time later.
+// collector, some time later; but for a [Subscription], which goes on until its session ends, and keeps
+// its client until then, and an [Interceptor], which stays as long as its session is open.
 //
 // # Texts
 //

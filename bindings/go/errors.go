@@ -66,14 +66,15 @@ var ErrUnavailable = errors.New("agx: the store is unavailable")
 
 const codeEnded, codeLimit native.Enum_SS_agx_status = 2, 8
 
-// Is tells whether the code is one of those that ErrUnavailable stands for.
-func (c Code) Is(target error) bool {
-	return target == ErrUnavailable && (c == ErrConnect || c == ErrStoreTimeout || c == ErrLoading)
-}
-
 // Error makes a code an error; what is returned by calls is an *Error, whose text says more.
 func (c Code) Error() string {
 	return "agx: " + c.String()
+}
+
+// Is matches ErrUnavailable.
+func (c Code) Is(target error) bool {
+	unavailable := c == ErrConnect || c == ErrStoreTimeout || c == ErrLoading
+	return target == ErrUnavailable && unavailable
 }
 
 // String is the code's name in C, such as "AGX_EBUSY".
@@ -107,12 +108,42 @@ func (e *Error) Is(target error) bool {
 func (e *Error) Unwrap() error { return e.cause }
 
 func failure(status native.Enum_SS_agx_status) error {
-	return &Error{Code: Code(status), Message: fromC((*byte)(native.Agx_last_error()))}
+	message := fromC((*byte)(native.Agx_last_error()))
+	if Code(status) == ErrInvalid {
+		message = inGo(message)
+	}
+	return &Error{Code: Code(status), Message: message}
+}
+
+// namesInGo are what C's arguments are called here.
+var namesInGo = strings.NewReplacer(
+	"the option lease_ms", "the lease in milliseconds",
+	"the option keep goes with take_over", "Keep goes with TakeOver",
+	"the option after", "the id to begin after",
+	"the option start", "the group's Start",
+	"the option limit", "the limit",
+	"the options queue and queue_bytes", "what Queue is given",
+	"the option coalesce_bytes", "the bytes of Coalesce",
+	"the option coalesce_ms", "the window of Coalesce in milliseconds",
+	"agx_session_open", "Client.Session",
+	"before_id is", "the id is",
+)
+
+// inGo says what is wrong with an argument without C's name of the function.
+func inGo(message string) string {
+	if function, rest, found := strings.Cut(message, ": "); found && strings.HasPrefix(function, "agx_") &&
+		!strings.Contains(function, " ") {
+		message = rest
+	}
+	return namesInGo.Replace(message)
 }
 
 func invalid(format string, args ...any) error {
 	return &Error{Code: ErrInvalid, Message: fmt.Sprintf(format, args...)}
 }
+
+// notOpened is for a zero value.
+func notOpened(what string) error { return invalid("the %s was not opened", what) }
 
 func closed(what string) error {
 	return &Error{Code: ErrClosed, Message: "the " + what + " is closed"}

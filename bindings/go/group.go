@@ -26,7 +26,7 @@ type GroupOptions struct {
 
 // Group is a consumer of a group: consumers of a group share a session's events. Each event is given
 // to one of them, and stays pending for it until somebody acknowledges it; so it is not lost when a
-// consumer dies. Process is the whole of a robust consumer, the other methods are its parts. All may
+// consumer dies. `begin` and `end` are events like others here. Process is the whole of a robust consumer, the other methods are its parts. All may
 // be used by several goroutines; each Read and Process that waits holds a thread.
 type Group struct {
 	client   *Client // is not collected as long as there is a group
@@ -44,6 +44,9 @@ type Group struct {
 
 // Group opens a group of the session's stream, and makes it unless it is there.
 func (s *Session) Group(ctx context.Context, name string, options GroupOptions) (*Group, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	var t texts
 	group, consumer := t.add("group's name", name), t.optional("consumer's name", options.Consumer)
 	start, letters := t.optional("id", options.Start), t.optional("key", options.DeadLetters)
@@ -72,6 +75,9 @@ func (g *Group) Consumer() string { return g.consumer }
 // A Process ends with ErrClosed once it has finished what it holds, which Close does not wait for: its
 // handler may call this. It never fails.
 func (g *Group) Close() error {
+	if g.client == nil {
+		return nil
+	}
 	runtime.SetFinalizer(g, nil)
 	g.close()
 	return nil
@@ -96,6 +102,9 @@ func (g *Group) close() {
 func (g *Group) interrupt() { native.Agx_group_interrupt(g.handle) }
 
 func (g *Group) do(ctx context.Context, writes bool, f func() native.Enum_SS_agx_status) error {
+	if g.client == nil {
+		return notOpened("group")
+	}
 	g.mu.Lock()
 	isClosed := g.isClosed
 	g.mu.Unlock()
@@ -187,6 +196,9 @@ func (g *Group) Read(ctx context.Context, most int, options ...ReadOption) ([]Ev
 
 // takeTurn waits for a Read that is under way.
 func (g *Group) takeTurn(ctx context.Context) error {
+	if g.client == nil {
+		return notOpened("group")
+	}
 	g.mu.Lock()
 	processing := g.processing
 	g.mu.Unlock()

@@ -118,6 +118,9 @@ func (s *Session) Trim(ctx context.Context, newest int64) (removed int64, err er
 
 // TrimBefore removes the entries that are older than that of an id.
 func (s *Session) TrimBefore(ctx context.Context, id string) (removed int64, err error) {
+	if id == "" {
+		return 0, invalid("TrimBefore: the id is empty")
+	}
 	return s.trim(ctx, -1, id)
 }
 
@@ -155,7 +158,7 @@ func (s *Session) Drop(ctx context.Context) (removed int64, err error) {
 
 func (s *Session) remove(ctx context.Context, f func(*uint64) native.Enum_SS_agx_status) (int64, error) {
 	removed := new(uint64)
-	err := s.write(ctx, func() native.Enum_SS_agx_status { return f(removed) })
+	err := s.writeBehind(ctx, func() native.Enum_SS_agx_status { return f(removed) })
 	if err != nil {
 		return 0, err
 	}
@@ -165,7 +168,7 @@ func (s *Session) remove(ctx context.Context, f func(*uint64) native.Enum_SS_agx
 // Delete deletes the session: its stream, its live flag and its conversation. A producer that has
 // it live sees a cancel. ErrNotFound: nothing was there.
 func (s *Session) Delete(ctx context.Context) error {
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_history_delete(s.handle)
 	})
 }
@@ -184,6 +187,9 @@ type Query struct {
 // Query begins to list the sessions that are live: of a scope and user, of a scope (the user Any),
 // or all (both Any).
 func (c *Client) Query(scope, user int64) (*Query, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var handle uintptr
 	err := call(func() native.Enum_SS_agx_status {
 		return native.Agx_query_open(c.c.handle, scope, user, &handle)

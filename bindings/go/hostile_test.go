@@ -37,7 +37,7 @@ func TestSubscribingWhileTheClientClosesIsSafe(t *testing.T) {
 	})
 }
 
-func TestAChannelThatIsLeftLosesNothing(t *testing.T) {
+func TestAChannelThatIsLeftGivesTheRestLater(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		s := session(t, open(t, url))
 		must(t, s.Start(background))

@@ -31,22 +31,27 @@ type Interceptor struct {
 }
 
 // Intercept calls a function before each event that a condition selects ("": all) is written by this
-// session handle: by the Adds, and by its runs; not what AddChecked and Replace write, nor the
-// `begin` and `end` of Start, Stop and runs. nil: the event is written, as it is by then.
+// session handle: by the Adds, and by its runs. nil: the event is written, as it is by then.
 // ErrSwallowed: it is not, and what was to add it returns this. Any other error refuses it: it is not
 // written, and what was to add it returns an error that matches, with the code of an *Error or a Code
 // in it, or else ErrFailed. A panic refuses it and goes on in who adds it; of events that are added
 // asynchronously in Pending.Wait.
 //
+// What AddChecked and Replace write does not come by, nor what Start, Stop and the end of a run write by
+// themselves: `begin`, `end` and a run's closing error.
+//
 // Interceptors that were registered earlier are called first. Several goroutines that add call it at
 // the same time. It may call everything, close the interceptor and the session, and add to the
 // session: its own events come by the other interceptors; a context does not cut these short. It must
-// not wait for an AddAsync of its session, nor call a method of the run whose event it has, nor end
+// not wait for an AddAsync of its session, or for another goroutine that waits for one, as Stop does, nor call a method of the run whose event it has, nor end
 // its goroutine (runtime.Goexit, and so testing's FailNow).
 //
 // It stays until it or the session is closed, whether or not the Interceptor is kept. A function that
 // refers to the session keeps that from being collected.
 func (s *Session) Intercept(where string, function func(*Intercepted) error) (*Interceptor, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	if function == nil {
 		return nil, invalid("an interceptor has no function")
 	}
@@ -83,7 +88,7 @@ func (i *Interceptor) Close() error {
 }
 
 func (i *Interceptor) close() {
-	if !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
+	if i.of == nil || !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
 		return
 	}
 	native.Agx_interceptor_close(i.handle)

@@ -90,6 +90,7 @@ type listener struct {
 	inMux    bool
 	final    bool
 	isClosed bool
+	feeds    map[*feed]struct{}
 }
 
 // So many listeners are opened at a time.
@@ -102,6 +103,9 @@ type item struct {
 
 // OpenListener opens a listener. Without options it begins with the first event.
 func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*Listener, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	chosen := listenOptions{wait: 3000, timeout: 60000}
 	for _, option := range options {
 		option(&chosen)
@@ -212,21 +216,6 @@ func (l *listener) compact() {
 	l.queue, l.head = l.queue[:left], 0
 }
 
-// hold keeps the position where it was until somebody has got the event; gives where it is then.
-func (l *listener) hold(before string, event Event, err error) string {
-	if err != nil {
-		return before
-	}
-	l.moveTo(before)
-	return event.ID
-}
-
-func (l *listener) moveTo(position string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.position = position
-}
-
 func (l *listener) wake() {
 	select {
 	case l.ready <- struct{}{}:
@@ -234,9 +223,9 @@ func (l *listener) wake() {
 	}
 }
 
-// take gives what is there. It goes back into the mux when the queue is half empty, or, after an
-// outcome, when somebody asks for what comes behind it.
-func (l *listener) take() (it item, ok bool, err error) {
+// take gives what is there, and has the position behind it if it is handed on. It goes back into the mux
+// when the queue is half empty, or, after an outcome, when somebody asks for what comes behind it.
+func (l *listener) take(handedOn bool) (it item, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
@@ -256,15 +245,22 @@ func (l *listener) take() (it item, ok bool, err error) {
 	l.queue[l.head] = item{}
 	l.head++
 	l.bytes -= len(it.event.Body)
-	if it.err == nil {
-		l.position = it.event.ID
+	if handedOn {
+		l.move(it)
 	}
 	l.settle()
 	return it, true, nil
 }
 
-// untake puts back what nobody got, in front of what comes next.
-func (l *listener) untake(it item, before string) {
+// move has the position behind what was handed on. It holds mu.
+func (l *listener) move(it item) {
+	if it.err == nil {
+		l.position = it.event.ID
+	}
+}
+
+// putBack undoes a take of what was not handed on.
+func (l *listener) putBack(it item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
@@ -277,7 +273,6 @@ func (l *listener) untake(it item, before string) {
 		l.queue = append([]item{it}, l.queue...)
 	}
 	l.bytes += len(it.event.Body)
-	l.position = before
 	l.wake()
 }
 
@@ -306,13 +301,16 @@ func (l *listener) settle() {
 // behind them. It ends at once, with the context's error, when ctx is done; the listener can go on
 // after that. Several goroutines may wait; each event goes to one.
 func (l *Listener) Next(ctx context.Context) (Event, error) {
+	if l.l == nil {
+		return Event{}, notOpened("listener")
+	}
 	defer runtime.KeepAlive(l)
 	in := l.l
 	for {
 		if err := ctx.Err(); err != nil {
 			return Event{}, err
 		}
-		it, ok, err := in.take()
+		it, ok, err := in.take(true)
 		if err != nil {
 			return Event{}, err
 		}
@@ -333,48 +331,120 @@ type Item struct {
 	Err   error
 }
 
-// Chan gives what Next does as a channel, which is closed at the end, and after ctx is done, without a
-// word of it; after the listener was closed its last item is ErrClosed. Whoever stops reading it before
-// has to end ctx. What was not received then, the listener hands on later. Position may be that of the
-// event before the one that was received last: Item's Event.ID is exact.
+// Chan gives what Next does as a channel, which is closed after the end, and, with nothing said, after
+// ctx is done; after the listener was closed once ErrClosed was received. Whoever stops reading it before
+// has to end ctx. What nobody received by then is given by the next Next, or Chan.
 func (l *Listener) Chan(ctx context.Context) <-chan Item {
+	if l.l == nil {
+		said := make(chan Item, 1)
+		said <- Item{Err: notOpened("listener")}
+		close(said)
+		return said
+	}
 	out := make(chan Item)
-	go func() {
-		defer close(out)
-		for {
-			before := l.Position()
-			event, err := l.Next(ctx)
-			if err == io.EOF || (err != nil && ctx.Err() != nil) {
-				return
-			}
-			after := l.l.hold(before, event, err)
-			select {
-			case out <- Item{event, err}:
-				l.l.moveTo(after)
-			case <-ctx.Done():
-				if !isClosed(err) {
-					l.l.untake(item{event, err}, before)
-				}
-				return
-			}
-			if isClosed(err) {
-				return
-			}
-		}
-	}()
+	f := &feed{listener: l, out: out, asked: make(chan struct{}), over: make(chan struct{})}
+	l.l.mu.Lock()
+	if l.l.feeds == nil {
+		l.l.feeds = map[*feed]struct{}{}
+	}
+	l.l.feeds[f] = struct{}{}
+	l.l.mu.Unlock()
+	go f.run(ctx)
 	return out
 }
 
-// Position is the id of the event that Next gave last, or where the listener began: what to give as
-// After to resume.
+// A feed is what fills a channel of Chan.
+type feed struct {
+	listener *Listener
+	out      chan<- Item
+	asked    chan struct{} // whether what was received is known to have been
+	over     chan struct{}
+}
+
+func (f *feed) run(ctx context.Context) {
+	in := f.listener.l
+	defer func() {
+		in.mu.Lock()
+		delete(in.feeds, f)
+		in.mu.Unlock()
+		close(f.over)
+		close(f.out)
+		runtime.KeepAlive(f.listener)
+	}()
+	for ctx.Err() == nil {
+		it, ok, err := in.take(false)
+		switch {
+		case err == io.EOF:
+			return
+		case err != nil:
+			f.give(ctx, item{err: err})
+			if isClosed(err) {
+				return
+			}
+		case ok:
+			if !f.give(ctx, it) {
+				in.putBack(it)
+				return
+			}
+		default:
+			select {
+			case <-in.ready:
+			case <-in.closed:
+			case <-ctx.Done():
+			case <-f.asked:
+			}
+		}
+	}
+}
+
+// give tells whether somebody received it.
+func (f *feed) give(ctx context.Context, it item) bool {
+	for ctx.Err() == nil {
+		select {
+		case f.out <- Item{it.event, it.err}:
+			in := f.listener.l
+			in.mu.Lock()
+			in.move(it)
+			in.mu.Unlock()
+			return true
+		case <-ctx.Done():
+			return false
+		case <-f.asked:
+		}
+	}
+	return false
+}
+
+// Position is the id of the event that Next gave last, or that was received last from a channel of Chan,
+// or where the listener began: what to give as After to resume.
 func (l *Listener) Position() string {
-	l.l.mu.Lock()
-	defer l.l.mu.Unlock()
-	return l.l.position
+	in := l.l
+	if in == nil {
+		return ""
+	}
+	in.mu.Lock()
+	feeds := make([]*feed, 0, len(in.feeds))
+	for f := range in.feeds {
+		feeds = append(feeds, f)
+	}
+	in.mu.Unlock()
+	for _, f := range feeds {
+		// It answers when it has noted what was received.
+		select {
+		case f.asked <- struct{}{}:
+		case <-f.over:
+		}
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.position
 }
 
 // Close closes the listener. It never fails.
 func (l *Listener) Close() error {
+	if l.l == nil {
+		return nil
+	}
 	runtime.SetFinalizer(l, nil)
 	l.l.close()
 	return nil

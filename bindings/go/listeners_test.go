@@ -1,7 +1,9 @@
 package agx_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -149,5 +151,67 @@ func TestAllWhoWaitOnOneListenerAreServed(t *testing.T) {
 		for i := 0; i < cap(results); i++ {
 			wantIs(t, <-results, agx.ErrSilent)
 		}
+	})
+}
+
+// What a channel's goroutine had taken is not lost with its context, and the position is what was received.
+func TestAChannelThatIsLeftLosesNothing(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		const count = 300
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		for n := 1; n < count; n++ {
+			add(t, s, n)
+		}
+		must(t, s.Stop(background, grace))
+		all := rest(t, listen(t, s))
+		l := listen(t, s)
+		began := l.Position()
+		var got []agx.Event
+		for len(got) < count {
+			ctx, cancel := context.WithCancel(background)
+			items := l.Chan(ctx)
+			for i := 0; i < 3 && len(got) < count; i++ {
+				item := <-items
+				must(t, item.Err)
+				got = append(got, item.Event)
+				want(t, l.Position(), item.Event.ID)
+			}
+			if len(got)%2 == 0 && len(got) < count {
+				want(t, l.Position() == began, false)
+				until(t, "the next is offered", func() bool { return inside("(*feed).give(") > 0 })
+				want(t, l.Position(), got[len(got)-1].ID)
+			}
+			cancel()
+			for item := range items {
+				must(t, item.Err)
+				got = append(got, item.Event)
+			}
+			want(t, l.Position(), got[len(got)-1].ID)
+			if len(got) < count {
+				got = append(got, next(t, l))
+			}
+		}
+		want(t, texts(got), texts(all))
+		_, err := nextErr(l)
+		wantIs(t, err, io.EOF)
+	})
+}
+
+func TestAChannelSaysWhyItEnds(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		l := listen(t, s, agx.OnlyNew())
+		ctx, cancel := context.WithCancel(background)
+		items := l.Chan(ctx)
+		cancel()
+		_, more := <-items
+		want(t, more, false)
+		items = l.Chan(background)
+		must(t, l.Close())
+		wantIs(t, (<-items).Err, agx.ErrClosed)
+		_, more = <-items
+		want(t, more, false)
 	})
 }

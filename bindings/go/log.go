@@ -8,8 +8,9 @@ import (
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// Logger gets the library's log, from a goroutine of the library's: if it panics, the program ends, as
-// with any goroutine of its own. *slog.Logger is one.
+// Logger gets the library's log, from a goroutine of the library's. *slog.Logger is one. It must return:
+// Client.Close waits for it, and so must not be called by it. If it panics nobody can be told, and the
+// process ends with the panic.
 type Logger interface {
 	Debug(message string, args ...any)
 	Info(message string, args ...any)

@@ -66,6 +66,9 @@ func OpenMessages(path string) (*Messages, error) {
 // Messages opens the conversation of the session, which is kept in the store beside it and does not
 // go with its events. It is empty until it is loaded.
 func (s *Session) Messages() (*Messages, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	m, err := openMessages(s.client, func(handle *uintptr) native.Enum_SS_agx_status {
 		return native.Agx_messages_open(s.handle, handle)
 	})

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	agx "github.com/libagx/libagx/bindings/go"
 )
@@ -198,4 +199,110 @@ func TestClosingAmongCalls(t *testing.T) {
 			all.Wait()
 		}
 	})
+}
+
+func TestUnavailableMatchesCodesAndErrors(t *testing.T) {
+	for code, unavailable := range map[agx.Code]bool{agx.ErrConnect: true, agx.ErrStoreTimeout: true,
+		agx.ErrLoading: true, agx.ErrUncertain: false, agx.ErrBusy: false} {
+		want(t, errors.Is(code, agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(&agx.Error{Code: code}, agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(fmt.Errorf("so: %w", code), agx.ErrUnavailable), unavailable)
+		want(t, errors.Is(code, code), true)
+	}
+}
+
+// A zero value is an error, and closing it is nothing.
+func TestWhatWasNotOpened(t *testing.T) {
+	var (
+		c   agx.Client
+		s   agx.Session
+		l   agx.Listener
+		q   agx.Query
+		r   agx.Run
+		m   agx.Messages
+		g   agx.Group
+		sub agx.Subscription
+		i   agx.Interceptor
+	)
+	fine := func(context.Context, *agx.Run) error { return nil }
+	for name, call := range map[string]func() error{
+		"Session":      func() error { _, err := c.Session(1, 2, "x"); return err },
+		"Stream":       func() error { _, err := c.Stream("x", agx.Format("ag2")); return err },
+		"Query":        func() error { _, err := c.Query(1, 2); return err },
+		"Start":        func() error { return s.Start(background) },
+		"Stop":         func() error { return s.Stop(background, 0) },
+		"Add":          func() error { _, err := s.Add(background, "a", "b", nil); return err },
+		"AddAsync":     func() error { _, err := s.AddAsync(background, "a", "b", nil); return err },
+		"AddMany":      func() error { _, err := s.AddMany(background, make([]agx.NewEvent, 1)); return err },
+		"AddChecked":   func() error { return s.AddChecked(background, nil, "x", "", "1") },
+		"Replace":      func() error { _, err := s.Replace(background, nil); return err },
+		"IsLive":       func() error { _, err := s.IsLive(background); return err },
+		"History":      func() error { _, err := s.History(background, agx.HistoryRange{}); return err },
+		"OpenListener": func() error { _, err := s.OpenListener(background); return err },
+		"WaitCanceled": func() error { return s.WaitCanceled(background) },
+		"WaitFor":      func() error { _, err := s.WaitFor(background, ""); return err },
+		"Messages":     func() error { _, err := s.Messages(); return err },
+		"Run":          func() error { _, err := s.Run(background); return err },
+		"Execute":      func() error { return s.Execute(background, fine) },
+		"Group":        func() error { _, err := s.Group(background, "x", agx.GroupOptions{}); return err },
+		"Intercept":    func() error { _, err := s.Intercept("", func(*agx.Intercepted) error { return nil }); return err },
+		"Subscribe": func() error {
+			_, err := s.Subscribe(background, func(*agx.Subscription, agx.Event, error) {})
+			return err
+		},
+		"Next":       func() error { _, err := l.Next(background); return err },
+		"Chan":       func() error { return (<-l.Chan(background)).Err },
+		"Query.Next": func() error { _, err := q.Next(background); return err },
+		"NodeBegin":  func() error { return r.NodeBegin(background) },
+		"Finish":     func() error { return r.Finish(background) },
+		"Save":       func() error { return m.Save(background) },
+		"JSON":       func() error { _, err := m.JSON(); return err },
+		"Read":       func() error { _, err := g.Read(background, 1); return err },
+		"Ack":        func() error { _, err := g.Ack(background, "1-1"); return err },
+		"Wait":       func() error { return sub.Wait(background) },
+		"Process": func() error {
+			return g.Process(background, func(agx.Event, int) error { return nil }, agx.ProcessOptions{})
+		},
+	} {
+		if value := thrownBy(func() {
+			if err := call(); !errors.Is(err, agx.ErrInvalid) && !errors.Is(err, agx.ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}); value != nil {
+			t.Errorf("%s panics: %v", name, value)
+		}
+	}
+	want(t, l.Position(), "")
+	s.IsCanceled()
+	must(t, sub.Close())
+	must(t, i.Close())
+	must(t, g.Close())
+	must(t, m.Close())
+	must(t, r.Close())
+	must(t, q.Close())
+	must(t, l.Close())
+	must(t, s.Close())
+	must(t, c.Close())
+	given := session(t, open(t, "memory:"))
+	wantIs(t, given.Execute(background, nil), agx.ErrInvalid)
+}
+
+func TestWhatIsWrongIsSaidInGo(t *testing.T) {
+	s := session(t, open(t, "memory:"))
+	for _, call := range []func() error{
+		func() error { _, err := s.TrimBefore(background, ""); return err },
+		func() error { _, err := s.TrimBefore(background, "x"); return err },
+		func() error { return s.Start(background, agx.Lease(time.Millisecond)) },
+		func() error { return s.Start(background, agx.Keep()) },
+		func() error { _, err := s.OpenListener(background, agx.After("x")); return err },
+		func() error { _, _, err := group(t, s, "one").AutoClaim(background, 0, "x", 1); return err },
+	} {
+		err := call()
+		wantIs(t, err, agx.ErrInvalid)
+		for _, c := range []string{"agx_", "_ms", "the option", "before_id", "take_over"} {
+			if strings.Contains(err.Error(), c) {
+				t.Errorf("%q in: %v", c, err)
+			}
+		}
+	}
 }

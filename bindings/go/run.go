@@ -81,6 +81,9 @@ func chosenRun(options []RunOption) runOptions {
 }
 
 func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
+	if s.client == nil {
+		return nil, notOpened("session")
+	}
 	if o.start.detached {
 		return nil, invalid("a run cannot be detached: nobody would notice a cancel")
 	}
@@ -92,6 +95,7 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 	var handle uintptr
 	beginning := command{keep: s, writes: true, undo: func() { native.Agx_run_close(handle) }}
 	err := beginning.do(ctx, func() native.Enum_SS_agx_status {
+		defer s.waiting.tell()
 		return native.Agxb_run_begin(s.handle, o.coalesce, o.coalesceAt, flag(o.start.takeOver),
 			o.start.lease, start, origin, o.grace, &handle)
 	})
@@ -103,7 +107,8 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 	return r, nil
 }
 
-// Close ends the run, as failed if it was neither finished nor failed, and frees it. It never fails.
+// Close ends the run, as failed if it was neither finished nor failed, and frees it. Other than Finish and
+// Fail it does not wait for what AddAsync has queued. It never fails.
 func (r *Run) Close() error {
 	r.once.Do(func() {
 		runtime.SetFinalizer(r, nil)
@@ -118,12 +123,26 @@ func (r *Run) Close() error {
 }
 
 func (r *Run) do(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if r.session == nil {
+		return notOpened("run")
+	}
 	return command{keep: r, writes: true}.do(ctx, f)
 }
 
 func (r *Run) withTexts(ctx context.Context, t *texts, f func() native.Enum_SS_agx_status) error {
 	if t.err != nil {
 		return t.err
+	}
+	return r.do(ctx, f)
+}
+
+// last is do of what ends the session.
+func (r *Run) last(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if r.session == nil {
+		return notOpened("run")
+	}
+	if err := r.session.client.c.adds.drain(ctx, r.session); err != nil {
+		return err
 	}
 	return r.do(ctx, f)
 }
@@ -260,10 +279,7 @@ func (r *Run) FeedEnd(ctx context.Context) (response json.RawMessage, err error)
 
 // Finish ends the run and the session.
 func (r *Run) Finish(ctx context.Context) error {
-	if err := r.session.afterQueued(ctx); err != nil {
-		return err
-	}
-	return r.do(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_finish(r.handle) })
+	return r.last(ctx, func() native.Enum_SS_agx_status { return native.Agx_run_finish(r.handle) })
 }
 
 // Fail does the same, after an event of the type "error" with the message.
@@ -271,10 +287,10 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 	var t texts
 	text := t.optional("message", message)
 	atomic.StoreInt32(&r.failed, 1)
-	if err := r.session.afterQueued(ctx); err != nil {
-		return err
+	if t.err != nil {
+		return t.err
 	}
-	return r.withTexts(ctx, &t, func() native.Enum_SS_agx_status {
+	return r.last(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_run_fail(r.handle, text)
 	})
 }
@@ -286,7 +302,7 @@ func (r *Run) Fail(ctx context.Context, message string) error {
 // ErrCanceled or ErrTakenOver; a panic goes on.
 func (s *Session) Execute(ctx context.Context, agent func(ctx context.Context, r *Run) error, options ...RunOption) (err error) {
 	if agent == nil {
-		return invalid("there is no agent")
+		return invalid("Execute has no agent")
 	}
 	chosen := chosenRun(options)
 	r, err := s.beginRun(ctx, chosen)

@@ -3,7 +3,6 @@ package agx
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -35,12 +34,15 @@ type Session struct {
 
 	queue      sessionQueue
 	watch      watch
-	closing    chan struct{} // closed by Close
+	waiting    waiting
 	intercepts *interceptors
 }
 
 // Session opens a session handle. No I/O: whether the session exists makes no difference.
 func (c *Client) Session(scope, user int64, session string) (*Session, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var t texts
 	name := t.add("session id", session)
 	if t.err != nil {
@@ -58,8 +60,7 @@ func (c *Client) Session(scope, user int64, session string) (*Session, error) {
 }
 
 func (c *Client) sessionOf(handle uintptr, id SessionID) *Session {
-	s := &Session{client: c, handle: handle, id: id, closing: make(chan struct{}),
-		intercepts: &interceptors{}}
+	s := &Session{client: c, handle: handle, id: id, intercepts: &interceptors{}}
 	runtime.SetFinalizer(s, func(s *Session) { go s.close() })
 	return s
 }
@@ -99,8 +100,13 @@ func Tagged() StreamOption { return func(o *streamOptions) { o.tagged = true } }
 
 // Stream opens a session by its stream's name, in the format of another agent framework: no I/O. For
 // "openai-agents" the name is the key itself, for "agent-framework" the conversation's id, for "ag2"
-// the stream's. What is added that the format cannot hold is ErrUnsupported.
+// the stream's. What is added that the format cannot hold is ErrUnsupported. "openai-agents" and "ag2"
+// have no end: who listens when the session is stopped is told ErrGone, and a listener that comes later
+// ErrSilent, after its timeout.
 func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) {
+	if c.c == nil {
+		return nil, notOpened("client")
+	}
 	var chosen streamOptions
 	for _, option := range options {
 		option(&chosen)
@@ -127,8 +133,9 @@ func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) 
 func (s *Session) ID() SessionID { return s.id }
 
 // Close closes the handle. A session that it started and did not stop stays live until its lease
-// runs out. Its interceptors are closed as well, and whoever is in WaitFor gets ErrClosed; its listeners,
-// subscriptions and groups go on until they are closed, or the client is. It never fails.
+// runs out. Its interceptors are closed as well, and who waits in WaitFor or WaitCanceled gets ErrClosed,
+// as do events of AddAsync that were not sent yet. Its listeners, subscriptions and groups stay open, each
+// until its own Close or the client's. It never fails.
 func (s *Session) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.close()
@@ -137,19 +144,36 @@ func (s *Session) Close() error {
 
 // close does not wait for another that is closing it, which may wait for who calls this.
 func (s *Session) close() {
-	if atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
-		close(s.closing)
+	if s.client != nil && atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
 		s.intercepts.close()
 		native.Agx_session_close(s.handle)
+		s.waiting.tell()
 	}
 }
 
 func (s *Session) read(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	return command{keep: s}.do(ctx, f)
 }
 
 func (s *Session) write(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	return command{keep: s, writes: true}.do(ctx, f)
+}
+
+// writeBehind is write of what comes behind the events that were added before.
+func (s *Session) writeBehind(ctx context.Context, f func() native.Enum_SS_agx_status) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
+	if err := s.client.c.adds.drain(ctx, s); err != nil {
+		return err
+	}
+	return s.write(ctx, f)
 }
 
 type startOptions struct {
@@ -194,7 +218,8 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 	if t.err != nil {
 		return t.err
 	}
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
+		defer s.waiting.tell()
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
 			chosen.lease, origin, flag(chosen.keep))
 	})
@@ -203,14 +228,11 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 // DefaultGrace is how long Stop leaves the events for listeners that are not at the end yet: 5 s.
 const DefaultGrace time.Duration = -1
 
-// Stop ends the session, in one atomic step, once what AddAsync had queued is written; its events go
-// after grace. ErrTakenOver: another producer has it, and nothing was written. ErrNotLive: there is no
-// such session. What is added afterwards is stored behind the end, if the store still has the stream.
+// Stop ends the session, in one atomic step; its events go after grace. It first waits until what AddAsync
+// has queued is stored, or has failed; if ctx is done by then nothing was written. ErrTakenOver: another
+// producer has it, and nothing was written. ErrNotLive: there is no such session.
 func (s *Session) Stop(ctx context.Context, grace time.Duration) error {
-	if err := s.afterQueued(ctx); err != nil {
-		return err
-	}
-	return s.write(ctx, func() native.Enum_SS_agx_status {
+	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_stop(s.handle, milliseconds(grace))
 	})
 }
@@ -283,6 +305,9 @@ type watchRound struct {
 // WaitCanceled waits until the session that this handle started is cancelled: nil. ErrTakenOver:
 // another producer has it. ErrNotLive: this handle did not start it, or has stopped it.
 func (s *Session) WaitCanceled(ctx context.Context) error {
+	if s.client == nil {
+		return notOpened("session")
+	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -337,86 +362,6 @@ func (s *Session) watchOnce() error {
 	return call(func() native.Enum_SS_agx_status {
 		return native.Agx_wait_canceled(s.handle, slice)
 	})
-}
-
-// WaitFor waits for the next event of the session that a condition selects ("": any): how an agent
-// waits for what a person answers. The first call on a handle that started the session looks at
-// everything from its begin on, on another handle at what comes from now on; each later call goes
-// on behind the event that the last one gave. io.EOF: the session has ended. ErrGone and ErrGap as
-// for Listener.Next; ErrCanceled and ErrTakenOver, at once, if this handle started the session. It
-// costs no thread; of several calls at a time each waits for its own.
-func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
-	position := make([]byte, idSize)
-	err := s.read(ctx, func() native.Enum_SS_agx_status {
-		return native.Agx_waited(s.handle, &position[0])
-	})
-	if err != nil {
-		return Event{}, err
-	}
-	after := upToNul(position)
-	l, err := s.OpenListener(ctx, After(after), Where(where), Wait(-1), Timeout(-1))
-	if err != nil {
-		return Event{}, err
-	}
-	defer l.Close()
-	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
-		// Of a handle that did not start the session there is nothing to hear.
-		if err := s.WaitCanceled(inner); err == nil || errors.Is(err, ErrTakenOver) {
-			cancel()
-		}
-	}()
-	go func() {
-		select {
-		case <-s.closing:
-			cancel()
-		case <-inner.Done():
-		}
-	}()
-	event, err := l.Next(inner)
-	if err == nil {
-		return event, s.setWaited(event.ID)
-	}
-	// A cancel counts also if its `end` was seen first.
-	switch lost := s.tryCanceled(); {
-	case lost == nil:
-		err = &Error{Code: ErrCanceled, Message: "the session was cancelled"}
-	case errors.Is(lost, ErrTakenOver), isClosed(lost):
-		err = lost
-	case ctx.Err() != nil:
-		err = ctx.Err()
-	case errors.Is(err, ErrGap):
-		// The next call takes what is left, unless another has gone on.
-		if now, failed := s.waited(); failed == nil && now == after {
-			_ = s.setWaited("0-0")
-		}
-	}
-	return Event{}, err
-}
-
-func (s *Session) tryCanceled() error {
-	if atomic.LoadInt32(&s.isClosed) != 0 {
-		return closed("session")
-	}
-	return call(func() native.Enum_SS_agx_status { return native.Agx_wait_canceled(s.handle, 0) })
-}
-
-// waited asks the store nothing once it is known.
-func (s *Session) waited() (string, error) {
-	position := make([]byte, idSize)
-	err := call(func() native.Enum_SS_agx_status { return native.Agx_waited(s.handle, &position[0]) })
-	return upToNul(position), err
-}
-
-func (s *Session) setWaited(id string) error {
-	var t texts
-	position := t.add("id", id)
-	err := call(func() native.Enum_SS_agx_status { return native.Agx_set_waited(s.handle, position) })
-	if isClosed(err) || atomic.LoadInt32(&s.isClosed) != 0 {
-		return nil // nobody goes on
-	}
-	return err
 }
 
 // AddJSON adds an event whose body is a value, as json.Marshal writes it.

@@ -8,7 +8,8 @@ import (
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
 
-// Subscription calls a function with a session's events, until it is closed or the session ends.
+// Subscription calls a function with a session's events, until it, or its client, is closed or the session
+// ends: whether or not it is kept, or its session's handle.
 type Subscription struct {
 	client   *Client // is not collected as long as it goes on
 	handle   uintptr // atomic: the function may be called before it is known to who subscribes
@@ -38,6 +39,9 @@ func Queue(events, bytes int) ListenOption {
 func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, event Event, err error), options ...ListenOption) (*Subscription, error) {
 	if function == nil {
 		return nil, invalid("a subscription has no function")
+	}
+	if s.client == nil {
+		return nil, notOpened("session")
 	}
 	chosen := listenOptions{wait: -1, timeout: -1}
 	for _, option := range options {
@@ -93,16 +97,12 @@ func (s *Subscription) Close() error {
 
 // end does not wait for another that ends it, which may wait for the function, which calls this.
 func (s *Subscription) end(why error) {
-	if !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+	if s.client == nil || !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
 		return
 	}
 	if handle := atomic.LoadUintptr(&s.handle); handle != 0 {
 		native.Agx_subscription_close(handle)
 	}
-	s.settle(why)
-}
-
-func (s *Subscription) settle(why error) {
 	unregister(s.token)
 	s.client.c.unsubscribed(s)
 	s.err = why
@@ -115,6 +115,9 @@ func (s *Subscription) Done() <-chan struct{} { return s.done }
 // Wait waits until the function is called no more. nil: the session has ended, or the limit is reached.
 // ErrClosed: the subscription or its client was closed. If the function panicked, that goes on here.
 func (s *Subscription) Wait(ctx context.Context) error {
+	if s.client == nil {
+		return notOpened("subscription")
+	}
 	select {
 	case <-s.done:
 		return raise(s.err)

@@ -99,7 +99,7 @@ func serve(w http.ResponseWriter, r *http.Request, listener *agx.Listener) {
 			fmt.Fprint(w, ": still here\n\n")
 		case errors.Is(err, agx.ErrGap), errors.Is(err, agx.ErrUnavailable):
 			writeEvent(w, "", "warning", map[string]string{"msg": err.Error()})
-		default:
+		default: // ErrAbsent, ErrGone, what the store refuses, …
 			writeEvent(w, "", "failed", map[string]string{"msg": err.Error()})
 			over = true
 		}

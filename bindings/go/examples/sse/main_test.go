@@ -104,6 +104,33 @@ func TestFollowAndResume(t *testing.T) {
 	}
 }
 
+// What fails for good is told once, and is not tried for ever.
+func TestWhatFailsForGoodEndsTheResponse(t *testing.T) {
+	ctx := context.Background()
+	client, err := agx.Open(ctx, "memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	// A list where the stream would be.
+	list, err := client.Stream("wrong", agx.Format("ag2"), agx.Prefix("agx:1:42"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := list.Add(ctx, "test.Event", "test", []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler(client))
+	defer server.Close()
+	lines := follow(t, server.URL+"/sessions/1/42/wrong", "")
+	if _, kind, data := event(lines); kind != "failed" {
+		t.Fatal(kind, data)
+	}
+	if lines.Scan() {
+		t.Fatal("the response goes on with ", lines.Text())
+	}
+}
+
 func TestWhatIsWrongIsSaid(t *testing.T) {
 	_, url := start(t)
 	for _, path := range []string{"/sessions/1/x/a", "/sessions/1", "/sessions/1/42/"} {
