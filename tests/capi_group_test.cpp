@@ -658,11 +658,17 @@ TEST_P(CapiGroup, WhatEveryoneDiedOfDies) {
 // Consumers die of the first, again and again; what they had read with it was never handed to anybody.
 TEST_P(CapiGroup, WhatLayBesideWhatEveryoneDiedOfDoesNotDie) {
   for (const char* type : {"poison", "a", "b", "c"}) Add(session_, type);
-  OpenGroup(session_, "me");
+  GroupPtr watching = OpenGroup(session_, "me");
+  auto all_are_idle = [&] {
+    std::vector<agx_pending_event> pending = PendingEvents(watching);
+    return std::all_of(pending.begin(), pending.end(),
+                       [](const agx_pending_event& one) { return one.idle_ms >= 2; });
+  };
   agx_group_process_options options = Quick();
   options.claim_idle_ms = 1;
   for (int death = 0; death < 3; ++death) {
-    // In turns of the same name, and of another which claims.
+    // In turns of the same name, and of another which claims what has been idle for long enough.
+    ASSERT_TRUE(WaitUntil(all_are_idle));
     ClientPtr dying = Open();
     SessionPtr session = OpenSession(dying);
     GroupPtr group = OpenGroup(session, death == 2 ? "other" : "me");
@@ -674,6 +680,7 @@ TEST_P(CapiGroup, WhatLayBesideWhatEveryoneDiedOfDoesNotDie) {
     EXPECT_EQ(Process(group, &seen, options), AGX_ECLOSED);
     EXPECT_THAT(seen.calls, ElementsAre(std::pair("poison", death + 1)));
   }
+  ASSERT_TRUE(WaitUntil(all_are_idle));
   GroupPtr group = OpenGroup(session_, "last");
   Seen seen;
   options.limit = 4;
