@@ -123,6 +123,10 @@ AGX_API const char* agx_status_string(agx_status status);
  * first. Valid until this thread's next call of a function that returns agx_status. Never fails. */
 AGX_API const char* agx_last_error(void);
 
+/** The id of the entry that agx_last_error tells of, where a call returned AGX_EUNSUPPORTED because
+ * an entry of a stream cannot be read; else "". Valid for as long. Never fails. */
+AGX_API const char* agx_last_error_entry(void);
+
 /** @} */
 /** @defgroup client Client
  * @{ */
@@ -716,16 +720,15 @@ typedef struct agx_history_options {
 
 /** Reads up to capacity events that are there, into events[0 .. *count-1]; the last n are those of
  * capacity n and options.reverse. Each is the caller's; free it with agx_event_free. Fewer than
- * capacity: there were no more when it came to the end. To go on, give the last one's id as
- * `after`, or with `reverse` as `before`.
+ * capacity: there were no more when it came to the end, or the next cannot be read. To go on, give
+ * the last one's id as `after`, or with `reverse` as `before`, until AGX_ENDED.
  *
  * With options.where it reads on until capacity events were selected or the range ends, however
  * long that takes; closing the session or the client ends it. What is trimmed meanwhile is left
  * out without a word. Blocks: a command for each MiB or so that is read. Outcomes: AGX_ENDED (there
  * is nothing, or nothing more). Errors: AGX_EINVAL (an id, the condition, capacity 0), AGX_ETOOBIG
- * (the condition), AGX_EUNSUPPORTED (an entry on the way cannot be read, and agx_last_error begins
- * with "the entry ID"; what is before it can be had with `before`, what is behind it with `after`),
- * store errors; no event is given then. */
+ * (the condition), AGX_EUNSUPPORTED (an entry that comes first cannot be read: go on with
+ * agx_last_error_entry() as with the last event's id), store errors; no event is given then. */
 AGX_API agx_status agx_history_read(agx_session* session, const agx_history_options* options,
                                     agx_event** events, size_t capacity, size_t* count);
 

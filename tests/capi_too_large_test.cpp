@@ -145,18 +145,27 @@ TEST_P(TooLargeInEachFormat, HistoryNamesItAndHasTheRest) {
   for (int reverse : {0, 1}) {
     agx_history_options options = AGX_HISTORY_OPTIONS_INIT;
     options.reverse = reverse;
-    EXPECT_EQ(agx_history_read(stream.session.get(), &options, events, 3, &count),
-              AGX_EUNSUPPORTED);
-    EXPECT_THAT(agx_last_error(), StartsWith("the entry " + large + " "));
-    EXPECT_EQ(count, 0u);
-    for (bool before : {true, false}) {
-      (before ? options.before : options.after) = large.c_str();
-      ASSERT_EQ(agx_history_read(stream.session.get(), &options, events, 3, &count), AGX_OK);
-      ASSERT_EQ(count, 1u);
-      EXPECT_EQ(agx_event_type(events[0], nullptr), Types(stream)[before ? 0 : 2]);
-      agx_event_free(events[0]);
-      options.before = options.after = nullptr;
+    std::string behind;
+    const char*& begin = reverse != 0 ? options.before : options.after;
+    for (size_t type : {reverse != 0 ? 2u : 0u, 1u, reverse != 0 ? 0u : 2u}) {
+      agx_status status = agx_history_read(stream.session.get(), &options, events, 3, &count);
+      if (type == 1) {
+        EXPECT_EQ(status, AGX_EUNSUPPORTED);
+        EXPECT_THAT(agx_last_error(), StartsWith("the entry " + large + " "));
+        EXPECT_EQ(agx_last_error_entry(), large);
+        EXPECT_EQ(count, 0u);
+        behind = agx_last_error_entry();
+      } else {
+        ASSERT_EQ(status, AGX_OK);
+        ASSERT_EQ(count, 1u);
+        EXPECT_EQ(agx_event_type(events[0], nullptr), Types(stream)[type]);
+        behind = agx_event_id(events[0], nullptr);
+        agx_event_free(events[0]);
+      }
+      begin = behind.c_str();
     }
+    EXPECT_EQ(agx_history_read(stream.session.get(), &options, events, 3, &count), AGX_ENDED);
+    EXPECT_STREQ(agx_last_error_entry(), "");
   }
 }
 
@@ -223,6 +232,7 @@ TEST_F(CapiTooLarge, AConsumerIsToldAndItStaysPending) {
     Taken told = Take(group, source);
     EXPECT_EQ(told.status, AGX_EUNSUPPORTED);
     EXPECT_THAT(told.error, StartsWith("the entry " + large + ": "));
+    EXPECT_EQ(agx_last_error_entry(), large);
     EXPECT_THAT(Take(group, source).types, ElementsAre("m.b"));
     EXPECT_EQ(Take(group, source).status,
               source == AGX_GROUP_PENDING_ONLY ? AGX_ENDED : AGX_TIMEOUT);

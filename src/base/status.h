@@ -15,14 +15,19 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
   Status(agx_status code, std::string message) : code_(code), message_(std::move(message)) {}
+  Status(agx_status code, std::string message, std::string_view entry)
+      : code_(code), message_(std::move(message)), entry_(entry) {}
 
   bool ok() const { return code_ == AGX_OK; }
   agx_status code() const { return code_; }
   const std::string& message() const { return message_; }
+  // The id of the entry of a stream that it is about; "" if it is about none.
+  const std::string& entry() const { return entry_; }
 
  private:
   agx_status code_ = AGX_OK;
   std::string message_;
+  std::string entry_;
 };
 
 // Without its message, if there is no memory for that.

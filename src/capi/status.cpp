@@ -11,22 +11,33 @@ namespace {
 
 // Plain memory, so that no thread has anything to tear down after the library was unloaded.
 constinit thread_local char last_error[1024];
+constinit thread_local char last_error_entry[AGX_ID_SIZE];
+
+template <size_t kSize>
+void Keep(const char* text, char (&room)[kSize]) {
+  size_t length = std::min(std::strlen(text), kSize - 1);
+  std::memcpy(room, text, length);
+  room[length] = '\0';
+}
+
+agx_status Report(agx_status code, const char* message, const char* entry) noexcept {
+  if (code == AGX_OK) return code;
+  Keep(message, last_error);
+  Keep(entry, last_error_entry);
+  return code;
+}
 
 }  // namespace
 
 agx_status Report(agx_status code, const char* message) noexcept {
-  if (code == AGX_OK) return code;
-  size_t length = std::min(std::strlen(message), sizeof(last_error) - 1);
-  std::memcpy(last_error, message, length);
-  last_error[length] = '\0';
-  return code;
+  return Report(code, message, "");
 }
 
 agx_status Report(const Status& status) noexcept {
   if (status.ok()) return AGX_OK;
   const char* message = status.message().c_str();
   if (status.message().empty()) message = agx_status_string(status.code());
-  return Report(status.code(), message);
+  return Report(status.code(), message, status.entry().c_str());
 }
 
 }  // namespace agx::capi
@@ -132,4 +143,5 @@ const char* agx_status_string(agx_status status) {
 }
 
 const char* agx_last_error(void) { return agx::capi::last_error; }
+const char* agx_last_error_entry(void) { return agx::capi::last_error_entry; }
 }

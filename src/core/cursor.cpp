@@ -116,7 +116,8 @@ bool Cursor::HoldsMore() const {
 // Passes over an entry that cannot be read, and says so.
 bool Cursor::Refuse(Status* status) {
   Entry* entry = batch_->TakeFirst();
-  *status = {AGX_EUNSUPPORTED, Cat("the entry ", entry->id_text, ": ", entry->refusal)};
+  *status = {AGX_EUNSUPPORTED, Cat("the entry ", entry->id_text, ": ", entry->refusal),
+             entry->id_text};
   position_ = entry->id;
   Batch::Release(entry);
   if (batch_->empty()) {

@@ -109,8 +109,10 @@ Status Group::GiveRest(Entry** entries, size_t capacity, size_t* count) {
 }
 
 Status Group::Refuse(Entry* entry) const {
-  Status status(AGX_EUNSUPPORTED, Cat("the entry ", entry->id_text, ": ", entry->refusal,
-                                      "; it stays pending in the group ", name_, " of ", key_));
+  Status status(AGX_EUNSUPPORTED,
+                Cat("the entry ", entry->id_text, ": ", entry->refusal,
+                    "; it stays pending in the group ", name_, " of ", key_),
+                entry->id_text);
   Batch::Release(entry);
   return status;
 }

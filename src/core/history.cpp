@@ -70,7 +70,7 @@ class Reading {
   size_t Give() { return std::exchange(count_, 0); }
 
  private:
-  Status Read(const Batch& batch) const;
+  Status Read(Batch* batch) const;
   void GoOnAfter(const Batch& batch);
   void Select(BatchPtr* batch) const;
 
@@ -113,24 +113,34 @@ Status Reading::Run() {
     if (!status.ok()) return status;
     if (batch == nullptr || batch->empty()) break;
     bool last = batch->size() < range_.count;
-    if (Status read = Read(*batch); !read.ok()) return read;
     GoOnAfter(*batch);
+    Status refused = Read(batch.get());
     if (where_ != nullptr) Select(&batch);
     while (count_ < capacity_ && !batch->empty()) entries_[count_++] = batch->TakeFirst();
+    // What is before it is given first.
+    if (!refused.ok()) return count_ == 0 ? refused : Status();
     if (last) break;
   }
   if (count_ == 0) return {AGX_ENDED, "there are no events in this range, or no more"};
   return {};
 }
 
-Status Reading::Read(const Batch& batch) const {
-  for (Entry* entry = batch.first(); entry != nullptr; entry = entry->next) {
+// Up to the first that cannot be read; it, and what is behind it, go out of the batch.
+Status Reading::Read(Batch* batch) const {
+  Entry* entry = batch->first();
+  for (; entry != nullptr; entry = entry->next) {
     session_.format().Read(entry);
-    if (entry->refusal == nullptr) continue;
-    return {AGX_EUNSUPPORTED,
-            Cat("the entry ", entry->id_text, " of ", session_.key(), ": ", entry->refusal)};
+    if (entry->refusal != nullptr) break;
   }
-  return {};
+  if (entry == nullptr) return {};
+  Status refused(AGX_EUNSUPPORTED,
+                 Cat("the entry ", entry->id_text, " of ", session_.key(), ": ", entry->refusal),
+                 entry->id_text);
+  bool before = true;
+  batch->Filter([&before](const Entry& one, const Entry* /*before*/) {
+    return before = before && one.refusal == nullptr;
+  });
+  return refused;
 }
 
 void Reading::GoOnAfter(const Batch& batch) {

@@ -147,7 +147,7 @@ class Bridge {
       const agx_status status =
           agx_listen_next_many(listener, kLookMs, events.data(), events.size(), &count);
       const std::string reason = LastError();
-      const bool unreadable = status == AGX_EUNSUPPORTED && !UnreadableEntry().empty();
+      const bool unreadable = IsUnreadable(status);
       std::vector<Event> owned(events.begin(), events.begin() + static_cast<ptrdiff_t>(count));
       if (!started_ && (HasAppeared(status) || IsLive(from_))) {
         if (const int exit = Start(); exit != kDone) return exit;

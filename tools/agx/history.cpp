@@ -40,8 +40,7 @@ Result<Plan> MakePlan(const Arguments& arguments) {
   return plan;
 }
 
-// Writes page after page. An entry that cannot be read keeps the library from reading any of its
-// page: then what is before that entry is read first.
+// Writes page after page.
 class Reading {
  public:
   Reading(const Plan& plan, agx_session* session)
@@ -57,10 +56,13 @@ class Reading {
     while (status == AGX_OK && left_ > 0 && !writer_.output().closed()) {
       status = Next();
       reason = LastError();
-      if (status == AGX_EUNSUPPORTED && StopBeforeUnreadable()) status = AGX_OK;
-      if (status == AGX_ENDED && !unreadable_.empty()) {
-        status = PassOver();
-        reason = unreadable_reason_;
+      if (!IsUnreadable(status)) continue;
+      if (skip_) {
+        Complain(reason + std::string(kSkipped));
+        GoOnBehind(agx_last_error_entry());
+        status = AGX_OK;
+      } else {
+        reason += kSkipHint;
       }
     }
     // What is left out says nothing of an end.
@@ -83,7 +85,7 @@ class Reading {
     agx_status status = agx_history_read(session_, &options_, page.data(), wanted, &count);
     for (size_t i = 0; i < count; ++i) {
       const Event event(page[i]);
-      last_ = agx_event_id(event.get(), nullptr);
+      GoOnBehind(agx_event_id(event.get(), nullptr));
       const agx_status written = writer_.Write(event.get());
       if (written != AGX_OK) status = written;
     }
@@ -91,36 +93,12 @@ class Reading {
     writer_.Flush();
     any_ = true;
     left_ -= static_cast<int64_t>(count);
-    Begin() = last_.c_str();
-    return count < wanted ? AGX_ENDED : AGX_OK;
-  }
-
-  const char*& Begin() { return options_.reverse != 0 ? options_.before : options_.after; }
-  const char*& End() { return options_.reverse != 0 ? options_.after : options_.before; }
-
-  // False if it was no entry that could not be read.
-  bool StopBeforeUnreadable() {
-    const std::string id = UnreadableEntry();
-    if (id.empty() || id == unreadable_) return false;
-    if (unreadable_.empty()) end_ = End();
-    unreadable_ = id;
-    unreadable_reason_ = LastError();
-    End() = unreadable_.c_str();
-    return true;
-  }
-
-  // What is before it was written.
-  agx_status PassOver() {
-    writer_.Flush();
-    if (!skip_) {
-      unreadable_reason_ += kSkipHint;
-      return AGX_EUNSUPPORTED;
-    }
-    Complain(unreadable_reason_ + std::string(kSkipped));
-    last_ = std::exchange(unreadable_, {});
-    Begin() = last_.c_str();
-    End() = end_;
     return AGX_OK;
+  }
+
+  void GoOnBehind(const char* id) {
+    last_ = id;
+    (options_.reverse != 0 ? options_.before : options_.after) = last_.c_str();
   }
 
   agx_history_options options_;
@@ -129,10 +107,7 @@ class Reading {
   agx_session* session_;
   EventWriter writer_;
   bool any_ = false;
-  std::string last_;               // where the next page begins
-  std::string unreadable_;         // up to which it is read, if there is one
-  std::string unreadable_reason_;  // why it cannot be
-  const char* end_ = nullptr;      // up to where it was to be read
+  std::string last_;  // behind which the next page begins
 };
 
 struct Fact {

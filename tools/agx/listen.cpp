@@ -61,7 +61,7 @@ class Listening {
         Fail(status, "going on after a gap");
         continue;
       }
-      if (status == AGX_EUNSUPPORTED && plan_.skip && !UnreadableEntry().empty()) {
+      if (plan_.skip && IsUnreadable(status)) {
         Complain(LastError() + std::string(kSkipped));
         continue;
       }
@@ -90,7 +90,7 @@ class Listening {
   int End(agx_status status) {
     // What is said of a status is kept until the next call, and there may be one below.
     std::string reason = LastError();
-    if (status == AGX_EUNSUPPORTED && !UnreadableEntry().empty()) reason += kSkipHint;
+    if (IsUnreadable(status)) reason += kSkipHint;
     writer_.Finish(status);
     if (status == AGX_INTERRUPTED) {
       if (watcher_.signal() == 0) return kDone;

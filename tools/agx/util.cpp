@@ -118,13 +118,8 @@ std::string ErrorOfOne() {
   return reason.starts_with(kPlace) ? reason.substr(kPlace.size()) : reason;
 }
 
-std::string UnreadableEntry() {
-  // Only the message tells it, where nothing was handed on.
-  constexpr std::string_view kBefore = "the entry ";
-  const std::string_view message = agx_last_error();
-  if (!message.starts_with(kBefore)) return "";
-  const std::string_view rest = message.substr(kBefore.size());
-  return std::string(rest.substr(0, rest.find_first_of(": ")));
+bool IsUnreadable(agx_status status) {
+  return status == AGX_EUNSUPPORTED && *agx_last_error_entry() != '\0';
 }
 
 int Fail(agx_status status, std::string_view context) {

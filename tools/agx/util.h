@@ -61,9 +61,9 @@ std::string LastError();
 // The same of one event that was added as one of many would be, without its place among them.
 std::string ErrorOfOne();
 
-// The id of the entry that the library has just refused to read as an event, with AGX_EUNSUPPORTED;
-// "" if that was for something else.
-std::string UnreadableEntry();
+// Whether a call has just returned that because of an entry that cannot be read, behind which it can
+// go on.
+bool IsUnreadable(agx_status status);
 
 // What is said of an entry that stops a command which has --skip, and of one that does not.
 inline constexpr std::string_view kSkipHint = "; --skip passes over it";
