@@ -35,7 +35,8 @@ extern "C" {
  * both texts without NULs or padding; of what tells of something, int64 numbers. */
 
 #define AGXB_EVENT 0
-#define AGXB_OUTCOME 1     /* of a listener; its body is agx_last_error */
+#define AGXB_OUTCOME \
+  1 /* of a listener; its id and body are agx_last_error_entry and agx_last_error */
 #define AGXB_MUX_OUTCOME 2 /* of the mux itself; likewise */
 /* Follows the event, which is the dead letter: id and type: the original's id and stream; body: the
  * reason. Numbers: attempts, when it died. */

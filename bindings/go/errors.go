@@ -86,6 +86,7 @@ func (c Code) String() string {
 type Error struct {
 	Code    Code
 	Message string // what went wrong, in words that say what to do; never a password
+	EntryID string // with ErrUnsupported: which entry of a stream cannot be read; else ""
 	cause   error
 }
 
@@ -109,10 +110,11 @@ func (e *Error) Unwrap() error { return e.cause }
 
 func failure(status native.Enum_SS_agx_status) error {
 	message := fromC((*byte)(native.Agx_last_error()))
+	entry := fromC((*byte)(native.Agx_last_error_entry()))
 	if Code(status) == ErrInvalid {
 		message = inGo(message)
 	}
-	return &Error{Code: Code(status), Message: message}
+	return &Error{Code: Code(status), Message: message, EntryID: entry}
 }
 
 // namesInGo are what C's arguments are called here.

@@ -135,7 +135,7 @@ type record struct {
 func (r *record) number(index int) int64 { return int64(nativeOrder.Uint64(r.extra[8*index:])) }
 
 func (r *record) err() error {
-	return &Error{Code: Code(r.status), Message: string(r.event.Body)}
+	return &Error{Code: Code(r.status), Message: string(r.event.Body), EntryID: r.event.ID}
 }
 
 // A batch is C's buffer of records. One goroutine at a time uses it.

@@ -2,6 +2,7 @@ package agx
 
 import (
 	"context"
+	"errors"
 	"io"
 	"runtime"
 	"sync"
@@ -24,7 +25,8 @@ const historyBatch = 1024
 
 // History reads back what the session's stream holds. Nothing is waited for, and `begin` and `end`
 // are events like others. To go on, give the last one's id as After, or with Reverse as Before. No
-// events is no error.
+// events is no error. Of an entry that cannot be read (ErrUnsupported) what is before it is given as
+// well; Error.EntryID is how to go on.
 func (s *Session) History(ctx context.Context, of HistoryRange) ([]Event, error) {
 	var all []Event
 	for of.Limit <= 0 || len(all) < of.Limit {
@@ -33,13 +35,16 @@ func (s *Session) History(ctx context.Context, of HistoryRange) ([]Event, error)
 			most = of.Limit - len(all)
 		}
 		events, err := s.historyPart(ctx, of, most)
+		if errors.Is(err, ErrUnsupported) {
+			return all, err
+		}
 		if err != nil && endIsEOF(err) != io.EOF {
 			return nil, err
 		}
-		all = append(all, events...)
-		if len(events) < most {
+		if len(events) == 0 {
 			break
 		}
+		all = append(all, events...)
 		last := events[len(events)-1].ID
 		if of.Reverse {
 			of.Before = last

@@ -31,9 +31,9 @@ AGX_IN("unsafe.Pointer", const void*)
 %typemap(out) const void* %{ $result = ($1_ltype)$1; %}
 
 /* Static or the thread's, and copied at once: SWIG's strings come with Go that `go vet` refuses. */
-%typemap(gotype) const char* agx_last_error, const char* agx_status_string,
+%typemap(gotype) const char* agx_last_error, const char* agx_last_error_entry, const char* agx_status_string,
                  const char* agx_version_string, const char* agx_group_consumer_name "unsafe.Pointer"
-%typemap(out) const char* agx_last_error, const char* agx_status_string,
+%typemap(out) const char* agx_last_error, const char* agx_last_error_entry, const char* agx_status_string,
               const char* agx_version_string, const char* agx_group_consumer_name %{ $result = (char*)$1; %}
-%typemap(goout) const char* agx_last_error, const char* agx_status_string,
+%typemap(goout) const char* agx_last_error, const char* agx_last_error_entry, const char* agx_status_string,
                 const char* agx_version_string, const char* agx_group_consumer_name ""

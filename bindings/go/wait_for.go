@@ -67,6 +67,8 @@ func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
 	}
 	if e, ok := err.(*Error); ok && e.Code == ErrGap {
 		s.waiting.rewind(s, after)
+	} else if ok && e.EntryID != "" {
+		s.waiting.advance(s, after, e.EntryID)
 	}
 	return Event{}, err
 }

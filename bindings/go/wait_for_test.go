@@ -188,3 +188,66 @@ func TestAWaitForAnEventGoesOnAfterAGap(t *testing.T) {
 		}
 	})
 }
+
+func TestAnEntryThatCannotBeReadIsNamed(t *testing.T) {
+	server, err := startRedis()
+	must(t, err)
+	defer server.stop()
+	push := func(element string) {
+		t.Helper()
+		answer, err := server.say("RPUSH p:s " + element)
+		must(t, err)
+		if answer[0] != ':' {
+			t.Fatal(answer)
+		}
+	}
+	const pickle = `"\x80pickle"`
+	push("[1]")
+	push(pickle)
+	push("[3]")
+	s, err := open(t, server.url()).Stream("s", agx.Format("ag2"), agx.Prefix("p"))
+	must(t, err)
+	defer s.Close()
+	named := func(err error) string {
+		t.Helper()
+		wantIs(t, err, agx.ErrUnsupported)
+		var known *agx.Error
+		if !errors.As(err, &known) || known.EntryID == "" {
+			t.Fatalf("%v names no entry", err)
+		}
+		return known.EntryID
+	}
+	events, err := s.History(background, agx.HistoryRange{})
+	id := named(err)
+	want(t, len(events), 1)
+	want(t, string(events[0].Body), "[1]")
+	events, err = s.History(background, agx.HistoryRange{After: id})
+	must(t, err)
+	want(t, string(events[0].Body), "[3]")
+
+	l, err := s.OpenListener(background)
+	must(t, err)
+	defer l.Close()
+	for _, body := range []string{"[1]", "", "[3]"} {
+		event, err := l.Next(background)
+		if body == "" {
+			want(t, named(err), id)
+			continue
+		}
+		must(t, err)
+		want(t, string(event.Body), body)
+	}
+
+	waiting := waitsFor(t, s, "")
+	push(pickle)
+	named((<-waiting).err)
+	push("[5]")
+	event, err := s.WaitFor(background, "")
+	must(t, err)
+	want(t, string(event.Body), "[5]")
+	_, err = s.Add(background, "", "o", nil)
+	var known *agx.Error
+	if !errors.As(err, &known) || known.EntryID != "" {
+		t.Fatal(err)
+	}
+}

@@ -15,6 +15,10 @@ namespace Agx
         /// <summary>Which outcome or error it is.</summary>
         public AgxStatus Status { get; }
 
+        /// <summary>With <see cref="AgxStatus.Unsupported"/>: which entry of a stream cannot be read; else
+        /// null.</summary>
+        public string? EntryId { get; internal set; }
+
         /// <summary>Of adding many: how many events, from the first on, are known to be stored.</summary>
         public int Added { get; internal set; }
 
@@ -24,7 +28,14 @@ namespace Agx
         /// <summary>The exception for a status, with what the last call in this thread said.</summary>
         internal static AgxException Last(int status)
         {
-            return Of((AgxStatus)status, Text.Read(agxnative.agx_last_error()));
+            AgxException error = Of((AgxStatus)status, Text.Read(agxnative.agx_last_error()));
+            error.SetEntry(Text.Read(agxnative.agx_last_error_entry()));
+            return error;
+        }
+
+        internal void SetEntry(string? id)
+        {
+            if (!string.IsNullOrEmpty(id)) EntryId = id;
         }
 
         /// <summary>Throws if a call in this thread did not return AGX_OK.</summary>

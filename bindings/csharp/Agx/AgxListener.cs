@@ -157,7 +157,7 @@ namespace Agx
                 ended = true;
                 return true;
             }
-            throw AgxException.Of((AgxStatus)record.Status, record.Message);
+            throw record.Error();
         }
 
         internal static bool IsEnd(int status)
@@ -187,6 +187,7 @@ namespace Agx
                 outcome.Kind = Batch.Outcome;
                 outcome.Status = status;
                 outcome.Message = Text.Read(agxnative.agx_last_error());
+                outcome.EntryId = Text.Read(agxnative.agx_last_error_entry());
                 ready.Enqueue(outcome);
                 GC.KeepAlive(this);
                 return true;

@@ -151,7 +151,7 @@ namespace Agx
                     }
                     else if (record.Kind == Batch.MuxOutcome || !AgxListener.IsEnd(record.Status))
                     {
-                        error = AgxException.Of((AgxStatus)record.Status, record.Message);
+                        error = record.Error();
                     }
                     item = new AgxMuxItem(listener, record.Value, error);
                     return true;

@@ -397,6 +397,9 @@ namespace Agx
 
         /// <summary>What the session's stream holds; nothing is waited for, and begin and end are events
         /// like others.</summary>
+        /// <exception cref="AgxUnsupportedException">An entry cannot be read. What is before it can be had
+        /// with its <see cref="AgxException.EntryId"/> as Before, what is behind it with that as
+        /// After.</exception>
         public IReadOnlyList<AgxEvent> History(AgxHistoryOptions? options = null)
         {
             AgxHistoryOptions given = options ?? new AgxHistoryOptions();
@@ -414,13 +417,11 @@ namespace Agx
                     if (status == (int)AgxStatus.Ended) break;
                     Done(status);
                     batch.Rewind();
-                    ulong count = batch.Count;
                     Batch.Record record;
                     while (batch.Read(out record))
                     {
                         if (record.Value != null) events.Add(record.Value);
                     }
-                    if (count < wanted) break;
                     byte[]? last = Text.Encode(events[events.Count - 1].Id, "id");
                     if (given.Reverse) before = last;
                     else after = last;

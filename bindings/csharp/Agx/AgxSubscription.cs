@@ -191,7 +191,7 @@ namespace Agx
 
         void Outcome(Batch.Record record)
         {
-            if (options.OnOutcome != null) options.OnOutcome(AgxException.Of((AgxStatus)record.Status, record.Message));
+            if (options.OnOutcome != null) options.OnOutcome(record.Error());
         }
 
         void Finish(Exception? error)

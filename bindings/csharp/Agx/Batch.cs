@@ -22,9 +22,18 @@ namespace Agx
             internal long Token;
             internal AgxEvent? Value;
             internal string Message;
+            internal string EntryId;
             // Of what tells of something: its texts, and its numbers.
             internal AgxEvent? Texts;
             internal long[] Numbers;
+
+            /// <summary>What an outcome is to whoever asked.</summary>
+            internal AgxException Error()
+            {
+                AgxException error = AgxException.Of((AgxStatus)Status, Message);
+                error.SetEntry(EntryId);
+                return error;
+            }
         }
 
         IntPtr at;
@@ -95,7 +104,11 @@ namespace Agx
             AgxEvent? value = told ? new AgxEvent(bytes, id, type, origin, body) : null;
             if (record.Kind == Event) record.Value = value;
             else record.Texts = value;
-            if (!told) record.Message = System.Text.Encoding.UTF8.GetString(bytes);
+            if (!told)
+            {
+                record.EntryId = System.Text.Encoding.UTF8.GetString(bytes, 0, id);
+                record.Message = System.Text.Encoding.UTF8.GetString(bytes, texts - body, body);
+            }
             record.Numbers = ReadNumbers(new IntPtr(start.ToInt64() + extraAt), record.Kind == Event ? 0 : extra / 8);
             return Aligned(extraAt + extra);
         }

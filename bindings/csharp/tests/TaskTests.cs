@@ -33,6 +33,57 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         return string.Join(" ", types);
     }
 
+    static void Push(RedisServer server, string element)
+    {
+        using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.Unix, System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Unspecified);
+        socket.Connect(new System.Net.Sockets.UnixDomainSocketEndPoint(new Uri(server.Url).LocalPath));
+        socket.Send(System.Text.Encoding.ASCII.GetBytes($"RPUSH p:s {element}\r\n"));
+        byte[] answer = new byte[64];
+        int count = socket.Receive(answer);
+        Assert.StartsWith(":", System.Text.Encoding.ASCII.GetString(answer, 0, count));
+    }
+
+    [Fact]
+    public async Task AnEntryThatCannotBeReadIsNamed()
+    {
+        const string pickle = "\"\\x80pickle\"";
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url);
+        await using AgxSession session = client.OpenStream("s", new() { Format = "ag2", Prefix = "p" });
+        Push(server, "[1]");
+        Push(server, pickle);
+        Push(server, "[3]");
+        AgxUnsupportedException told = Assert.Throws<AgxUnsupportedException>(() => session.History());
+        string id = told.EntryId!;
+        Assert.Equal("[1]", Assert.Single(session.History(new() { Before = id })).Body);
+        Assert.Equal("[3]", Assert.Single(session.History(new() { After = id })).Body);
+        told = Assert.Throws<AgxUnsupportedException>(() => session.History(new() { Reverse = true }));
+        Assert.Equal(id, told.EntryId);
+
+        await using (AgxListener listener = session.OpenListener())
+        {
+            Assert.Equal("[1]", (await listener.NextAsync())!.Body);
+            told = await Assert.ThrowsAsync<AgxUnsupportedException>(async () => await listener.NextAsync());
+            Assert.Equal(id, told.EntryId);
+            Assert.Contains("PICKLE", told.Message);
+            Assert.Equal("[3]", (await listener.NextAsync())!.Body);
+        }
+        using (AgxListener listener = session.OpenListener())
+        {
+            Assert.Equal("[1]", listener.Next()!.Body);
+            Assert.Equal(id, Assert.Throws<AgxUnsupportedException>(() => listener.Next()).EntryId);
+            Assert.Equal("[3]", listener.Next()!.Body);
+        }
+
+        Assert.Null(session.WaitFor(null, TimeSpan.Zero));
+        Push(server, pickle);
+        Push(server, "[5]");
+        told = await Assert.ThrowsAsync<AgxUnsupportedException>(() => session.WaitForAsync(null, Long));
+        Assert.NotEqual(id, told.EntryId);
+        Assert.Equal("[5]", (await session.WaitForAsync(null, Long))!.Body);
+        Assert.Null(Assert.Throws<AgxInvalidException>(() => { session.Add("", "o"); }).EntryId);
+    }
+
     [Fact]
     public async Task AddsToManySessionsFailTogether()
     {

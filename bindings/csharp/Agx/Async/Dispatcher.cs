@@ -287,7 +287,7 @@ namespace Agx
                 return new ValueTask<AgxEvent?>(record.Value);
             }
             if (IsEnd(record)) return new ValueTask<AgxEvent?>((AgxEvent?)null);
-            return ValueTask.FromException<AgxEvent?>(AgxException.Of((AgxStatus)record.Status, record.Message));
+            return ValueTask.FromException<AgxEvent?>(record.Error());
         }
 
         internal void Deliver(List<Batch.Record> run)
@@ -349,7 +349,7 @@ namespace Agx
             }
             else
             {
-                waiter.SetException(AgxException.Of((AgxStatus)record.Status, record.Message));
+                waiter.SetException(record.Error());
             }
         }
 

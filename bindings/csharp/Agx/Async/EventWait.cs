@@ -96,11 +96,9 @@ namespace Agx
                 GoOnBehind(begin, "0-0");
                 throw;
             }
-            catch (AgxException error) when (error.Status is AgxStatus.Unsupported or AgxStatus.TooBig)
+            catch (AgxException error) when (error.EntryId != null)
             {
-                // Behind what cannot be read.
-                byte[] room = new byte[IdSize];
-                if (agxnative.agx_listener_position(listener.Number, room) == 0) GoOnBehind(begin, Text.Read(room, 0));
+                GoOnBehind(begin, error.EntryId);
                 throw;
             }
         }

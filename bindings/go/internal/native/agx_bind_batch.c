@@ -150,7 +150,8 @@ int agxb_append_event(agxb_batch* batch, const agx_event* event, int64_t token) 
 }
 
 int agxb_append_outcome(agxb_batch* batch, int32_t kind, agx_status status, int64_t token) {
-  agxb_text texts[4] = {{NULL, 0}, {NULL, 0}, {NULL, 0}, agxb_text_of(agx_last_error())};
+  agxb_text texts[4] = {
+      agxb_text_of(agx_last_error_entry()), {NULL, 0}, {NULL, 0}, agxb_text_of(agx_last_error())};
   return append(batch, kind, status, token, texts, 0) != NULL;
 }
 

@@ -717,6 +717,17 @@ char *_wrap_agx_last_error_native_e2cf14798e770227() {
 }
 
 
+char *_wrap_agx_last_error_entry_native_e2cf14798e770227() {
+  char *result = 0 ;
+  char *_swig_go_result;
+  
+  
+  result = (char *)agx_last_error_entry();
+  _swig_go_result = (char*)result; 
+  return _swig_go_result;
+}
+
+
 intgo _wrap_AGX_LOG_ERROR_native_e2cf14798e770227() {
   enum agx_log_level result;
   intgo _swig_go_result;

@@ -151,6 +151,7 @@ extern swig_intgo _wrap_AGX_EMODEL_native_e2cf14798e770227(void);
 extern swig_intgo _wrap_AGX_EFAILED_native_e2cf14798e770227(void);
 extern swig_voidp _wrap_agx_status_string_native_e2cf14798e770227(swig_intgo arg1);
 extern swig_voidp _wrap_agx_last_error_native_e2cf14798e770227(void);
+extern swig_voidp _wrap_agx_last_error_entry_native_e2cf14798e770227(void);
 extern swig_intgo _wrap_AGX_LOG_ERROR_native_e2cf14798e770227(void);
 extern swig_intgo _wrap_AGX_LOG_WARNING_native_e2cf14798e770227(void);
 extern swig_intgo _wrap_AGX_LOG_INFO_native_e2cf14798e770227(void);
@@ -619,6 +620,12 @@ func Agx_status_string(arg1 Enum_SS_agx_status) (_swig_ret unsafe.Pointer) {
 func Agx_last_error() (_swig_ret unsafe.Pointer) {
 	var swig_r unsafe.Pointer
 	swig_r = (unsafe.Pointer)(C._wrap_agx_last_error_native_e2cf14798e770227())
+	return swig_r
+}
+
+func Agx_last_error_entry() (_swig_ret unsafe.Pointer) {
+	var swig_r unsafe.Pointer
+	swig_r = (unsafe.Pointer)(C._wrap_agx_last_error_entry_native_e2cf14798e770227())
 	return swig_r
 }
 
