@@ -7,10 +7,17 @@ import java.nio.ByteOrder;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 
-/** A session's events that wait to be added; the client's {@link Adder} takes them, one round at a time. */
+/**
+ * What a session has queued, in its order: events that are to be added, and calls that are not to
+ * overtake them. The client's {@link Adder} takes it, one round at a time.
+ */
 final class AddQueue {
+  /** Set in a thread while it makes a round, or is in an interceptor: what it calls cannot wait for that. */
+  private static final ThreadLocal<Boolean> INSIDE = new ThreadLocal<>();
+
   /** An event as C takes it. */
   static final class Packed {
     final byte[] type;
@@ -38,8 +45,13 @@ final class AddQueue {
 
   private final AgxSession session;
   private final ClientCore client;
-  private final ArrayDeque<Packed> events = new ArrayDeque<>();
+  /** Packed, or a ClientCore.Job. */
+  private final ArrayDeque<Object> items = new ArrayDeque<>();
   private boolean working;
+  // How many were ever queued, how many of them are done with, and how many a round has now.
+  private long queued;
+  private long settled;
+  private int inHand;
 
   AddQueue(AgxSession session, ClientCore client) {
     this.session = session;
@@ -84,21 +96,70 @@ final class AddQueue {
   }
 
   CompletableFuture<String> add(Packed event) {
-    synchronized (this) {
-      events.add(event);
-      if (working) return event.future;
-      working = true;
-    }
-    client.adder().push(this);
+    push(event);
     return event.future;
   }
 
-  /** What fits, without what was cancelled before its turn: that is not added. */
+  /** Makes a call later, in its turn. */
+  <T> CompletableFuture<T> call(Callable<T> call) {
+    ClientCore.Job<T> job = new ClientCore.Job<>(client, call);
+    push(job);
+    return job.future();
+  }
+
+  private void push(Object item) {
+    synchronized (this) {
+      items.add(item);
+      ++queued;
+      if (working) return;
+      working = true;
+    }
+    client.adder().push(this);
+  }
+
+  /** Runs what calls a program's own code while events are under way. */
+  static <T> T inside(Callable<T> call) throws Exception {
+    Boolean before = INSIDE.get();
+    INSIDE.set(true);
+    try {
+      return call.call();
+    } finally {
+      if (before == null) INSIDE.remove();
+    }
+  }
+
+  /** Waits for what was queued before; who is called while it is added goes ahead. */
+  void settle() {
+    boolean interrupted = false;
+    synchronized (this) {
+      long mark = queued;
+      if (settled >= mark || INSIDE.get() != null) return;
+      while (settled < mark) {
+        try {
+          wait();
+        } catch (InterruptedException e) {
+          interrupted = true;
+        }
+      }
+    }
+    if (interrupted) Thread.currentThread().interrupt();
+  }
+
+  /** The call that comes next, if one does. */
+  synchronized ClientCore.Job<?> takeCall() {
+    if (!(items.peek() instanceof ClientCore.Job<?> call)) return null;
+    items.poll();
+    ++inHand;
+    return call;
+  }
+
+  /** Events up to the next call, as many as fit, without what was cancelled before its turn: that is not added. */
   synchronized List<Packed> take(int most, long mostBytes) {
     List<Packed> taken = new ArrayList<>();
     long bytes = 0;
-    while (!events.isEmpty() && taken.size() < most && bytes < mostBytes) {
-      Packed event = events.poll();
+    while (taken.size() < most && bytes < mostBytes && items.peek() instanceof Packed event) {
+      items.poll();
+      ++inHand;
       if (event.future.isDone()) continue;
       taken.add(event);
       bytes += event.size();
@@ -108,23 +169,35 @@ final class AddQueue {
 
   /** After what was taken has been told of: whether there is more. */
   synchronized boolean goesOn() {
-    working = !events.isEmpty();
+    settled += inHand;
+    inHand = 0;
+    notifyAll();
+    working = !items.isEmpty();
     return working;
   }
 
   /** Nobody will take what is here. */
   void giveUp(Throwable why) {
-    List<Packed> left;
+    List<Object> left;
     synchronized (this) {
-      left = new ArrayList<>(events);
-      events.clear();
+      left = new ArrayList<>(items);
+      items.clear();
+      settled = queued;
+      notifyAll();
       working = false;
     }
-    for (Packed event : left) tell(event, null, why);
+    for (Object item : left) {
+      if (item instanceof Packed event) {
+        tell(event, null, why);
+      } else {
+        ((ClientCore.Job<?>) item).fail(why);
+      }
+    }
   }
 
-  boolean intercepted() {
-    return session.isIntercepted();
+  /** What comes next goes without other sessions' events. */
+  synchronized boolean goesAlone() {
+    return session.isIntercepted() || items.peek() instanceof ClientCore.Job<?>;
   }
 
   AgxSession session() {

@@ -16,8 +16,8 @@ final class Adder {
   private static final int MOST_EVENTS = 1024;
   private static final long MOST_BYTES = 1 << 20;
 
-  /** What one session has in a round. */
-  private record Portion(AddQueue queue, List<AddQueue.Packed> events) {}
+  /** What one session has in a round: a call, or else events. */
+  private record Portion(AddQueue queue, ClientCore.Job<?> call, List<AddQueue.Packed> events) {}
 
   private final ClientCore client;
   private final ArrayDeque<AddQueue> ready = new ArrayDeque<>();
@@ -55,14 +55,28 @@ final class Adder {
     List<Portion> round = new ArrayList<>();
     try {
       take(round);
-      if (round.size() == 1) {
-        round.get(0).queue.send(round.get(0).events);
-      } else if (!round.isEmpty()) {
-        send(round);
-      }
+      AddQueue.inside(() -> {
+        carryOut(round);
+        return null;
+      });
+    } catch (Exception e) {
+      throw Calls.asSuch(e);
     } finally {
       // Whatever a program's executor throws, the others' events go on.
       if (settle(round)) work();
+    }
+  }
+
+  private static void carryOut(List<Portion> round) {
+    if (round.size() > 1) {
+      send(round);
+    } else if (!round.isEmpty()) {
+      Portion only = round.get(0);
+      if (only.call != null) {
+        only.call.run();
+      } else {
+        only.queue.send(only.events);
+      }
     }
   }
 
@@ -75,16 +89,16 @@ final class Adder {
     return !ready.isEmpty();
   }
 
-  /** What is intercepted goes alone. */
   private synchronized void take(List<Portion> round) {
     int room = MOST_EVENTS;
     long bytes = MOST_BYTES;
     while (!ready.isEmpty() && room > 0 && bytes > 0) {
-      boolean alone = ready.peek().intercepted();
+      boolean alone = ready.peek().goesAlone();
       if (alone && !round.isEmpty()) break;
       AddQueue queue = ready.poll();
-      List<AddQueue.Packed> events = queue.take(room, bytes);
-      round.add(new Portion(queue, events));
+      ClientCore.Job<?> call = queue.takeCall();
+      List<AddQueue.Packed> events = call != null ? List.of() : queue.take(room, bytes);
+      round.add(new Portion(queue, call, events));
       room -= events.size();
       for (AddQueue.Packed event : events) bytes -= event.size();
       if (alone) break;
@@ -92,7 +106,7 @@ final class Adder {
   }
 
   /** Events of many sessions, each of which fares by itself. */
-  private void send(List<Portion> round) {
+  private static void send(List<Portion> round) {
     List<AddQueue> queues = new ArrayList<>();
     List<AddQueue.Packed> events = new ArrayList<>();
     ByteBuffer handles =

@@ -4,7 +4,8 @@ import java.time.Instant;
 import java.util.Map;
 
 /**
- * One event of a session. It does not change.
+ * One event of a session. It does not change. Other programs write into a store as well: what of
+ * its texts is not UTF-8 becomes U+FFFD.
  *
  * @param id the entry's id in the store, "milliseconds-sequence": what to resume behind
  * @param type what it is, such as "info"; "" if the entry has none
@@ -12,7 +13,7 @@ import java.util.Map;
  * @param body its JSON text, as it was written; "{}" if the entry has none
  * @param fields all fields of the entry as its writer wrote them, by their names, in their order:
  *     also what an event has no place for, such as those of other frameworks. Of several with the
- *     same name the first counts; what is not UTF-8 becomes U+FFFD. null: type, origin and body
+ *     same name the first counts. null: type, origin and body
  */
 public record AgxEvent(
     String id, String type, String origin, String body, Map<String, String> fields) {

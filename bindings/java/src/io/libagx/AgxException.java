@@ -12,6 +12,9 @@ public class AgxException extends RuntimeException {
   /** What the C library answered. */
   private final AgxStatus status;
 
+  /** Of the entry that cannot be read, or null. */
+  private String entryId;
+
   AgxException(AgxStatus status, String message) {
     super(message == null || message.isEmpty() ? status.name() : message);
     this.status = status;
@@ -35,9 +38,25 @@ public class AgxException extends RuntimeException {
     return status.code();
   }
 
+  /**
+   * Which entry of a stream cannot be read, with {@link AgxStatus#EUNSUPPORTED}: what there is
+   * behind it can be had as behind an event of this id.
+   *
+   * @return the entry's id; null if it is about none
+   */
+  public String entryId() {
+    return entryId;
+  }
+
   /** The exception for a status, with the message of this thread's last call. */
   static AgxException last(int code) {
-    return of(AgxStatus.of(code), lastError());
+    return of(AgxStatus.of(code), lastError(), Text.lenient(agxnative.agx_last_error_entry()));
+  }
+
+  static AgxException of(AgxStatus status, String message, String entryId) {
+    AgxException made = of(status, message);
+    if (!entryId.isEmpty()) made.entryId = entryId;
+    return made;
   }
 
   static String lastError() {

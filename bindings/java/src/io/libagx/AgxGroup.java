@@ -376,9 +376,8 @@ public final class AgxGroup implements AutoCloseable {
     }
 
     private int handle(long group, Records record, long attempt) {
-      AgxEvent event = null;
+      AgxEvent event = record.event();
       try {
-        event = record.event();
         handler.handle(event, attempt);
         return agxnativeConstants.AGX_OK;
       } catch (Exception failure) {
@@ -397,7 +396,7 @@ public final class AgxGroup implements AutoCloseable {
     }
 
     private void failed(AgxEvent event, long attempt, Exception failure) {
-      if (options.onFailure() == null || event == null) return;
+      if (options.onFailure() == null) return;
       try {
         options.onFailure().failed(event, attempt, failure);
       } catch (Throwable error) {

@@ -34,7 +34,10 @@ public final class AgxHistory {
    *
    * @param options which
    * @param most how many at most; at most 4096 are given at once
-   * @return the events; fewer than asked for, or none, if there are no more
+   * @return the events; none if there are no more. Fewer than asked for are not the last of them if
+   *     what comes next cannot be read
+   * @throws AgxException.Unsupported if what comes first cannot be read; to go on, give its {@link
+   *     AgxException#entryId()} as the last one's id
    */
   public List<AgxEvent> read(AgxHistoryOptions options, int most) {
     byte[] after = Text.encode("after", options.after());
@@ -64,7 +67,8 @@ public final class AgxHistory {
   }
 
   /**
-   * All events that are there, read as they are taken.
+   * All events that are there, read as they are taken. Of an entry that cannot be read it throws
+   * {@link AgxException.Unsupported}; an iterator of it can go on.
    *
    * @return the events
    */
@@ -97,14 +101,20 @@ public final class AgxHistory {
     public boolean hasNext() {
       if (page.hasNext()) return true;
       if (last) return false;
-      List<AgxEvent> events = read(options, PAGE);
-      last = events.size() < PAGE;
-      if (!events.isEmpty()) {
-        String id = events.get(events.size() - 1).id();
-        options = options.reverse() ? options.before(id) : options.after(id);
+      try {
+        List<AgxEvent> events = read(options, PAGE);
+        last = events.isEmpty();
+        if (!last) goOnBehind(events.get(events.size() - 1).id());
+        page = events.iterator();
+        return !last;
+      } catch (AgxException.Unsupported failure) {
+        if (failure.entryId() != null) goOnBehind(failure.entryId());
+        throw failure;
       }
-      page = events.iterator();
-      return page.hasNext();
+    }
+
+    private void goOnBehind(String id) {
+      options = options.reverse() ? options.before(id) : options.after(id);
     }
 
     @Override
@@ -164,7 +174,7 @@ public final class AgxHistory {
   private long trim(long most, String before) {
     long[] out = new long[1];
     byte[] id = Text.encode("the id", before);
-    AgxException.check(session.call(handle -> agxnative.agx_history_trim(handle, most, id, out)));
+    AgxException.check(session.inOrder(handle -> agxnative.agx_history_trim(handle, most, id, out)));
     return out[0];
   }
 
@@ -180,7 +190,7 @@ public final class AgxHistory {
     List<AddQueue.Packed> packed = AddQueue.pack(events);
     byte[] bytes = AddQueue.bytes(packed);
     AgxException.check(
-        session.call(handle -> agxnative.agxb_history_replace(handle, bytes, packed.size(), out)));
+        session.inOrder(handle -> agxnative.agxb_history_replace(handle, bytes, packed.size(), out)));
     return out[0];
   }
 
@@ -191,7 +201,7 @@ public final class AgxHistory {
    */
   public long drop() {
     long[] out = new long[1];
-    AgxException.check(session.call(handle -> agxnative.agx_history_drop(handle, out)));
+    AgxException.check(session.inOrder(handle -> agxnative.agx_history_drop(handle, out)));
     return out[0];
   }
 
@@ -201,10 +211,9 @@ public final class AgxHistory {
    * @return whether anything was there
    */
   public boolean delete() {
-    int status = session.call(agxnative::agx_history_delete);
+    int status = session.inOrder(agxnative::agx_history_delete);
     if (status == AgxStatus.NONE.code()) return false;
     AgxException.check(status);
-    session.waits().stopped();
     return true;
   }
 }

@@ -65,7 +65,8 @@ public final class AgxInterceptor implements AutoCloseable {
   private int called(long event, Records record, long attempt) throws Exception {
     AgxIntercepted intercepted = new AgxIntercepted(event, record);
     try {
-      AgxIntercepted.Verdict verdict = function.intercept(intercepted);
+      AgxIntercepted.Verdict verdict =
+          AddQueue.inside(() -> function.intercept(intercepted));
       return Text.required("what the interceptor returns", verdict).status();
     } catch (Throwable thrown) {
       // For those who add in another thread than this.

@@ -29,11 +29,11 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   private final ListenerCore listener;
   private final Handle handle;
 
-  AgxListener(AgxClient client, ClientCore core, ListenerCore listener, long token) {
+  AgxListener(AgxClient client, ClientCore core, ListenerCore listener) {
     this.client = client;
     this.core = core;
     this.listener = listener;
-    handle = new Handle(this, "listener", token, ignored -> listener.close());
+    handle = new Handle(this, "listener", listener.token(), ignored -> listener.close());
   }
 
   /**

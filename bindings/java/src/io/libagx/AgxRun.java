@@ -37,7 +37,7 @@ public final class AgxRun implements AutoCloseable {
     byte[] startOrigin = Text.encode("the origin", start.origin());
     byte[] origin = Text.encode("the origin", options.origin());
     long[] out = new long[1];
-    AgxException.check(session.call(handle
+    AgxException.check(session.inOrder(handle
         -> agxnative.agxb_run_begin(handle, Text.millis(options.coalesce(), 0),
             options.coalesceBytes(), start.takeOver() ? 1 : 0, Text.millis(start.lease(), 0),
             startOrigin, origin, Text.millis(options.grace(), -1), out)));
@@ -84,6 +84,7 @@ public final class AgxRun implements AutoCloseable {
   }
 
   private void call(Call call) {
+    session.settle();
     lock.lock();
     try {
       Calls.check(call.of(handle.get()));
@@ -96,6 +97,7 @@ public final class AgxRun implements AutoCloseable {
 
   private String text(TextCall call) {
     byte[][] out = new byte[1][];
+    session.settle();
     lock.lock();
     try {
       Calls.check(call.of(handle.get(), out));
@@ -291,7 +293,6 @@ public final class AgxRun implements AutoCloseable {
   /** Ends the run and the session. After a store error it may be called again. */
   public void finish() {
     call(agxnative::agx_run_finish);
-    session.waits().stopped();
   }
 
   /**
@@ -302,12 +303,12 @@ public final class AgxRun implements AutoCloseable {
   public void fail(String message) {
     byte[] text = Text.encode("the message", message);
     call(run -> agxnative.agx_run_fail(run, text));
-    session.waits().stopped();
   }
 
   /** Ends the run, if need be as abandoned, and frees it. */
   @Override
   public void close() {
+    session.settle();
     lock.lock();
     try {
       handle.close();
@@ -316,7 +317,6 @@ public final class AgxRun implements AutoCloseable {
     } finally {
       lock.unlock();
     }
-    session.waits().stopped();
   }
 
   @Override

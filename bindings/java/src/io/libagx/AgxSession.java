@@ -17,7 +17,13 @@ import java.util.concurrent.TimeoutException;
  *
  * <p>What blocks does so for a command of the store, within the client's timeouts; each such method
  * has a form that gives a future, which a few threads of the client's own carry out. Cancelling the
- * future (not one that was derived from it) before its turn keeps it from being done.
+ * future (not one that was derived from it) before its turn keeps it from being done. A future is
+ * completed in {@link AgxOptions#callbacks}'s executor. What can be seen to be wrong at once, such
+ * as half of a surrogate pair or a closed session, is thrown; all else is what the future fails with.
+ *
+ * <p>What changes the session's events happens in the order of the calls on this object, and of its
+ * run's and history's: one that blocks waits for what futures were given for before. What an
+ * interceptor calls goes ahead of that.
  */
 public final class AgxSession implements AutoCloseable {
   private final AgxClient client;
@@ -59,6 +65,21 @@ public final class AgxSession implements AutoCloseable {
 
   private void checked(Call call) {
     Calls.check(call(call));
+  }
+
+  /** Waits for what is queued. */
+  void settle() {
+    adds.settle();
+  }
+
+  /** A call that does not overtake what is queued. */
+  int inOrder(Call call) {
+    adds.settle();
+    return call(call);
+  }
+
+  private void checkedInOrder(Call call) {
+    Calls.check(inOrder(call));
   }
 
   boolean isIntercepted() {
@@ -109,7 +130,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public void start(AgxStartOptions options) {
     byte[] origin = Text.encode("the origin", options.origin());
-    checked(session
+    checkedInOrder(session
         -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
             Text.millis(options.lease(), 0), origin, options.keep() ? 1 : 0));
     waits.started();
@@ -122,7 +143,7 @@ public final class AgxSession implements AutoCloseable {
    * @return when it is done
    */
   public CompletableFuture<Void> startAsync(AgxStartOptions options) {
-    return async(() -> start(options));
+    return asyncInOrder(() -> start(options));
   }
 
   /** Ends the session: adds {@code end}, and lets its events go after 5 seconds. */
@@ -138,8 +159,7 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if there is no such session
    */
   public void stop(Duration grace) {
-    checked(session -> agxnative.agx_stop(session, Text.millis(grace, -1)));
-    waits.stopped();
+    checkedInOrder(session -> agxnative.agx_stop(session, Text.millis(grace, -1)));
   }
 
   /**
@@ -149,7 +169,7 @@ public final class AgxSession implements AutoCloseable {
    * @return when it is done
    */
   public CompletableFuture<Void> stopAsync(Duration grace) {
-    return async(() -> stop(grace));
+    return asyncInOrder(() -> stop(grace));
   }
 
   /**
@@ -164,7 +184,9 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.Uncertain if the connection was lost on the way
    */
   public String add(String type, String origin, String body) {
-    return add(new AddQueue.Packed(type, origin, body));
+    AddQueue.Packed event = new AddQueue.Packed(type, origin, body);
+    adds.settle();
+    return add(event);
   }
 
   String add(AddQueue.Packed event) {
@@ -174,8 +196,8 @@ public final class AgxSession implements AutoCloseable {
   }
 
   /**
-   * Adds an event, later, in the order of these calls on this object. Those that are waiting are
-   * added at once.
+   * Adds an event, later, in the order of the calls on this object. Those that are waiting are
+   * added together.
    *
    * @param type as for {@link #add(String, String, String)}
    * @param origin likewise
@@ -196,7 +218,9 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException as {@link #add(String, String, String)} does; some may be stored then
    */
   public List<String> addAll(List<AgxNewEvent> events) {
-    AddQueue.Added added = AddQueue.addMany(this, AddQueue.pack(events));
+    List<AddQueue.Packed> packed = AddQueue.pack(events);
+    adds.settle();
+    AddQueue.Added added = AddQueue.addMany(this, packed);
     if (added.failure() != null && added.status() != AgxStatus.SWALLOWED) {
       throw Calls.asSuch(added.failure());
     }
@@ -211,7 +235,8 @@ public final class AgxSession implements AutoCloseable {
    */
   public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
     List<AgxNewEvent> copy = List.copyOf(events);
-    return core.async(() -> addAll(copy));
+    handle();
+    return adds.call(() -> addAll(copy));
   }
 
   /**
@@ -231,7 +256,7 @@ public final class AgxSession implements AutoCloseable {
     byte[] what = Text.encode("the name", Text.required("the name", name));
     byte[] before = Text.encode("from", Text.required("from", from));
     byte[] after = Text.encode("to", Text.required("to", to));
-    checked(
+    checkedInOrder(
         session -> agxnative.agxb_add_checked(session, bytes, packed.size(), what, before, after));
   }
 
@@ -247,7 +272,7 @@ public final class AgxSession implements AutoCloseable {
   public CompletableFuture<Void> addCheckedAsync(
       List<AgxNewEvent> events, String name, String from, String to) {
     List<AgxNewEvent> copy = List.copyOf(events);
-    return async(() -> addChecked(copy, name, from, to));
+    return asyncInOrder(() -> addChecked(copy, name, from, to));
   }
 
   /**
@@ -272,8 +297,9 @@ public final class AgxSession implements AutoCloseable {
    * @return the event's id
    */
   public String addError(String body) {
+    byte[] text = Text.encode("the body", body);
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
-    checked(session -> agxnative.agx_add_error(session, null, Text.encode("the body", body), out));
+    checkedInOrder(session -> agxnative.agx_add_error(session, null, text, out));
     return Text.id(out, 0);
   }
 
@@ -284,8 +310,9 @@ public final class AgxSession implements AutoCloseable {
    * @return the event's id
    */
   public String addInfo(String body) {
+    byte[] text = Text.encode("the body", body);
     byte[] out = new byte[agxnativeConstants.AGX_ID_SIZE];
-    checked(session -> agxnative.agx_add_info(session, null, Text.encode("the body", body), out));
+    checkedInOrder(session -> agxnative.agx_add_info(session, null, text, out));
     return Text.id(out, 0);
   }
 
@@ -358,7 +385,22 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if this object did not start it, or stopped it
    */
   public void waitCanceled(Duration timeout) throws InterruptedException {
-    await(whenCanceled(), timeout);
+    handle();
+    CompletableFuture<Void> told = core.cancels().add(this);
+    try {
+      long nanos = Text.waitNanos(timeout);
+      if (nanos == Long.MAX_VALUE) {
+        told.get();
+      } else {
+        told.get(nanos, TimeUnit.NANOSECONDS);
+      }
+    } catch (TimeoutException e) {
+      throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
+    } catch (ExecutionException e) {
+      throw Calls.asSuch(e.getCause());
+    } finally {
+      told.cancel(false);
+    }
   }
 
   /**
@@ -369,36 +411,54 @@ public final class AgxSession implements AutoCloseable {
    */
   public CompletableFuture<Void> whenCanceled() {
     handle();
-    return core.cancels().add(this);
+    CompletableFuture<Void> told = core.cancels().add(this);
+    CompletableFuture<Void> future = new CompletableFuture<>();
+    told.whenComplete((nothing, failure) -> {
+      if (told.isCancelled()) return;
+      core.deliver(() -> {
+        if (failure == null) {
+          future.complete(null);
+        } else {
+          future.completeExceptionally(failure);
+        }
+      });
+    });
+    future.whenComplete((nothing, failure) -> told.cancel(false));
+    return future;
   }
 
   /**
    * Waits for the next event that a condition selects: how an agent waits for what a person
    * answers. The first call on an object that started the session looks at everything from its
    * begin on, on another at what comes from now on; each later call goes on behind the event that
-   * the last gave.
+   * the last gave. A call that is given up has taken nothing. Several may wait, each for a condition
+   * of its own: a call looks at all behind where it began, and so two that wait for the same are
+   * given the same. No thread but the caller's waits.
    *
    * @param where the condition; null for any event
-   * @param timeout how long; negative for ever
+   * @param timeout how long; zero to look only, negative for ever
    * @return the event
    * @throws InterruptedException if the thread is interrupted
    * @throws AgxException.Timeout if there was none
    * @throws AgxException.Ended if the session ended before
    * @throws AgxException.Canceled if this object started it and it was cancelled; at once
+   * @throws AgxException.TakenOver if another producer took it over; at once
+   * @throws AgxException.Gone if its producer is gone without an end
+   * @throws AgxException.Gap if events that nobody saw are gone; the next call takes what is left
    */
   public AgxEvent waitFor(String where, Duration timeout) throws InterruptedException {
-    return await(waitForAsync(where), timeout);
+    return waits.next(where, Text.waitNanos(Text.required("the timeout", timeout)));
   }
 
   /**
    * {@link #waitFor(String, Duration)} as a future, without a timeout but its own {@link
-   * CompletableFuture#orTimeout}.
+   * CompletableFuture#orTimeout}. The first on an object that did not start the session blocks for
+   * one command.
    *
    * @param where the condition; null for any event
    * @return the event
    */
   public CompletableFuture<AgxEvent> waitForAsync(String where) {
-    handle();
     return waits.next(where);
   }
 
@@ -420,6 +480,10 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.Invalid if an id or a condition is not valid; the message says where
    */
   public AgxListener listen(AgxListenOptions options) {
+    return new AgxListener(client, core, open(options));
+  }
+
+  ListenerCore open(AgxListenOptions options) {
     Dispatcher dispatcher = core.dispatcher();
     long token = core.nextToken();
     long[] out = new long[1];
@@ -432,7 +496,7 @@ public final class AgxSession implements AutoCloseable {
     try {
       listener = new ListenerCore(core, dispatcher, token, out[0]);
       listener.begin();
-      return new AgxListener(client, core, listener, token);
+      return listener;
     } catch (RuntimeException | Error e) {
       if (listener != null) {
         listener.close();
@@ -620,11 +684,13 @@ public final class AgxSession implements AutoCloseable {
 
   /**
    * Closes it. A session that it started and did not stop is no longer renewed, and stays live
-   * until its lease runs out.
+   * until its lease runs out. What waits on it, or is queued and not added yet, gets {@link
+   * AgxException.Closed}.
    */
   @Override
   public void close() {
     handle.close();
+    waits.close();
   }
 
   @Override
@@ -632,25 +698,11 @@ public final class AgxSession implements AutoCloseable {
     return "session " + id.scopeId() + "/" + id.userId() + "/" + id.sessionId();
   }
 
-  private CompletableFuture<Void> async(Runnable call) {
-    return core.async(() -> {
+  private CompletableFuture<Void> asyncInOrder(Runnable call) {
+    handle();
+    return adds.call(() -> {
       call.run();
       return null;
     });
-  }
-
-  private static <T> T await(CompletableFuture<T> future, Duration timeout)
-      throws InterruptedException {
-    try {
-      long nanos = Text.waitNanos(timeout);
-      return nanos == Long.MAX_VALUE ? future.get() : future.get(nanos, TimeUnit.NANOSECONDS);
-    } catch (TimeoutException e) {
-      throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
-    } catch (ExecutionException e) {
-      if (e.getCause() instanceof AgxException failure) throw failure;
-      throw new IllegalStateException(e.getCause());
-    } finally {
-      future.cancel(false);
-    }
   }
 }

@@ -9,9 +9,13 @@ import java.util.function.Function;
 /** Events as C packs them: agx_bind.h says how. Its buffer of C's is one thread's. */
 final class Batch implements AutoCloseable {
   /** What a record that is not an event says. */
-  record Outcome(AgxStatus status, String message) {
+  record Outcome(AgxStatus status, String message, String entryId) {
+    Outcome(AgxStatus status, String message) {
+      this(status, message, "");
+    }
+
     AgxException exception() {
-      return AgxException.of(status, message);
+      return AgxException.of(status, message, entryId);
     }
   }
 

@@ -18,6 +18,7 @@ final class CancelWatch {
   private final List<Wait> waits = new ArrayList<>();
   private Thread thread;
 
+  /** What is completed in a thread that nothing of the program's is to keep. */
   CompletableFuture<Void> add(AgxSession session) {
     CompletableFuture<Void> future = new CompletableFuture<>();
     Wait wait = new Wait(session, future);
@@ -73,14 +74,11 @@ final class CancelWatch {
     } catch (AgxException e) {
       failure = e;
     }
-    AgxException reason = failure;
-    wait.session.core().deliver(() -> {
-      if (reason == null) {
-        wait.future.complete(null);
-      } else {
-        wait.future.completeExceptionally(reason);
-      }
-    });
+    if (failure == null) {
+      wait.future.complete(null);
+    } else {
+      wait.future.completeExceptionally(failure);
+    }
     return true;
   }
 }

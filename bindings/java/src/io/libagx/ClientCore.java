@@ -141,20 +141,42 @@ final class ClientCore {
     return dispatcher;
   }
 
-  /** Runs a call that blocks, and gives its result away from the worker. */
-  <T> CompletableFuture<T> async(Callable<T> call) {
-    CompletableFuture<T> future = new CompletableFuture<>();
-    work(() -> {
+  /** A call that blocks. What comes of it is given away from the thread that makes it. */
+  static final class Job<T> implements Runnable {
+    private final ClientCore client;
+    private final Callable<T> call;
+    private final CompletableFuture<T> future = new CompletableFuture<>();
+
+    Job(ClientCore client, Callable<T> call) {
+      this.client = client;
+      this.call = call;
+    }
+
+    CompletableFuture<T> future() {
+      return future;
+    }
+
+    @Override
+    public void run() {
       // Cancelled before its turn: nothing is done.
       if (future.isDone()) return;
       try {
         T result = call.call();
-        deliver(() -> future.complete(result));
+        client.deliver(() -> future.complete(result));
       } catch (Throwable failure) {
-        deliver(() -> future.completeExceptionally(failure));
+        fail(failure);
       }
-    });
-    return future;
+    }
+
+    void fail(Throwable failure) {
+      client.deliver(() -> future.completeExceptionally(failure));
+    }
+  }
+
+  <T> CompletableFuture<T> async(Callable<T> call) {
+    Job<T> job = new Job<>(this, call);
+    work(job);
+    return job.future;
   }
 
   void work(Runnable work) {

@@ -63,6 +63,10 @@ final class ListenerCore {
     position = Text.id(id, 0);
   }
 
+  long token() {
+    return token;
+  }
+
   /** From here on it receives. */
   void begin() {
     dispatcher.register(token, this);

@@ -87,24 +87,14 @@ final class Records {
 
   /** An AgxEvent, or an Outcome. */
   Object item() {
-    if (kind() != agxnativeConstants.AGXB_EVENT) return new Batch.Outcome(status(), body());
-    String id = id();
-    String type = name(1);
-    String origin = name(2);
-    String body = Text.decode(data, place(3), length(3));
-    if (type != null && origin != null && body != null) {
-      int size = in.getInt(at + EXTRA);
-      return new AgxEvent(
-          id, type, origin, body, size == 0 ? null : new Fields(data, extra(), size));
-    }
-    return new Batch.Outcome(AgxStatus.EJSON, "event " + id + " has a text that is not UTF-8");
+    return kind() == agxnativeConstants.AGXB_EVENT ? event()
+                                                   : new Batch.Outcome(status(), body(), id());
   }
 
-  /** The event that it has to be. */
   AgxEvent event() {
-    Object item = item();
-    if (item instanceof Batch.Outcome outcome) throw outcome.exception();
-    return (AgxEvent) item;
+    int size = in.getInt(at + EXTRA);
+    return new AgxEvent(
+        id(), name(1), name(2), body(), size == 0 ? null : new Fields(data, extra(), size));
   }
 
   private String name(int text) {
@@ -116,11 +106,7 @@ final class Records {
     byte[] known = nameBytes[slot];
     if (known != null && Arrays.equals(known, 0, known.length, data, place, place + length))
       return names[slot];
-    String name = Text.decode(data, place, length);
-    if (name != null) {
-      nameBytes[slot] = Arrays.copyOfRange(data, place, place + length);
-      names[slot] = name;
-    }
-    return name;
+    nameBytes[slot] = Arrays.copyOfRange(data, place, place + length);
+    return names[slot] = text(text);
   }
 }

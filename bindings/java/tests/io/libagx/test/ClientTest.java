@@ -3,12 +3,15 @@ package io.libagx.test;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.libagx.AgxClient;
 import io.libagx.AgxEvent;
 import io.libagx.AgxException;
+import io.libagx.AgxGroup;
+import io.libagx.AgxHistoryOptions;
 import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
@@ -208,25 +211,93 @@ class ClientTest {
     }
   }
 
+  /** Adds an entry that only another program would; its output, to be shown. */
+  private static void addRaw(RedisServer server, String value, String... command)
+      throws Exception {
+    List<String> words = new ArrayList<>(List.of("bash", "-c",
+        "value=$1; shift; printf \"$value\" | redis-cli -s \"$@\"", "bash", value,
+        server.url().substring("unix://".length()), "-x"));
+    words.addAll(List.of(command));
+    Process cli = new ProcessBuilder(words).redirectErrorStream(true).start();
+    String said = new String(cli.getInputStream().readAllBytes());
+    assertEquals(0, cli.waitFor(), said);
+    assertTrue(said.matches("\\d+(-\\d+)?\\s*"), said);
+  }
+
   @Test
-  void a_text_that_is_not_utf8_is_an_error_behind_which_the_listener_goes_on() throws Exception {
+  void a_text_that_is_not_utf8_spoils_nothing() throws Exception {
     try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
-         AgxSession session = client.session(1, 1, "s")) {
-      session.start();
-      String socket = server.url().substring("unix://".length());
-      Process cli = new ProcessBuilder("bash", "-c",
-          "printf '\"\\xff\"' | redis-cli -s '" + socket + "' -x XADD \"$(redis-cli -s '" + socket
-              + "' KEYS '*:s')\" '*' type x origin y body")
-                        .redirectErrorStream(true)
-                        .start();
-      String said = new String(cli.getInputStream().readAllBytes());
-      assertEquals(0, cli.waitFor(), said);
-      session.add("info", "test", "2");
+         AgxSession session = client.session(1, 1, "s"); AgxGroup group = session.group("g")) {
+      session.add("info", "test", "1");
+      addRaw(server, "a\\xff", "XADD", "agx:1:1:s", "*", "body", "2", "type");
+      addRaw(server, "\"\\xff\"", "XADD", "agx:1:1:s", "*", "type", "info", "body");
+      session.add("info", "test", "4");
+      List<AgxEvent> read = session.history().read(AgxHistoryOptions.defaults(), 10);
+      assertEquals(List.of("1", "2", "\"\uFFFD\"", "4"),
+          read.stream().map(AgxEvent::body).collect(Collectors.toList()));
+      assertEquals("a\uFFFD", read.get(1).type());
+      assertEquals(read, group.read(AgxGroup.Source.NEW, Behaviour.PATIENCE, 10));
+      assertEquals(read, group.autoClaim(Duration.ZERO, "", 10).events());
       try (AgxListener listener = session.listen()) {
-        assertEquals("begin", listener.next(Behaviour.PATIENCE).type());
-        assertThrows(AgxException.BadJson.class, () -> listener.next(Behaviour.PATIENCE), said);
-        assertEquals("2", listener.next(Behaviour.PATIENCE).body());
+        for (AgxEvent event : read) assertEquals(event, listener.next(Behaviour.PATIENCE));
       }
+    }
+  }
+
+  private static void addElement(RedisServer server, String element) throws Exception {
+    addRaw(server, element, "RPUSH", "p:s");
+  }
+
+  @Test
+  void an_entry_that_cannot_be_read_is_named_and_passed_over() throws Exception {
+    io.libagx.AgxStreamOptions ag2 =
+        io.libagx.AgxStreamOptions.defaults().format("ag2").prefix("p");
+    try (RedisServer server = new RedisServer(); AgxClient client = AgxClient.open(server.url());
+         AgxSession session = client.stream("s", ag2)) {
+      addElement(server, "{}");
+      addElement(server, "\\x80pickle");
+      addElement(server, "{}");
+      List<AgxEvent> good = new ArrayList<>();
+      List<String> bad = new ArrayList<>();
+      java.util.Iterator<AgxEvent> all = session.history().stream().iterator();
+      for (boolean more = true; more;) {
+        try {
+          more = all.hasNext();
+          if (more) good.add(all.next());
+        } catch (AgxException.Unsupported e) {
+          bad.add(e.entryId());
+        }
+      }
+      assertEquals(2, good.size());
+      assertEquals(1, bad.size());
+      assertTrue(compareIds(good.get(0).id(), bad.get(0)) < 0);
+      assertTrue(compareIds(bad.get(0), good.get(1).id()) < 0);
+
+      AgxHistoryOptions backwards = AgxHistoryOptions.defaults().reverse(true);
+      assertEquals(List.of(good.get(1)), session.history().read(backwards, 10));
+      AgxHistoryOptions next = backwards.before(good.get(1).id());
+      AgxException.Unsupported told =
+          assertThrows(AgxException.Unsupported.class, () -> session.history().read(next, 10));
+      assertEquals(bad.get(0), told.entryId());
+      assertEquals(
+          List.of(good.get(0)), session.history().read(backwards.before(told.entryId()), 10));
+
+      try (AgxListener listener = session.listen()) {
+        assertEquals(good.get(0), listener.next(Behaviour.PATIENCE));
+        told = assertThrows(
+            AgxException.Unsupported.class, () -> listener.next(Behaviour.PATIENCE));
+        assertEquals(bad.get(0), told.entryId());
+        assertEquals(good.get(1), listener.next(Behaviour.PATIENCE));
+      }
+
+      assertThrows(AgxException.Timeout.class, () -> session.waitFor(null, Duration.ofMillis(1)));
+      addElement(server, "\\x80pickle");
+      addElement(server, "[5]");
+      assertThrows(
+          AgxException.Unsupported.class, () -> session.waitFor(null, Behaviour.PATIENCE));
+      assertEquals("[5]", session.waitFor(null, Behaviour.PATIENCE).body());
+      assertNull(assertThrows(AgxException.BadJson.class, () -> session.add("n", "test", "nope"))
+                     .entryId());
     }
   }
 
