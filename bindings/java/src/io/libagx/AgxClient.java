@@ -26,9 +26,12 @@ public final class AgxClient implements AutoCloseable {
   private final ClientCore core;
   private final Handle handle;
 
-  private AgxClient(long value, AgxOptions options, LogPump log) {
+  private final String place;
+
+  private AgxClient(long value, String url, AgxOptions options, LogPump log) {
     ClientCore opened = new ClientCore(value, options.callbacks, log);
     core = opened;
+    place = url == null ? "the default store" : withoutSecrets(url);
     handle = new Handle(this, "client", value, ignored -> opened.close());
   }
 
@@ -73,7 +76,7 @@ public final class AgxClient implements AutoCloseable {
       if (log != null) log.close();
       throw failure;
     }
-    return new AgxClient(out[0], options, log);
+    return new AgxClient(out[0], url, options, log);
   }
 
   /**
@@ -89,7 +92,7 @@ public final class AgxClient implements AutoCloseable {
     Thread thread = new Thread(() -> {
       try {
         AgxClient client = open(url, options);
-        options.callbacks.execute(() -> {
+        client.core.deliver(() -> {
           if (!future.complete(client)) client.close();
         });
       } catch (RuntimeException | Error failure) {
@@ -208,6 +211,21 @@ public final class AgxClient implements AutoCloseable {
   @Override
   public void close() {
     handle.close();
+  }
+
+  /** A password may have anything in it, and be in the parameters as well. */
+  private static String withoutSecrets(String url) {
+    return url.replaceFirst("//.*@", "//").replaceFirst("[?#].*", "");
+  }
+
+  /**
+   * For people to read.
+   *
+   * @return the store's URL, without user, password and parameters
+   */
+  @Override
+  public String toString() {
+    return "a client of " + place + (core.closed() ? ", closed" : "");
   }
 
   static {

@@ -43,11 +43,17 @@ public record AgxEvent(
   /**
    * When the store took it.
    *
-   * @return the time that is in the id; 1970 in the format "ag2", whose entries have none
+   * @return the time that is in the id; 1970 in the format "ag2", whose entries have none, and of an
+   *     id that is none
    */
   public Instant time() {
     if (fields != null && fields.size() == 1 && fields.containsKey("element")) return Instant.EPOCH;
-    return Instant.ofEpochMilli(Long.parseLong(id, 0, id.indexOf('-'), 10));
+    int end = id.indexOf('-');
+    try {
+      return Instant.ofEpochMilli(Long.parseLong(id, 0, end < 0 ? id.length() : end, 10));
+    } catch (NumberFormatException e) {
+      return Instant.EPOCH;
+    }
   }
 
   /**

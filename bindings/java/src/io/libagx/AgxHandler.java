@@ -11,7 +11,8 @@ public interface AgxHandler {
    * @param attempt how often it was given to a handler, from 1 on
    * @throws Exception it has failed, and is tried again; after so many attempts the event becomes a
    *     dead letter, with the message for its reason. An {@link Error} ends the processing as well,
-   *     and reaches its caller as it is
+   *     and reaches its caller as it is; so does an {@link InterruptedException}, which is taken for
+   *     an interruption of the thread
    */
   void handle(AgxEvent event, long attempt) throws Exception;
 }

@@ -8,8 +8,12 @@ import java.util.Spliterators;
 import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 
-/** An iteration over live sessions, each once, in no order. Blocks for a few commands at a time. */
-public final class AgxQuery implements Iterator<AgxSessionId>, AutoCloseable {
+/**
+ * An iteration over live sessions, each once, in no order; it can be gone through once. Blocks for a
+ * few commands at a time.
+ */
+public final class AgxQuery
+    implements Iterator<AgxSessionId>, Iterable<AgxSessionId>, AutoCloseable {
   private final AgxClient client;
   private final Handle handle;
   private AgxSessionId next;
@@ -42,6 +46,16 @@ public final class AgxQuery implements Iterator<AgxSessionId>, AutoCloseable {
     AgxSessionId result = next;
     next = null;
     return result;
+  }
+
+  /**
+   * What is left.
+   *
+   * @return this
+   */
+  @Override
+  public Iterator<AgxSessionId> iterator() {
+    return this;
   }
 
   /**

@@ -548,7 +548,8 @@ public final class AgxSession implements AutoCloseable {
    * Calls a function before each event that a condition selects is written by this object, or by a
    * run of it; it may change, swallow or refuse the event. Those that were registered earlier are
    * called first. What {@code start}, {@code stop} and the end of a run write by themselves does
-   * not come by. Several threads that add call it at the same time.
+   * not come by, nor what {@link #addChecked} and {@link AgxHistory#replace} write. Several threads
+   * that add call it at the same time.
    *
    * <p>What it throws keeps the event from being written, and reaches whoever adds, as it is; if it
    * is called in a thread of C's own, the run's next call fails with its message.

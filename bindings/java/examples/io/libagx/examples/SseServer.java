@@ -14,16 +14,22 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Flow;
+import java.util.concurrent.ThreadFactory;
 
 /**
  * Serves sessions as server-sent events at /SCOPE/USER/SESSION: SseServer [URL [PORT]]. A browser's
  * EventSource resumes by itself: it sends the last id it has seen as Last-Event-ID. A connection
- * that waits holds no thread.
+ * that waits for events holds no thread; one whose browser is slow to read holds one of its own.
  */
 public final class SseServer {
   private static final Duration HEARTBEAT = Duration.ofSeconds(15);
+
+  /** This server's responses are written by threads that wait; those are not to be the listeners'. */
+  private static final ExecutorService WRITERS = Executors.newCachedThreadPool(daemons("writer"));
 
   private SseServer() {}
 
@@ -32,6 +38,8 @@ public final class SseServer {
     private final AgxListener listener;
     private final HttpExchange exchange;
     private Flow.Subscription subscription;
+    /** What is written, one behind the other. */
+    private CompletableFuture<Void> written = CompletableFuture.completedFuture(null);
 
     Connection(AgxListener listener, HttpExchange exchange) {
       this.listener = listener;
@@ -46,6 +54,10 @@ public final class SseServer {
 
     @Override
     public void onNext(AgxEvent event) {
+      written = written.thenRunAsync(() -> send(event), WRITERS);
+    }
+
+    private void send(AgxEvent event) {
       StringBuilder text = new StringBuilder("id: ").append(event.id());
       text.append("\nevent: ").append(event.type().replaceAll("\\R", " "));
       for (String line : event.body().split("\\R")) text.append("\ndata: ").append(line);
@@ -59,20 +71,33 @@ public final class SseServer {
 
     @Override
     public void onError(Throwable failure) {
-      // The listener goes on behind a silence; so does this, if the browser is still there.
-      if (failure instanceof AgxException.Silent && write(": still here\n\n")) {
+      written = written.thenRunAsync(() -> tell(failure), WRITERS);
+    }
+
+    private void tell(Throwable failure) {
+      String why = String.valueOf(failure.getMessage()).replaceAll("\\R", " ");
+      // The listener goes on behind these; so does this, if the browser is still there.
+      String text = null;
+      if (failure instanceof AgxException.Silent) {
+        text = ": still here\n\n";
+      } else if (failure instanceof AgxException.Gap || failure instanceof AgxException.Unsupported
+          || failure instanceof AgxException.Unavailable) {
+        text = "event: warning\ndata: " + why + "\n\n";
+      }
+      if (text != null && write(text)) {
         listener.publisher().subscribe(this);
         return;
       }
-      write("event: problem\ndata: " + String.valueOf(failure.getMessage()).replaceAll("\\R", " ")
-          + "\n\n");
+      if (text == null) write("event: failed\ndata: " + why + "\n\n");
       close();
     }
 
     @Override
     public void onComplete() {
-      write("event: done\ndata: {}\n\n");
-      close();
+      written = written.thenRunAsync(() -> {
+        write("event: done\ndata: {}\n\n");
+        close();
+      }, WRITERS);
     }
 
     private boolean write(String text) {
@@ -113,6 +138,14 @@ public final class SseServer {
     listener.publisher().subscribe(new Connection(listener, exchange));
   }
 
+  private static ThreadFactory daemons(String name) {
+    return work -> {
+      Thread thread = new Thread(work, name);
+      thread.setDaemon(true);
+      return thread;
+    };
+  }
+
   /**
    * Starts a server on this machine alone.
    *
@@ -124,11 +157,7 @@ public final class SseServer {
   public static HttpServer start(AgxClient client, int port) throws IOException {
     HttpServer server =
         HttpServer.create(new InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0);
-    server.setExecutor(Executors.newFixedThreadPool(2, work -> {
-      Thread thread = new Thread(work, "http");
-      thread.setDaemon(true);
-      return thread;
-    }));
+    server.setExecutor(Executors.newFixedThreadPool(2, daemons("http")));
     server.createContext("/", exchange -> serve(client, exchange));
     server.start();
     return server;

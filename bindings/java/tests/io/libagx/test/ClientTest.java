@@ -17,6 +17,7 @@ import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
 import io.libagx.AgxOptions;
 import io.libagx.AgxSession;
+import io.libagx.AgxSessionId;
 import io.libagx.AgxStartOptions;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -47,6 +48,33 @@ class ClientTest {
         () -> AgxClient.open("memory:", new AgxOptions().parameter("no_such", "1")));
     assertTrue(failure.getMessage().contains("no_such"), failure.getMessage());
     assertTrue(AgxClient.version().matches("\\d+\\.\\d+\\.\\d+.*"), AgxClient.version());
+  }
+
+  @Test
+  void a_client_opens_whatever_the_executor_does_and_tells_no_secret() throws Exception {
+    AgxOptions options = new AgxOptions().callbacks(task -> {
+      throw new java.util.concurrent.RejectedExecutionException("full");
+    });
+    try (AgxClient client = AgxClient.openAsync("memory:", options).get(30, TimeUnit.SECONDS)) {
+      assertEquals("a client of memory:", client.toString());
+    }
+    try (RedisServer server = new RedisServer()) {
+      int port;
+      try (java.net.ServerSocket free = new java.net.ServerSocket(0)) {
+        port = free.getLocalPort();
+      }
+      Process cli = new ProcessBuilder("redis-cli", "-s",
+          server.url().substring("unix://".length()), "CONFIG", "SET", "port",
+          String.valueOf(port), "requirepass", "p/w@x").start();
+      assertEquals(0, cli.waitFor());
+      String place = "redis://127.0.0.1:" + port;
+      AgxClient client =
+          AgxClient.open("redis://:p%2Fw%40x@127.0.0.1:" + port + "?lease=5000");
+      assertEquals("a client of " + place, client.toString());
+      for (AgxSessionId id : client.live()) assertNull(id);
+      client.close();
+      assertEquals("a client of " + place + ", closed", client.toString());
+    }
   }
 
   @Test

@@ -149,6 +149,57 @@ class ExamplesTest {
   }
 
   @Test
+  void sse_goes_on_behind_a_gap() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:");
+         AgxSession session = client.session(1, 42, "sse")) {
+      session.start();
+      for (int n = 0; n < 3; ++n) session.add("n", "test", String.valueOf(n));
+      String first = session.history().stream().findFirst().get().id();
+      session.history().trimTo(1);
+      session.stop(java.time.Duration.ofMinutes(1));
+      HttpServer server = SseServer.start(client, 0);
+      try {
+        List<String> lines = get(server, first);
+        assertEquals(4, lines.size(), lines.toString());
+        assertTrue(lines.get(0).contains("dropped events"), lines.toString());
+        assertEquals(List.of("2", "{}"), lines.subList(2, 4));
+      } finally {
+        server.stop(0);
+      }
+    }
+  }
+
+  @Test
+  void sse_to_a_browser_that_does_not_read_keeps_no_other_waiting() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:");
+         AgxSession session = client.session(1, 42, "sse");
+         AgxSession large = client.session(1, 42, "large")) {
+      String body = "\"" + "x".repeat(1 << 20) + "\"";
+      for (int i = 0; i < 16; ++i) large.add("n", "test", body);
+      session.start();
+      session.add("n", "test", "1");
+      session.stop(java.time.Duration.ofMinutes(1));
+      HttpServer server = SseServer.start(client, 0);
+      List<java.net.Socket> slow = new ArrayList<>();
+      try {
+        for (int i = 0; i < 8; ++i) {
+          java.net.Socket socket = new java.net.Socket();
+          socket.setReceiveBufferSize(4096);
+          socket.connect(server.getAddress());
+          slow.add(socket);
+          socket.getOutputStream().write("GET /1/42/large HTTP/1.1\r\nHost: x\r\n\r\n".getBytes());
+          // It has its first bytes, and takes no more.
+          assertTrue(socket.getInputStream().read() >= 0);
+        }
+        assertEquals("{}", get(server, null).get(4));
+      } finally {
+        for (java.net.Socket socket : slow) socket.close();
+        server.stop(0);
+      }
+    }
+  }
+
+  @Test
   void many_connections_that_wait_hold_no_threads() throws Exception {
     try (AgxClient client = AgxClient.open("memory:");
          AgxSession session = client.session(1, 42, "sse")) {
