@@ -1081,8 +1081,10 @@ typedef struct agx_health {
  * store errors. */
 AGX_API agx_status agx_group_health(agx_group* group, agx_health* health);
 
-/** Handles one event of agx_group_process, in its thread. AGX_OK: it is handled. Anything else: it
- * is to be tried again, or given up. attempt: how often it was given to a handler, from 1 on. The
+/** Handles one event of agx_group_process, in its thread. AGX_OK: it is handled. AGX_INTERRUPTED: it
+ * was told to stop, and so is the processing; the event counts as not given to it, and can be taken
+ * over at once. Anything else: it is to be tried again, or given up. attempt: how often it was given
+ * to a handler, from 1 on. The
  * event is valid during the call. A C++ exception counts as AGX_EFAILED with its what(). It may use
  * the group's other functions but agx_group_read (AGX_EBUSY) and agx_group_close. */
 typedef agx_status (*agx_group_handler)(const agx_event* event, int64_t attempt, void* user_data);
@@ -1121,8 +1123,8 @@ typedef struct agx_group_process_options {
  * restarted; if the group was deleted it makes it again, and if its stream has gone, as with a store
  * that comes back empty, as soon as there is another.
  *
- * Outcomes: AGX_INTERRUPTED (what it held was handled; what failed and waited to be tried again can
- * be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.
+ * Outcomes: AGX_INTERRUPTED (what it held was given to the handler; what failed and waited to be tried
+ * again can be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.
  * Errors: AGX_EBUSY (it, or agx_group_read, is under way on this handle), store errors (those that
  * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. */
 AGX_API agx_status agx_group_process(agx_group* group, const agx_group_process_options* options,

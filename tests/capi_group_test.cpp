@@ -692,6 +692,40 @@ TEST_P(CapiGroup, WhatLayBesideWhatEveryoneDiedOfDoesNotDie) {
   EXPECT_EQ(letters[0].told.attempts, 3);
 }
 
+// Whoever is told to stop in the middle of an event takes no attempt from it.
+TEST_P(CapiGroup, AHandlerThatStopsHasNotFailed) {
+  for (const char* type : {"a", "b", "c"}) Add(session_, type);
+  using Says = std::map<std::string, agx_status>;
+  using Calls = std::vector<std::pair<std::string, int64_t>>;
+  auto process = [&](const char* consumer, const Says& says, agx_status outcome) {
+    GroupPtr group = OpenGroup(session_, consumer);
+    Seen seen;
+    seen.say = [&](const agx_event* event, int64_t) {
+      return says.at(agx_event_type(event, nullptr));
+    };
+    agx_group_process_options options = Quick(outcome == AGX_LIMIT ? 2 : 0);
+    options.max_retries = 2;
+    options.backoff_ms = options.backoff_max_ms = 3600000;
+    EXPECT_EQ(Process(group, &seen, options), outcome);
+    return seen.calls;
+  };
+  // What is held is still given to it.
+  EXPECT_EQ(process("me", {{"a", AGX_OK}, {"b", AGX_INTERRUPTED}, {"c", AGX_INTERRUPTED}},
+                    AGX_INTERRUPTED),
+            (Calls{{"a", 1}, {"b", 1}, {"c", 1}}));
+  EXPECT_EQ(process("me", {{"b", AGX_EFAILED}, {"c", AGX_INTERRUPTED}}, AGX_INTERRUPTED),
+            (Calls{{"b", 1}, {"c", 1}}));
+  // Another need not wait until it was idle for long enough.
+  EXPECT_EQ(process("other", {{"b", AGX_INTERRUPTED}, {"c", AGX_INTERRUPTED}}, AGX_INTERRUPTED),
+            (Calls{{"b", 2}, {"c", 1}}));
+  EXPECT_EQ(process("last", {{"b", AGX_EFAILED}, {"c", AGX_OK}}, AGX_LIMIT),
+            (Calls{{"b", 2}, {"c", 1}}));
+  std::vector<Letter> letters = DeadLetters(OpenGroup(session_));
+  ASSERT_THAT(letters, SizeIs(1));
+  EXPECT_EQ(letters[0].type(), "b");
+  EXPECT_EQ(letters[0].told.attempts, 2);
+}
+
 TEST_P(CapiGroup, AnInterruptLetsItFinishWhatItHolds) {
   GroupPtr group = OpenGroup(session_);
   for (const char* type : {"a", "bad", "c"}) Add(session_, type);

@@ -1630,6 +1630,21 @@ class Groups(Case):
             self.assertEqual((status, out), (143, b"done\n"))
         self.fails(1, *self.group("pending"), says="nothing is pending")
 
+    def test_a_signal_that_the_command_dies_of_too_is_no_failure(self):
+        self.write_event("event")
+        for _ in range(3):
+            with Piped(*self.group("process", "--retries", "1", "--", "sh", "-c",
+                                   "echo $$; exec sleep 600")) as running:
+                command = int(running.line())
+                # As a terminal does it, to which both belong; the command may be first.
+                os.kill(command, signal.SIGINT)
+                running.process.send_signal(signal.SIGINT)
+                status, _, said = running.end()
+                self.assertEqual((status, said), (130, ""))
+        self.fails(1, *self.group("dlq"))
+        self.ok(*self.group("process", "--limit", "1", "--", "sh", "-c", "[ $AGX_ATTEMPT = 1 ]"))
+        self.fails(1, *self.group("pending"), says="nothing is pending")
+
     def test_silence_ends_it(self):
         self.fails(7, *self.group("process", "--timeout", "0.05", "true"))
 

@@ -188,7 +188,7 @@ TEST_P(GroupContract, WhatIsAskedOfNoGroupIsNone) {
   PendingFacts facts;
   std::vector<PendingEntry> entries;
   std::vector<ConsumerFacts> consumers;
-  std::vector<Held> held = {{{1, 1}, 0, false}};
+  std::vector<Held> held = {{{1, 1}, -1, false}};
   std::vector<EntryId> ids = {{1, 1}};
   uint64_t count = 0;
   bool done = false;
@@ -392,19 +392,23 @@ TEST_P(GroupContract, PendingEntriesThatTheStreamLacksGo) {
 
 TEST_P(GroupContract, HoldingKeepsOthersAway) {
   Create();
-  std::vector<EntryId> ids = AddNumbered(3);
-  Read("a", 2);
+  std::vector<EntryId> ids = AddNumbered(4);
+  Read("a", 3);
   Read("b");
-  AwaitIdle(ids[2], 20);
-  std::vector<Held> held = {
-      {ids[0], 0, false}, {ids[1], 7, false}, {ids[2], 0, true}, {{1, 1}, 0, true}};
+  AwaitIdle(ids[3], 20);
+  std::vector<Held> held = {{ids[0], -1, false},
+                            {ids[1], 7, false},
+                            {ids[2], 0, false},
+                            {ids[3], -1, true},
+                            {{1, 1}, -1, true}};
   EXPECT_DONE(groups_->Hold(kGroup, "a", 0, held));
-  EXPECT_TRUE(held[0].own && held[1].own);
-  EXPECT_FALSE(held[2].own || held[3].own) << "another's, and nobody's";
+  EXPECT_TRUE(held[0].own && held[1].own && held[2].own);
+  EXPECT_FALSE(held[3].own || held[4].own) << "another's, and nobody's";
   std::vector<PendingEntry> pending = Pending("a");
-  ASSERT_THAT(pending, SizeIs(2));
+  ASSERT_THAT(pending, SizeIs(3));
   EXPECT_EQ(pending[0].attempts, 1);
   EXPECT_EQ(pending[1].attempts, 7);
+  EXPECT_EQ(pending[2].attempts, 0);
   // And giving back: as if it had been idle for so long.
   held.resize(1);
   EXPECT_DONE(groups_->Hold(kGroup, "a", 3600000, held));

@@ -24,7 +24,8 @@ type ProcessOptions struct {
 	OnFailure func(event Event, attempt int, err error) error
 }
 
-const defaultAttempts = 3
+// errStopped is what a handler answers that did not handle an event, and did not fail either.
+var errStopped = errors.New("the handler was told to stop")
 
 // A process is one Process under way. Its handler is called by the goroutine of who called Process, so
 // that a panic is there as it was thrown; the thread that is in C waits for it.
@@ -53,9 +54,9 @@ type delivery struct {
 //
 // The handler is called in this goroutine, one call at a time. It may use the group's other methods,
 // but for Read (ErrBusy), and close it. attempt counts from 1. When ctx is done Process returns its
-// error once it has finished what it holds; the handler is still called for that, so it should not be
-// given ctx. A panic is a failed attempt as well, and goes on out of Process; so does the error of
-// OnFailure. What was held then comes again.
+// error once it has finished what it holds; the handler is still called for that. One that then returns
+// ctx's error has not failed: its event comes again, with the attempts that it had. A panic is a failed
+// attempt, and goes on out of Process; so does the error of OnFailure. What was held then comes again.
 //
 // It waits for a Read that is under way. nil: the limit is reached. ErrBusy: it is under way on this
 // group already. Errors of the store only beyond Outage.
@@ -138,7 +139,7 @@ func (p *process) run(ctx context.Context) error {
 			done = nil
 			p.group.interrupt()
 		case d := <-p.deliveries:
-			p.serve(d)
+			p.serve(ctx, d)
 		}
 	}
 }
@@ -163,7 +164,7 @@ func (p *process) process() {
 }
 
 // serve calls the handler. If it does not come back the attempt has failed all the same.
-func (p *process) serve(d delivery) {
+func (p *process) serve(ctx context.Context, d delivery) {
 	err := errors.New("the handler ended its goroutine")
 	returned := false
 	defer func() {
@@ -180,12 +181,15 @@ func (p *process) serve(d delivery) {
 			p.finish()
 		}
 	}()
-	err = p.attempt(d)
+	err = p.attempt(ctx, d)
 	returned = true
 }
 
-func (p *process) attempt(d delivery) error {
+func (p *process) attempt(ctx context.Context, d delivery) error {
 	err := p.handler(d.event, d.attempt)
+	if done := ctx.Err(); done != nil && errors.Is(err, done) {
+		return errStopped
+	}
 	if err != nil && p.options.OnFailure != nil && p.stopped == nil {
 		if p.stopped = p.options.OnFailure(d.event, d.attempt, err); p.stopped != nil {
 			p.group.interrupt()
@@ -201,35 +205,10 @@ func (p *process) finish() {
 		case <-p.over:
 			unregister(p.token)
 			return
-		case d := <-p.deliveries:
-			p.answers <- p.leave(d)
+		case <-p.deliveries:
+			p.answers <- errStopped
 		}
 	}
-}
-
-// leave is what becomes of an event after a panic. It comes again; but one that has no attempt left
-// would be a dead letter for what another did, so it gets its last attempt.
-func (p *process) leave(d delivery) (err error) {
-	most := p.options.MaxAttempts
-	if most <= 0 {
-		most = defaultAttempts
-	}
-	if d.attempt < most {
-		return errors.New("not handled: the handler panicked for another event")
-	}
-	handled := make(chan struct{})
-	go func() { // which it may end
-		err = errors.New("the handler ended its goroutine")
-		defer close(handled)
-		defer func() {
-			if value := recover(); value != nil {
-				err = &thrown{value}
-			}
-		}()
-		err = p.handler(d.event, d.attempt)
-	}()
-	<-handled
-	return err
 }
 
 // called hands an event to the goroutine of Process.
@@ -238,6 +217,9 @@ func (p *process) called(handle uintptr, e Event, _ error, attempt int64) native
 	err := <-p.answers
 	if err == nil {
 		return 0
+	}
+	if err == errStopped {
+		return native.AGX_INTERRUPTED
 	}
 	var t texts
 	native.Agx_group_fail_reason(handle, t.add("reason", printable(err.Error())))

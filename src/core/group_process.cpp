@@ -87,7 +87,7 @@ class Processor {
   struct Holding {
     Entry* entry = nullptr;
     int64_t attempt = 1;  // this delivery's number
-    bool tried = false;   // in this delivery
+    bool tried = false;   // in this delivery, which is over
     // It was delivered before, and to whom it is handed now is not counted yet: so what only lay beside
     // one of which consumers died does not die of it.
     bool uncounted = false;
@@ -223,7 +223,7 @@ Status Processor::Step(bool* done) {
 Status Processor::Finish(Status outcome) {
   std::vector<agx::Held> left;
   for (const Holding& one : held_) {
-    if (!one.loose) left.push_back({one.entry->id, one.attempt, false});
+    if (!one.loose) left.push_back({one.entry->id, one.dying ? -1 : one.attempt, false});
   }
   int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
   // Failing that they are taken later.
@@ -310,11 +310,16 @@ void Processor::Call(Holding* one) {
     if (!one->loose) done_.push_back(one->entry->id);
     return;
   }
+  one->tried = true;
+  if (result == AGX_INTERRUPTED) {
+    stopping_ = true;
+    --one->attempt;
+    return;
+  }
   if (!given.empty()) reason = std::move(given);
   if (reason.empty()) reason = Cat("the handler returned ", agx_status_string(result));
   reason.resize(std::min(reason.size(), kLongestReason));
   one->reason = std::move(reason);
-  one->tried = true;
   if (one->attempt >= limits_.max_retries) {
     one->dying = true;
     one->due = TimePoint::min();

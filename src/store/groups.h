@@ -71,8 +71,8 @@ struct Takings {
 // An entry that a consumer holds on to.
 struct Held {
   EntryId id;
-  int64_t attempts = 0;  // it is to count as delivered so often; 0: as before
-  bool own = false;      // out: it still is this consumer's
+  int64_t attempts = -1;  // it is to count as delivered so often; -1: as before
+  bool own = false;       // out: it still is this consumer's
 };
 
 struct PendingFacts {

@@ -93,23 +93,25 @@ bool IsProgram(const std::string& name) {
   return false;
 }
 
-std::string RunChild(const std::vector<std::string>& command, const std::string& input,
-                     int64_t attempt) {
+ChildEnd RunChild(const std::vector<std::string>& command, const std::string& input,
+                  int64_t attempt) {
   int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) return "no pipe to the command: " + Why(errno);
+  if (pipe2(ends, O_CLOEXEC) != 0) return {"no pipe to the command: " + Why(errno)};
   pid_t pid = -1;
   const int error = Spawn(command, ends[0], attempt, &pid);
   close(ends[0]);
   if (error == 0) WriteInput(ends[1], input);
   close(ends[1]);
-  if (error != 0) return "the command cannot be run: " + Why(error);
+  if (error != 0) return {"the command cannot be run: " + Why(error)};
   int status = 0;
   while (waitpid(pid, &status, 0) < 0) {
-    if (errno != EINTR) return "the command cannot be waited for: " + Why(errno);
+    if (errno != EINTR) return {"the command cannot be waited for: " + Why(errno)};
   }
-  if (WIFSIGNALED(status)) return "signal " + std::to_string(WTERMSIG(status));
-  if (WEXITSTATUS(status) == 0) return "";
-  return "exit status " + std::to_string(WEXITSTATUS(status));
+  if (WIFSIGNALED(status)) {
+    return {"signal " + std::to_string(WTERMSIG(status)), WTERMSIG(status)};
+  }
+  if (WEXITSTATUS(status) == 0) return {};
+  return {"exit status " + std::to_string(WEXITSTATUS(status))};
 }
 
 }  // namespace cli

@@ -455,6 +455,7 @@ int GroupCommand::Delete() {
 struct Handling {
   agx_group* group;
   const std::vector<std::string>* command;
+  const Watcher* watcher;
 
   static agx_status Handle(const agx_event* event, int64_t attempt, void* user_data) {
     const auto* self = static_cast<const Handling*>(user_data);
@@ -463,17 +464,19 @@ struct Handling {
     const agx_status status = agx_event_json(event, AGX_JSON_FULL, &json, &length);
     if (status != AGX_OK) return status;
     const std::string input = std::string(json, length) + "\n";
-    const std::string failure = RunChild(*self->command, input, attempt);
-    if (failure.empty()) return AGX_OK;
+    const ChildEnd end = RunChild(*self->command, input, attempt);
+    if (end.failure.empty()) return AGX_OK;
+    // A Ctrl-C is for both.
+    if (end.signal != 0 && self->watcher->HasCome(end.signal)) return AGX_INTERRUPTED;
     Complain(std::string(agx_event_id(event, nullptr)) + ", attempt " + std::to_string(attempt) +
-             ": " + failure);
-    agx_group_fail_reason(self->group, failure.c_str());
+             ": " + end.failure);
+    agx_group_fail_reason(self->group, end.failure.c_str());
     return AGX_EFAILED;
   }
 };
 
 int GroupCommand::Process() {
-  Handling handling{group_.get(), &plan_.rest};
+  Handling handling{group_.get(), &plan_.rest, &watcher_};
   const agx_status status =
       agx_group_process(group_.get(), &plan_.process, Handling::Handle, &handling);
   if (status == AGX_INTERRUPTED)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstdint>
 
@@ -17,6 +18,8 @@ namespace {
 
 // How long a command may take to end after a signal, if, say, it is writing to a full pipe.
 constexpr int kPatienceMs = 2000;
+constexpr std::chrono::milliseconds kMoment(100);
+constexpr std::chrono::milliseconds kTick(1);
 
 sigset_t Watched() {
   sigset_t set;
@@ -55,6 +58,15 @@ void Watcher::OnWake(std::function<void()> wake) {
   const std::lock_guard lock(mutex_);
   wake_ = std::move(wake);
   if (wake_ && (signal_ != 0 || output_closed_)) wake_();
+}
+
+bool Watcher::HasCome(int signal) const {
+  const sigset_t set = Watched();
+  if (sigismember(&set, signal) != 1) return false;
+  for (auto left = kMoment; signal_ == 0 && left > left.zero(); left -= kTick) {
+    std::this_thread::sleep_for(kTick);
+  }
+  return signal_ != 0;
 }
 
 void Watcher::Run() {

@@ -26,6 +26,9 @@ class Watcher {
   void WaitForever() { patient_ = true; }
   // The signal that came, or 0.
   int signal() const { return signal_; }
+  // Whether that one came, if need be in a moment: of two processes that get it at once the other may
+  // have died of it before.
+  bool HasCome(int signal) const;
   // Standard output is a pipe that nobody reads any more.
   bool output_closed() const { return output_closed_; }
 

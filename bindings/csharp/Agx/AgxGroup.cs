@@ -132,11 +132,13 @@ namespace Agx
             internal readonly AgxGroup Group;
             internal readonly Action<AgxEvent, long> Handler;
             internal readonly Action<AgxEvent, long, Exception>? OnFailure;
+            readonly CancellationToken token;
             internal ExceptionDispatchInfo? Stop;
             internal long Calls;
 
-            internal Target(AgxGroup group, Action<AgxEvent, long> handler, Action<AgxEvent, long, Exception>? onFailure)
+            internal Target(AgxGroup group, Action<AgxEvent, long> handler, Action<AgxEvent, long, Exception>? onFailure, CancellationToken token)
             {
+                this.token = token;
                 Group = group;
                 Handler = handler;
                 OnFailure = onFailure;
@@ -144,12 +146,18 @@ namespace Agx
 
             internal override int Call(IntPtr handle, Batch.Record record, long attempt)
             {
+                // What it still holds comes again, as if it had not been given to it.
+                if (Stop != null) return (int)AgxStatus.Interrupted;
                 ++Calls;
                 if (record.Value == null) return (int)AgxStatus.Failed;
                 try
                 {
                     Handler(record.Value, attempt);
                     return 0;
+                }
+                catch (OperationCanceledException) when (token.IsCancellationRequested)
+                {
+                    return (int)AgxStatus.Interrupted;
                 }
                 catch (Exception error)
                 {
@@ -162,9 +170,7 @@ namespace Agx
             {
                 try
                 {
-                    // What it still holds is handled: given back, it would count as tried, and at last be a
-                    // dead letter that no handler saw.
-                    if (OnFailure != null && Stop == null) OnFailure(value, attempt, error);
+                    if (OnFailure != null) OnFailure(value, attempt, error);
                 }
                 catch (Exception fatal)
                 {
@@ -184,9 +190,10 @@ namespace Agx
         /// lost and comes back.
         ///
         /// A token that is cancelled ends it once it has handled what it holds, by an
-        /// <see cref="OperationCanceledException"/>. The handler is still called for that, and what fails
-        /// then has failed, so it should not be given the token. What
-        /// <see cref="AgxProcessOptions.OnFailure"/> throws ends it likewise.</summary>
+        /// <see cref="OperationCanceledException"/>. The handler is still called for that; one that throws
+        /// an <see cref="OperationCanceledException"/> itself then has not failed: its event comes again,
+        /// with the attempts that it had. What <see cref="AgxProcessOptions.OnFailure"/> throws ends it at
+        /// once, and what it holds comes again.</summary>
         /// <param name="handler">Gets the event, and how often it was given to a handler, from 1 on. It may
         /// use the group's other methods, but not Read or Dispose.</param>
         /// <param name="options">When it is done, and what becomes of failures.</param>
@@ -199,7 +206,7 @@ namespace Agx
         {
             if (handler == null) throw new ArgumentNullException("handler");
             AgxProcessOptions given = options ?? new AgxProcessOptions();
-            Target target = new Target(this, (value, attempt) => Within(handler, value, attempt), given.Failed);
+            Target target = new Target(this, (value, attempt) => Within(handler, value, attempt), given.Failed, cancellationToken);
             long token = Callbacks.Register(target);
             try
             {

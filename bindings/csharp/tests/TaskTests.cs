@@ -178,7 +178,7 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         for (int i = 0; i < 10; ++i) await session.AddAsync("task", "test", $"{i}");
         var seen = new HashSet<string>();
         int failures = 0;
-        for (int start = 0; start < 4; ++start)
+        for (int start = 0; start < 23; ++start)
         {
             await using AgxGroup group = await session.OpenGroupAsync("workers", new() { Consumer = "a" });
             Task processing = group.ProcessAsync((e, attempt) =>
@@ -190,10 +190,43 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
             catch (TimeZoneNotFoundException) { }
             IReadOnlyList<AgxDeadLetter> letters = await group.DeadLettersAsync();
             Assert.All(letters, letter => Assert.Contains(letter.OriginalId, seen));
+            Assert.All(letters, letter => Assert.Equal(2, letter.Attempts));
+            Assert.Equal((start + 1) / 2, letters.Count);
         }
+        // Each start ended at its first failure.
         Assert.Equal(11, seen.Count);
-        Assert.InRange(failures, 1, 4);
+        Assert.Equal(22, failures);
         await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AHandlerThatIsToldToStopHasNotFailed(string store) => Each(store, async (client, session) =>
+    {
+        for (int i = 0; i < 2; ++i) await session.AddAsync("task", "test", $"{i}");
+        await using AgxGroup group = await session.OpenGroupAsync("workers");
+        AgxProcessOptions once = new() { MaxRetries = 1, OnFailure = (e, attempt, error) => Assert.Fail(error.ToString()) };
+        for (int stop = 0; stop < 3; ++stop)
+        {
+            using var source = new CancellationTokenSource();
+            Task processing = group.ProcessAsync(async (e, attempt) =>
+            {
+                Assert.Equal(1, attempt);
+                source.Cancel();
+                await Task.Delay(Long, source.Token);
+            }, once, source.Token);
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => processing.WaitAsync(Long));
+        }
+        once.Limit = 2;
+        Assert.Equal(AgxStatus.Limit, await group.ProcessAsync((e, attempt) =>
+        {
+            Assert.Equal(1, attempt);
+            return Task.CompletedTask;
+        }, once).WaitAsync(Long));
+        Assert.Empty(await group.DeadLettersAsync());
+        // One that is cancelled by something else has failed.
+        await session.AddAsync("task", "test");
+        await group.ProcessAsync((e, attempt) => Task.FromCanceled(new CancellationToken(true)), new() { MaxRetries = 1, Limit = 1 }).WaitAsync(Long);
+        Assert.Single(await group.DeadLettersAsync());
     });
 
     [Theory, MemberData(nameof(All))]

@@ -105,7 +105,7 @@ void GroupUse::Hold(std::string_view consumer, int64_t idle_ms, std::span<Held> 
     if (!one.own) continue;
     Pending& pending = group_->pending.find(one.id)->second;
     pending.delivered = now_ - Millis(std::clamp<int64_t>(idle_ms, 0, kLongestWaitMs));
-    if (one.attempts > 0) pending.attempts = one.attempts;
+    if (one.attempts >= 0) pending.attempts = one.attempts;
   }
 }
 

@@ -81,7 +81,7 @@ for i = 4, #ARGV, 2 do
   if pending.err then return pending end
   own[#own + 1] = #pending
   if pending[1] then
-    local count = ARGV[i + 1] == '0' and pending[1][4] or ARGV[i + 1]
+    local count = ARGV[i + 1] == '-1' and pending[1][4] or ARGV[i + 1]
     redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, id, 'IDLE', ARGV[3], 'RETRYCOUNT', count, 'JUSTID')
   end
 end

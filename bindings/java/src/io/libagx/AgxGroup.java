@@ -273,9 +273,11 @@ public final class AgxGroup implements AutoCloseable {
    * acknowledged; one that failed is tried again after a pause, and after so many attempts becomes a
    * dead letter. It goes on when the connection is lost and the store is restarted.
    *
-   * <p>It ends when the thread is interrupted (a handler that waits at that moment notices; what
-   * else it holds is finished first), when {@link #interrupt()} is called, by the options' timeout or limit, by an
-   * {@link Error} of the handler, or by what the options' {@code onFailure} throws.
+   * <p>It ends when the thread is interrupted (a handler that waits at that moment notices, and if it
+   * lets the {@link InterruptedException} out it has not failed; what else it holds is finished first),
+   * when {@link #interrupt()} is called, by the options' timeout or limit, by an {@link Error} of the
+   * handler, or by what the options' {@code onFailure} throws. What it holds after these two, or did not
+   * finish, comes again.
    *
    * @param options how
    * @param handler what to do with each
@@ -359,6 +361,8 @@ public final class AgxGroup implements AutoCloseable {
     }
 
     private int called(long group, Records record, long attempt) {
+      // What it still holds comes again, as if it had not been given to it.
+      if (thrown != null) return agxnativeConstants.AGX_INTERRUPTED;
       settle();
       try {
         return handle(group, record, attempt);
@@ -381,7 +385,10 @@ public final class AgxGroup implements AutoCloseable {
         handler.handle(event, attempt);
         return agxnativeConstants.AGX_OK;
       } catch (Exception failure) {
-        if (failure instanceof InterruptedException) interrupted = true;
+        if (failure instanceof InterruptedException) {
+          interrupted = true;
+          return agxnativeConstants.AGX_INTERRUPTED;
+        }
         failed(event, attempt, failure);
         return refuse(group, failure);
       } catch (Throwable error) {

@@ -12,7 +12,7 @@ public interface AgxHandler {
    * @throws Exception it has failed, and is tried again; after so many attempts the event becomes a
    *     dead letter, with the message for its reason. An {@link Error} ends the processing as well,
    *     and reaches its caller as it is; so does an {@link InterruptedException}, which is taken for
-   *     an interruption of the thread
+   *     an interruption of the thread, and not for a failure: the event keeps the attempts that it had
    */
   void handle(AgxEvent event, long attempt) throws Exception;
 }

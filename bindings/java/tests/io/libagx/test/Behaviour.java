@@ -1145,6 +1145,22 @@ abstract class Behaviour {
           List.of("2", "3", "4"), handled.stream().sorted().collect(Collectors.toList()));
       assertEquals(0, group.pending().count());
 
+      // One that lets the interruption out has not failed.
+      String id = session.add("n", "test", "9");
+      for (int stop = 0; stop < 2; ++stop) {
+        java.util.concurrent.CountDownLatch handling = new java.util.concurrent.CountDownLatch(1);
+        Waiting stopped = new Waiting(() -> group.process(QUICK.maxRetries(1), (event, attempt) -> {
+          assertEquals(id + " 1", event.id() + " " + attempt);
+          handling.countDown();
+          Thread.sleep(PATIENCE.toMillis());
+        }));
+        handling.await();
+        stopped.interrupt();
+        assertEquals(InterruptedException.class, stopped.failure().getClass());
+      }
+      assertEquals(0, group.deadLetters(null, 10).size());
+      assertEquals(1, group.ack(List.of(id)));
+
       // One that waits ends at once.
       Waiting idle = new Waiting(() -> group.process(QUICK, (event, attempt) -> {}));
       idle.awaitCalling();
