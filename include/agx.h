@@ -1116,7 +1116,7 @@ typedef struct agx_group_process_options {
  * tried again after a pause, by this consumer while it lives, and after max_retries attempts goes
  * to the dead letters, in one atomic step with its acknowledgement. An event that was given so
  * often to handlers who all died of it goes there too, and at once one that cannot be read. What a
- * consumer that died had read ahead counts as given once.
+ * consumer that died had read ahead counts as given once; with max_retries 1 nothing is read ahead.
  *
  * So an event is handled at least once, or becomes a dead letter, whatever dies; it may be handled
  * again if its acknowledgement was lost. It goes on when the connection is lost and the store is

@@ -692,6 +692,31 @@ TEST_P(CapiGroup, WhatLayBesideWhatEveryoneDiedOfDoesNotDie) {
   EXPECT_EQ(letters[0].told.attempts, 3);
 }
 
+TEST_P(CapiGroup, WhatHasOneAttemptHasIt) {
+  for (const char* type : {"poison", "a", "b", "c"}) Add(session_, type);
+  agx_group_process_options options = Quick(4);
+  options.max_retries = 1;
+  {
+    ClientPtr dying = Open();
+    SessionPtr session = OpenSession(dying);
+    GroupPtr group = OpenGroup(session, "me");
+    Seen seen;
+    seen.say = [&](const agx_event*, int64_t) {
+      agx_close(dying.release());
+      return AGX_OK;
+    };
+    EXPECT_EQ(Process(group, &seen, options), AGX_ECLOSED);
+    EXPECT_THAT(seen.calls, ElementsAre(std::pair("poison", 1)));
+  }
+  GroupPtr group = OpenGroup(session_, "me");
+  Seen seen;
+  EXPECT_EQ(Process(group, &seen, options), AGX_LIMIT);
+  EXPECT_THAT(seen.calls, ElementsAre(std::pair("a", 1), std::pair("b", 1), std::pair("c", 1)));
+  std::vector<Letter> letters = DeadLetters(group);
+  ASSERT_THAT(letters, SizeIs(1));
+  EXPECT_EQ(letters[0].type(), "poison");
+}
+
 // Whoever is told to stop in the middle of an event takes no attempt from it.
 TEST_P(CapiGroup, AHandlerThatStopsHasNotFailed) {
   for (const char* type : {"a", "b", "c"}) Add(session_, type);

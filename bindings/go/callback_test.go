@@ -185,6 +185,30 @@ func TestAPanicOfAHandlerLeavesTheOthersAsTheyWere(t *testing.T) {
 	})
 }
 
+// An error of OnFailure ends it at once.
+func TestWhatIsHeldWhenOnFailureEndsItComesAgain(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		g := group(t, s, "one")
+		for n := 0; n < 5; n++ {
+			add(t, s, n)
+		}
+		calls, enough := 0, errors.New("enough")
+		options := agx.ProcessOptions{MaxAttempts: 2, OnFailure: func(agx.Event, int, error) error { return enough }}
+		for end := 1; end <= 10; end++ {
+			err := g.Process(patient(t), func(agx.Event, int) error { calls++; return errors.New("no") }, options)
+			want(t, err == enough, true)
+			want(t, calls, end)
+		}
+		letters, err := g.DeadLetters(background, "", 0)
+		must(t, err)
+		want(t, len(letters), 5)
+		for _, letter := range letters {
+			want(t, letter.Attempts, int64(2))
+		}
+	})
+}
+
 // A handler that has its process's context, and returns its error, takes no attempt from its event.
 func TestAHandlerThatIsToldToStopHasNotFailed(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {

@@ -186,11 +186,14 @@ func (p *process) serve(ctx context.Context, d delivery) {
 }
 
 func (p *process) attempt(ctx context.Context, d delivery) error {
+	if p.stopped != nil {
+		return errStopped
+	}
 	err := p.handler(d.event, d.attempt)
 	if done := ctx.Err(); done != nil && errors.Is(err, done) {
 		return errStopped
 	}
-	if err != nil && p.options.OnFailure != nil && p.stopped == nil {
+	if err != nil && p.options.OnFailure != nil {
 		if p.stopped = p.options.OnFailure(d.event, d.attempt, err); p.stopped != nil {
 			p.group.interrupt()
 		}

@@ -55,6 +55,9 @@ Result<Limits> Check(const agx_group_process_options& options) {
   if (options.max_retries > 0) limits.max_retries = options.max_retries;
   if (options.claim_idle_ms != 0) limits.claim_idle_ms = options.claim_idle_ms;
   if (options.count > 0) limits.count = static_cast<size_t>(std::min<int64_t>(options.count, 1000));
+  // A read counts as an attempt. Of an event that has only one, nobody could tell whether it was ever
+  // handed on: so it is read when it is.
+  if (limits.max_retries == 1) limits.count = 1;
   if (options.backoff_ms > 0) limits.backoff_ms = options.backoff_ms;
   if (options.backoff_max_ms > 0) limits.backoff_max_ms = options.backoff_max_ms;
   limits.outage_ms = options.outage_ms;
@@ -174,7 +177,8 @@ Status Processor::Run() {
     }
     if (done) return Finish(std::move(status));
     if (!IsPassing(status) && status.code() != AGX_NONE) return status;
-    if (status = Outage(status); !status.ok()) return status;
+    if (status = Outage(status); !status.ok())
+      return stopping_ ? Finish(std::move(status)) : status;
   }
 }
 
@@ -312,7 +316,7 @@ void Processor::Call(Holding* one) {
   }
   one->tried = true;
   if (result == AGX_INTERRUPTED) {
-    stopping_ = true;
+    group_.interrupted_ = stopping_ = true;
     --one->attempt;
     return;
   }
@@ -425,7 +429,8 @@ void Processor::Keep(Takings taken) {
     Holding one;
     bool redelivered = i < taken.attempts.size() && !taken.given_now;
     one.attempt = i < taken.attempts.size() ? taken.attempts[i] : 1;
-    one.uncounted = redelivered;
+    // An attempt of 0 was taken back.
+    one.uncounted = redelivered || one.attempt < 1;
     one.since = now;
     if (Knows(taken.batch->first()->id)) {
       Batch::Release(taken.batch->TakeFirst());

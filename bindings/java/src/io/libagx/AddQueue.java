@@ -15,8 +15,15 @@ import java.util.concurrent.CompletableFuture;
  * overtake them. The client's {@link Adder} takes it, one round at a time.
  */
 final class AddQueue {
-  /** Set in a thread while it makes a round, or is in an interceptor: what it calls cannot wait for that. */
-  private static final ThreadLocal<Boolean> INSIDE = new ThreadLocal<>();
+  /** Where a thread is, so that what it calls cannot wait for what is queued. */
+  enum Place {
+    /** In a round, of which a program's executor may continue something at once. */
+    ROUND,
+    /** In an interceptor, for which a round may wait. */
+    INTERCEPTOR
+  }
+
+  private static final ThreadLocal<Place> INSIDE = new ThreadLocal<>();
 
   /** An event as C takes it. */
   static final class Packed {
@@ -96,14 +103,22 @@ final class AddQueue {
   }
 
   CompletableFuture<String> add(Packed event) {
-    push(event);
+    if (INSIDE.get() == Place.INTERCEPTOR) {
+      addOne(event);
+    } else {
+      push(event);
+    }
     return event.future;
   }
 
   /** Makes a call later, in its turn. */
   <T> CompletableFuture<T> call(Callable<T> call) {
     ClientCore.Job<T> job = new ClientCore.Job<>(client, call);
-    push(job);
+    if (INSIDE.get() == Place.INTERCEPTOR) {
+      job.run();
+    } else {
+      push(job);
+    }
     return job.future();
   }
 
@@ -118,13 +133,17 @@ final class AddQueue {
   }
 
   /** Runs what calls a program's own code while events are under way. */
-  static <T> T inside(Callable<T> call) throws Exception {
-    Boolean before = INSIDE.get();
-    INSIDE.set(true);
+  static <T> T inside(Place place, Callable<T> call) throws Exception {
+    Place before = INSIDE.get();
+    INSIDE.set(place);
     try {
       return call.call();
     } finally {
-      if (before == null) INSIDE.remove();
+      if (before == null) {
+        INSIDE.remove();
+      } else {
+        INSIDE.set(before);
+      }
     }
   }
 

@@ -39,15 +39,16 @@ final class Adder {
 
   private void work() {
     try {
-      client.work(this::round);
-    } catch (AgxException closed) {
+      client.add(this::round);
+    } catch (Throwable failure) {
+      // It was closed, or there is no thread to be had.
       List<AddQueue> left;
       synchronized (this) {
         left = new ArrayList<>(ready);
         ready.clear();
         --workers;
       }
-      for (AddQueue queue : left) queue.giveUp(closed);
+      for (AddQueue queue : left) queue.giveUp(failure);
     }
   }
 
@@ -55,7 +56,7 @@ final class Adder {
     List<Portion> round = new ArrayList<>();
     try {
       take(round);
-      AddQueue.inside(() -> {
+      AddQueue.inside(AddQueue.Place.ROUND, () -> {
         carryOut(round);
         return null;
       });

@@ -213,9 +213,13 @@ public final class AgxClient implements AutoCloseable {
     handle.close();
   }
 
-  /** A password may have anything in it, and be in the parameters as well. */
+  /** As C takes it apart: first the parameters, and of the rest what is before the last '@'. */
   private static String withoutSecrets(String url) {
-    return url.replaceFirst("//.*@", "//").replaceFirst("[?#].*", "");
+    int parameters = url.indexOf('?');
+    String rest = parameters < 0 ? url : url.substring(0, parameters);
+    int scheme = rest.indexOf("//");
+    int host = rest.lastIndexOf('@');
+    return scheme < 0 || host < scheme ? rest : rest.substring(0, scheme + 2) + rest.substring(host + 1);
   }
 
   /**

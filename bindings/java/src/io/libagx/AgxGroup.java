@@ -376,6 +376,7 @@ public final class AgxGroup implements AutoCloseable {
     private void settle() {
       interrupter.pause();
       interrupted |= Thread.interrupted() | interrupter.interrupted();
+      if (interrupted) interrupter.noteInterrupted();
       interrupter.resume();
     }
 

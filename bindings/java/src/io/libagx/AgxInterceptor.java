@@ -66,7 +66,7 @@ public final class AgxInterceptor implements AutoCloseable {
     AgxIntercepted intercepted = new AgxIntercepted(event, record);
     try {
       AgxIntercepted.Verdict verdict =
-          AddQueue.inside(() -> function.intercept(intercepted));
+          AddQueue.inside(AddQueue.Place.INTERCEPTOR, () -> function.intercept(intercepted));
       return Text.required("what the interceptor returns", verdict).status();
     } catch (Throwable thrown) {
       // For those who add in another thread than this.

@@ -129,11 +129,19 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.Busy if it is live already, and is not to be taken over
    */
   public void start(AgxStartOptions options) {
+    Runnable starting = starting(options);
+    adds.settle();
+    starting.run();
+  }
+
+  private Runnable starting(AgxStartOptions options) {
     byte[] origin = Text.encode("the origin", options.origin());
-    checkedInOrder(session
-        -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
-            Text.millis(options.lease(), 0), origin, options.keep() ? 1 : 0));
-    waits.started();
+    return () -> {
+      checked(session
+          -> agxnative.agxb_start(session, options.takeOver() ? 1 : 0, options.detached() ? 1 : 0,
+              Text.millis(options.lease(), 0), origin, options.keep() ? 1 : 0));
+      waits.started();
+    };
   }
 
   /**
@@ -143,7 +151,7 @@ public final class AgxSession implements AutoCloseable {
    * @return when it is done
    */
   public CompletableFuture<Void> startAsync(AgxStartOptions options) {
-    return asyncInOrder(() -> start(options));
+    return asyncInOrder(starting(options));
   }
 
   /** Ends the session: adds {@code end}, and lets its events go after 5 seconds. */
@@ -220,6 +228,10 @@ public final class AgxSession implements AutoCloseable {
   public List<String> addAll(List<AgxNewEvent> events) {
     List<AddQueue.Packed> packed = AddQueue.pack(events);
     adds.settle();
+    return addAllNow(packed);
+  }
+
+  private List<String> addAllNow(List<AddQueue.Packed> packed) {
     AddQueue.Added added = AddQueue.addMany(this, packed);
     if (added.failure() != null && added.status() != AgxStatus.SWALLOWED) {
       throw Calls.asSuch(added.failure());
@@ -234,9 +246,9 @@ public final class AgxSession implements AutoCloseable {
    * @return their ids
    */
   public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
-    List<AgxNewEvent> copy = List.copyOf(events);
     handle();
-    return adds.call(() -> addAll(copy));
+    List<AddQueue.Packed> packed = AddQueue.pack(events);
+    return adds.call(() -> addAllNow(packed));
   }
 
   /**
@@ -251,13 +263,21 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.Conflict if it is neither: somebody else has moved it; nothing is written
    */
   public void addChecked(List<AgxNewEvent> events, String name, String from, String to) {
+    Runnable adding = addingChecked(events, name, from, to);
+    adds.settle();
+    adding.run();
+  }
+
+  private Runnable addingChecked(List<AgxNewEvent> events, String name, String from, String to) {
     List<AddQueue.Packed> packed = AddQueue.pack(events);
     byte[] bytes = AddQueue.bytes(packed);
     byte[] what = Text.encode("the name", Text.required("the name", name));
     byte[] before = Text.encode("from", Text.required("from", from));
     byte[] after = Text.encode("to", Text.required("to", to));
-    checkedInOrder(
-        session -> agxnative.agxb_add_checked(session, bytes, packed.size(), what, before, after));
+    return ()
+               -> checked(session
+                   -> agxnative.agxb_add_checked(
+                       session, bytes, packed.size(), what, before, after));
   }
 
   /**
@@ -271,8 +291,7 @@ public final class AgxSession implements AutoCloseable {
    */
   public CompletableFuture<Void> addCheckedAsync(
       List<AgxNewEvent> events, String name, String from, String to) {
-    List<AgxNewEvent> copy = List.copyOf(events);
-    return asyncInOrder(() -> addChecked(copy, name, from, to));
+    return asyncInOrder(addingChecked(events, name, from, to));
   }
 
   /**
@@ -549,7 +568,8 @@ public final class AgxSession implements AutoCloseable {
    * run of it; it may change, swallow or refuse the event. Those that were registered earlier are
    * called first. What {@code start}, {@code stop} and the end of a run write by themselves does
    * not come by, nor what {@link #addChecked} and {@link AgxHistory#replace} write. Several threads
-   * that add call it at the same time.
+   * that add call it at the same time. What it calls on this object goes ahead of what is queued; for
+   * another thread that adds here it must not wait.
    *
    * <p>What it throws keeps the event from being written, and reaches whoever adds, as it is; if it
    * is called in a thread of C's own, the run's next call fails with its message.

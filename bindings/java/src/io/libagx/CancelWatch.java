@@ -26,9 +26,10 @@ final class CancelWatch {
     synchronized (this) {
       waits.add(wait);
       if (thread == null) {
-        thread = new Thread(this::run, "agx-cancels");
-        thread.setDaemon(true);
-        thread.start();
+        Thread started = new Thread(this::run, "agx-cancels");
+        started.setDaemon(true);
+        started.start();
+        thread = started;
       }
       notifyAll();
     }

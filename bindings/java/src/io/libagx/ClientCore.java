@@ -26,6 +26,8 @@ final class ClientCore {
   private final LogPump log;
   private final AtomicLong tokens = new AtomicLong();
   private final ThreadPoolExecutor workers;
+  /** For what is queued: who waits for that may do so in any other thread. */
+  private final ThreadPoolExecutor adders;
   /** For calls that wait: each has a thread for as long as it does. */
   private final ThreadPoolExecutor waiters;
   private final Adder adder = new Adder(this);
@@ -38,11 +40,17 @@ final class ClientCore {
     this.handle = handle;
     this.callbacks = callbacks;
     this.log = log;
-    workers = new ThreadPoolExecutor(
-        WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons("agx-worker"));
-    workers.allowCoreThreadTimeOut(true);
+    workers = pool("agx-worker");
+    adders = pool("agx-adder");
     waiters = new ThreadPoolExecutor(0, Integer.MAX_VALUE, 10, TimeUnit.SECONDS,
         new SynchronousQueue<>(), daemons("agx-waiter"));
+  }
+
+  private static ThreadPoolExecutor pool(String name) {
+    ThreadPoolExecutor pool = new ThreadPoolExecutor(
+        WORKERS, WORKERS, 10, TimeUnit.SECONDS, new LinkedBlockingQueue<>(), daemons(name));
+    pool.allowCoreThreadTimeOut(true);
+    return pool;
   }
 
   static ThreadFactory daemons(String name) {
@@ -187,6 +195,15 @@ final class ClientCore {
     }
   }
 
+  /** Runs a round of the adder's. */
+  void add(Runnable round) {
+    try {
+      adders.execute(round);
+    } catch (RejectedExecutionException e) {
+      throw closedException();
+    }
+  }
+
   /** Runs what waits. */
   void await(Runnable work) {
     try {
@@ -214,6 +231,7 @@ final class ClientCore {
     }
     // What is queued still runs, and finds the client closed.
     workers.shutdown();
+    adders.shutdown();
     waiters.shutdown();
     if (log != null) log.close();
   }

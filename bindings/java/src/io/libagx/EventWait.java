@@ -10,6 +10,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 
 /** AgxSession.waitFor, as agx_wait_for does it, but with listeners that no thread waits for. */
@@ -120,6 +121,7 @@ final class EventWait {
   private final class Wait extends CompletableFuture<AgxEvent> {
     private final Consumer<Runnable> deliver;
     private final AtomicBoolean claimed = new AtomicBoolean();
+    private final AtomicInteger looks = new AtomicInteger();
     private String begin;
 
     // Guarded by this.
@@ -161,7 +163,17 @@ final class EventWait {
       return !released;
     }
 
+    /** In one thread at a time: behind the event that it was to bring, a listener with a limit ends. */
     private void look(ListenerCore from) {
+      if (looks.getAndIncrement() != 0) return;
+      int seen = 1;
+      do {
+        if (!claimed.get()) lookOnce(from);
+        seen = looks.addAndGet(-seen);
+      } while (seen != 0);
+    }
+
+    private void lookOnce(ListenerCore from) {
       Object item = from.poll();
       if (item instanceof AgxEvent event) {
         found(event);
@@ -177,8 +189,8 @@ final class EventWait {
       try {
         goOnBehind(begin, event.id());
         deliver.accept(() -> super.complete(event));
-      } catch (AgxException closed) {
-        deliver.accept(() -> super.completeExceptionally(closed));
+      } catch (Throwable failure) {
+        deliver.accept(() -> super.completeExceptionally(failure));
       }
     }
 

@@ -68,6 +68,11 @@ final class Interrupter {
     return interrupted;
   }
 
+  /** What was called back has noticed an interruption of the thread, of which the watch need not know. */
+  void noteInterrupted() {
+    interrupted = true;
+  }
+
   /** Makes a call that waits, again if an interruption that came too late for another ended it. */
   int call(IntSupplier waits) {
     interrupted = false;

@@ -1158,6 +1158,20 @@ abstract class Behaviour {
         stopped.interrupt();
         assertEquals(InterruptedException.class, stopped.failure().getClass());
       }
+      // Also one that has waited for a file before, which hides the interruption from who watches.
+      java.nio.file.Path file = java.nio.file.Files.createTempFile("agx", null);
+      Waiting stopped = new Waiting(() -> group.process(QUICK.maxRetries(1), (event, attempt) -> {
+        assertEquals(id + " 1", event.id() + " " + attempt);
+        java.nio.file.Files.readString(file);
+        Thread.currentThread().interrupt();
+        Thread.sleep(PATIENCE.toMillis());
+      }));
+      assertEquals(InterruptedException.class, stopped.failure().getClass());
+      java.nio.file.Files.delete(file);
+      // Or that throws it itself.
+      Waiting throwing = new Waiting(() -> group.process(QUICK.maxRetries(1),
+          (event, attempt) -> { throw new InterruptedException(); }));
+      assertEquals(InterruptedException.class, throwing.failure().getClass());
       assertEquals(0, group.deadLetters(null, 10).size());
       assertEquals(1, group.ack(List.of(id)));
 

@@ -3,6 +3,7 @@ package io.libagx.test;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertInstanceOf;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.libagx.AgxClient;
@@ -185,6 +186,53 @@ class OrderTest {
 
   private static String id2(String id) {
     return "\"" + id + "\"";
+  }
+
+  /** Whatever an interceptor calls, it may wait for. */
+  @Test
+  void what_an_interceptor_gives_a_future_for_is_done_at_once() throws Exception {
+    session.start();
+    try (AgxInterceptor added = session.intercept("type = \"outer\"", event -> {
+      session.addAsync("a", "test", null).get(30, TimeUnit.SECONDS);
+      session.addAllAsync(List.of(new AgxNewEvent("b", "test", null))).get(30, TimeUnit.SECONDS);
+      return event.write();
+    })) {
+      CompletableFuture<String> outer = session.addAsync("outer", "test", null);
+      session.addAsync("last", "test", null);
+      outer.get(30, TimeUnit.SECONDS);
+      session.stop();
+    }
+    assertEquals(List.of("begin", "a", "b", "outer", "last", "end"), types());
+  }
+
+  /** A program's code that a worker runs may call what waits for the queue. */
+  @Test
+  void workers_that_wait_for_the_queue_do_not_keep_it_waiting() throws Exception {
+    AgxOptions options = new AgxOptions().callbacks(Runnable::run);
+    try (AgxClient direct = AgxClient.open("memory:", options);
+         AgxSession other = direct.session(1, 1, "s")) {
+      other.start();
+      List<CompletableFuture<String>> all = new ArrayList<>();
+      for (int round = 0; round < 200; ++round) {
+        for (int n = 0; n < 20; ++n) other.addAsync("n", "test", null);
+        for (int n = 0; n < 8; ++n) {
+          all.add(other.isLiveAsync().thenApply(live -> other.add("m", "test", null)));
+        }
+      }
+      for (CompletableFuture<String> each : all) each.get(60, TimeUnit.SECONDS);
+    }
+  }
+
+  @Test
+  void what_is_wrong_is_thrown_before_it_is_queued() {
+    String half = "\uD83D";
+    assertThrows(AgxException.Invalid.class, () -> session.addAsync(half, "test", null));
+    assertThrows(AgxException.Invalid.class,
+        () -> session.addAllAsync(List.of(new AgxNewEvent(half, "test", null))));
+    assertThrows(
+        AgxException.Invalid.class, () -> session.addCheckedAsync(List.of(), half, "", "1"));
+    assertThrows(AgxException.Invalid.class,
+        () -> session.startAsync(io.libagx.AgxStartOptions.defaults().origin(half)));
   }
 
   @Test
