@@ -218,6 +218,21 @@ TEST(FindText, FindsWhatTheStandardLibraryFinds) {
   }
 }
 
+TEST(FindText, SeesATextOrAByteInOnePass) {
+  std::mt19937 random(11);
+  for (int round = 0; round < 40000; ++round) {
+    std::string text(random() % 80, 'a');
+    for (char& c : text) c = static_cast<char>('a' + random() % 4);
+    // A byte of none, or of one at any place.
+    if (random() % 2 == 0 && !text.empty()) text[random() % text.size()] = '\\';
+    std::string what(2 + random() % 20, 'a');
+    for (char& c : what) c = static_cast<char>('a' + random() % 4);
+    ASSERT_EQ(HasTextOrByte(text, what, '\\'),
+              text.find('\\') != text.npos || text.find(what) != text.npos)
+        << text << " " << what;
+  }
+}
+
 TEST(Condition, AskingAllocatesNothing) {
   auto condition = Condition::Compile(
       R"((type = "event" or origin = "x") and body.a.b[1]."c d" = "\u00e9" and not body.n >= 7)");

@@ -39,7 +39,13 @@ std::optional<double> NumberOf(std::string_view text) {
 // More tests than these look into the body together, which costs the same for any number of them.
 constexpr size_t kMostTraces = 8;
 
-constexpr std::string_view kSpace = " \t\n\r";
+bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+// The place of the first from there on that is no space, or the text's end.
+size_t SkipSpace(std::string_view text, size_t at) {
+  while (at < text.size() && IsSpace(text[at])) ++at;
+  return at;
+}
 
 // A name as it is written in JSON if it is written without escapes; empty if it cannot be.
 std::string TraceOf(std::string_view name) {
@@ -53,8 +59,11 @@ std::string TraceOf(std::string_view name) {
 // beginning, which no scalar is equal to.
 std::string_view ScalarAt(std::string_view text, size_t at) {
   text.remove_prefix(at);
-  if (!text.starts_with('"')) return text.substr(0, text.find_first_of(",]} \t\n\r\""));
-  return text.substr(0, text.find('"', 1) + 1);
+  if (text.starts_with('"')) return text.substr(0, text.find('"', 1) + 1);
+  size_t end = 0;
+  auto ends = [](char c) { return c == ',' || c == '}' || c == ']' || c == '"' || IsSpace(c); };
+  while (end < text.size() && !ends(text[end])) ++end;
+  return text.substr(0, end);
 }
 
 }  // namespace
@@ -153,6 +162,9 @@ class ConditionParser {
     // Of what is not there it holds that it is unequal.
     if (test.compare == Compare::kUnequal) test.trace.clear();
     if (!test.trace.empty()) ++traces_;
+    if (test.compare == Compare::kEqual && test.literal == Condition::Literal::kString) {
+      test.value = TraceOf(test.text);
+    }
     out_->steps_.push_back({Step::Kind::kTest, out_->tests_.size()});
     out_->tests_.push_back(std::move(test));
   }
@@ -437,12 +449,13 @@ bool Condition::HoldsText(const Test& test, std::string_view text) {
 // events that are passed over are so by a glance.
 bool Condition::MayHold(const Test& test, std::string_view body) {
   if (test.trace.empty() || body.empty()) return true;
+  if (!test.value.empty() && !HasTextOrByte(body, test.value, '\\')) return false;
   if (std::memchr(body.data(), '\\', body.size()) != nullptr) return true;
   for (size_t at = 0; (at = FindText(body, test.trace, at)) != body.npos; ++at) {
-    size_t colon = body.find_first_not_of(kSpace, at + test.trace.size());
-    if (colon == body.npos || body[colon] != ':') continue;
-    size_t value = body.find_first_not_of(kSpace, colon + 1);
-    if (value == body.npos) continue;
+    size_t colon = SkipSpace(body, at + test.trace.size());
+    if (colon == body.size() || body[colon] != ':') continue;
+    size_t value = SkipSpace(body, colon + 1);
+    if (value == body.size()) continue;
     if (Holds(test, JsonValue(ScalarAt(body, value)))) return true;
   }
   return false;

@@ -42,8 +42,9 @@ class Condition {
     std::string text;  // a string's text
     double number = 0;
     // As it has to be in the body of an event for which the test holds, unless that has escapes: the
-    // field's name, in quotes. Empty: nothing has to be.
+    // field's name, and a string that it has to be equal to, in quotes. Empty: nothing has to be.
     std::string trace;
+    std::string value;
   };
   // A program for a machine that has one flag: a test sets it, a jump goes on from elsewhere if it
   // is as wanted, a turn reverses it.
