@@ -8,8 +8,9 @@ import java.time.Duration;
  * @param after null: from the beginning; "new": only what comes from now on; else an event's id:
  *     what came after it
  * @param absentAfter {@link AgxException.Absent} if the session has not appeared by then;
- *     negative: never
- * @param silentAfter {@link AgxException.Silent} after so long without an event; negative: never
+ *     negative: never; 3 seconds by default
+ * @param silentAfter {@link AgxException.Silent} after so long without an event; negative: never;
+ *     60 seconds by default
  * @param handOnEnd whether the closing {@code end} is handed on as an event before the iteration
  *     ends
  * @param limit the iteration ends after so many events; 0: it does not

@@ -7,8 +7,8 @@ import java.time.Duration;
  *
  * @param where only events that this condition selects; null: all
  * @param after null: from the beginning; "new": only what comes from now on; else an event's id: what came after it
- * @param absentAfter {@link AgxException.Absent} if the session has not appeared by then; negative: never
- * @param silentAfter {@link AgxException.Silent} after so long without an event; negative: never
+ * @param absentAfter {@link AgxException.Absent} if the session has not appeared by then; negative, the default: never
+ * @param silentAfter {@link AgxException.Silent} after so long without an event; negative, the default: never
  * @param handOnEnd whether the closing {@code end} is an event too
  * @param limit it ends after so many events; 0: it does not
  * @param queue how many events may wait in memory for the function; 0: 10000. What is more waits in the store, and the function is told {@link AgxException.Behind}
