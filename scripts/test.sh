@@ -131,11 +131,11 @@ stop_leftovers() {
 trap 'stop_leftovers || true' EXIT
 
 # A machine that others use can starve a test past its deadline; one that fails twice is broken. Most
-# tests wait more than they work, so that there may be more of them than processors.
+# tests wait more than they work, so that there are twice as many of them as processors.
 step "testing"
 status=0
 ctest --test-dir "$all" --output-on-failure --no-label-summary --no-tests=error \
   --repeat until-pass:2 \
-  --output-junit "$all/junit.xml" -j"$(($(nproc) + 1))" || status=$?
+  --output-junit "$all/junit.xml" -j"$((2 * $(nproc)))" || status=$?
 stop_leftovers || status=1
 exit $status
