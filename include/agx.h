@@ -575,8 +575,9 @@ AGX_API agx_status agx_wait_for(agx_session* session, const char* where, int64_t
 /** Where agx_wait_for goes on: the id of the event that it gave last, or where it would begin. For who
  * waits in a way of their own: a listener that begins there, and has the same condition and no
  * timeouts, is told what agx_wait_for would be, but for a cancel. position has room for AGX_ID_SIZE
- * bytes. Blocks: one command, the first time on a handle that did not start the session. Errors:
- * store errors. */
+ * bytes. Blocks: one command, the first time on a handle that did not start the session, and on one
+ * that has stopped it. Outcomes: AGX_ENDED (it has stopped it, and the events are gone). Errors: store
+ * errors. */
 AGX_API agx_status agx_waited(agx_session* session, char* position);
 
 /** Has agx_wait_for go on behind the event with that id ("0-0": the beginning), which its caller was

@@ -3,6 +3,10 @@
 // them, and ours by the C API; in both directions, and on both stores.
 #include <functional>
 #include <future>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
 
 #include "support/capi_tools.h"
 
@@ -1173,6 +1177,38 @@ TEST_F(CapiStreamWire, APickleIsRefusedAndPassedOver) {
     for (size_t i = 0; i < count; ++i) agx_event_free(events[i]);
   }
   EXPECT_EQ(agx_history_read(session.get(), &options, events, 4, &count), AGX_ENDED);
+}
+
+// Each is another, and is told.
+TEST_F(CapiStreamWire, ASubscriptionIsToldOfEachPickle) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Ag2Process process(server_.Connect(), true);
+  process.Send(1);
+  for (int i = 0; i < 10; ++i) process.Send("\x80\x04\x95pickle");
+  process.Send(2);
+  struct Heard {
+    std::mutex mutex;
+    std::vector<std::string> entries;
+    static void Note(agx_subscription* /*subscription*/, agx_status outcome, const agx_event* event,
+                     void* data) {
+      auto* heard = static_cast<Heard*>(data);
+      std::lock_guard lock(heard->mutex);
+      if (event != nullptr) heard->entries.emplace_back(agx_event_id(event, nullptr));
+      if (outcome == AGX_EUNSUPPORTED) heard->entries.emplace_back(agx_last_error_entry());
+    }
+    size_t count() {
+      std::lock_guard lock(mutex);
+      return entries.size();
+    }
+  } heard;
+  agx_subscription* opened = nullptr;
+  ASSERT_EQ(agx_subscribe(session.get(), nullptr, nullptr, Heard::Note, &heard, &opened), AGX_OK);
+  SubscriptionPtr subscription(opened);
+  EXPECT_TRUE(WaitUntil([&] { return heard.count() >= 12; }));
+  subscription.reset();
+  std::set<std::string> each(heard.entries.begin(), heard.entries.end());
+  EXPECT_EQ(heard.entries.size(), 12u);
+  EXPECT_EQ(each.size(), 12u);
 }
 
 TEST_F(CapiStreamWire, ListsAreFollowedWithoutTracking) {

@@ -279,6 +279,15 @@ TEST_F(CapiTooLarge, ItBecomesADeadLetterThatNoHandlerSees) {
   const char* value = nullptr;
   EXPECT_EQ(agx_event_field(event.get(), "original_fields_left_out", &value, nullptr), AGX_OK);
   EXPECT_STREQ(value, "2");
+  // There is nothing to be put back, and the letter stays.
+  const char* own = agx_event_id(event.get(), nullptr);
+  uint64_t replayed = 7;
+  EXPECT_EQ(agx_group_replay(group.get(), &own, 1, &replayed), AGX_EUNSUPPORTED);
+  EXPECT_EQ(replayed, 0u);
+  EXPECT_THAT(agx_last_error(), HasSubstr("nothing to replay"));
+  agx_health health = AGX_HEALTH_INIT;
+  ASSERT_EQ(agx_group_health(group.get(), &health), AGX_OK);
+  EXPECT_EQ(health.dead_letters, 1u);
   agx_pending pending = AGX_PENDING_INIT;
   ASSERT_EQ(agx_group_pending(group.get(), &pending), AGX_OK);
   EXPECT_EQ(pending.count, 0u);

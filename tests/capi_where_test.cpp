@@ -20,6 +20,23 @@ class CapiWhere : public OnEachStore {
 };
 AGX_ON_EACH_STORE(CapiWhere);
 
+TEST_P(CapiWhere, AWaitForWhatHasEndedAndIsGoneEnds) {
+  SessionPtr session = OpenSession(client_, "gone");
+  for (bool after_one : {false, true}) {
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+    Add(session, "t");
+    agx_event* event = nullptr;
+    if (after_one) {
+      ASSERT_EQ(agx_wait_for(session.get(), nullptr, kPatienceMs, &event), AGX_OK);
+    }
+    agx_event_free(event);
+    ASSERT_EQ(agx_stop(session.get(), 0), AGX_OK);
+    EXPECT_EQ(agx_wait_for(session.get(), nullptr, kPatienceMs, &event), AGX_ENDED);
+    char position[AGX_ID_SIZE];
+    EXPECT_EQ(agx_waited(session.get(), position), AGX_ENDED);
+  }
+}
+
 TEST_P(CapiWhere, OnlyWhatIsSelectedIsHandedOn) {
   for (int i = 0; i < 3000; ++i) {
     Add(session_, i % 100 == 7 ? "wanted" : "other", ("{\"n\":" + std::to_string(i) + "}").c_str());

@@ -1641,6 +1641,13 @@ class Groups(Case):
                 running.process.send_signal(signal.SIGINT)
                 status, _, said = running.end()
                 self.assertEqual((status, said), (130, ""))
+        # Or says so as a shell does.
+        with Piped(*self.group("process", "--retries", "1", "--", "sh", "-c",
+                               "sleep 600 & trap 'kill $!; exit 130' INT; echo $$; wait")) as running:
+            os.kill(int(running.line()), signal.SIGINT)
+            running.process.send_signal(signal.SIGINT)
+            status, _, said = running.end()
+            self.assertEqual((status, said), (130, ""))
         self.fails(1, *self.group("dlq"))
         self.ok(*self.group("process", "--limit", "1", "--", "sh", "-c", "[ $AGX_ATTEMPT = 1 ]"))
         self.fails(1, *self.group("pending"), says="nothing is pending")

@@ -205,6 +205,15 @@ TEST(Condition, EscapesMakeNoDifference) {
   EXPECT_LT(selected, 18000u);
 }
 
+TEST(Condition, OfSeveralMembersOfOneNameTheLastCounts) {
+  EXPECT_FALSE(Selects("body.n = 1", R"({"n":1,"n":2})"));
+  EXPECT_TRUE(Selects("body.n = 2", R"({"n":1,"n":2})"));
+  EXPECT_FALSE(Selects("body.a.x = 1", R"({"a":{"x":1},"a":5})"));
+  EXPECT_TRUE(Selects("body.a = 5", R"({"a":{"x":1},"a":5})"));
+  EXPECT_FALSE(Selects("body.a.x = 1", R"({"a":{"x":1},"a":{"y":2}})"));
+  EXPECT_TRUE(Selects("body.a.y = 2 and not body.a.x", R"({"a":{"x":1},"a":{"y":2}})"));
+}
+
 TEST(FindText, FindsWhatTheStandardLibraryFinds) {
   std::mt19937 random(7);
   for (int round = 0; round < 20000; ++round) {

@@ -37,7 +37,7 @@ func (s *Session) WaitFor(ctx context.Context, where string) (Event, error) {
 	}
 	after, err := s.waited(ctx)
 	if err != nil {
-		return Event{}, err
+		return Event{}, endIsEOF(err)
 	}
 	l, err := s.OpenListener(ctx, After(after), Where(where), Wait(-1), Timeout(-1), Limit(1))
 	if err != nil {

@@ -508,6 +508,11 @@ Status Group::Replay(const char* const* ids, size_t count, uint64_t* replayed) {
       return {AGX_EINVAL, Cat("the dead letter ", id_text, " of ", dead_letters_,
                               " is not of the stream ", key_)};
     }
+    if (outcome == RevivalOutcome::kBare) {
+      return {AGX_EUNSUPPORTED, Cat("the dead letter ", id_text, " of ", dead_letters_,
+                                    " is without its event's fields, which were too many or too "
+                                    "large for it: there is nothing to replay")};
+    }
     *replayed += outcome == RevivalOutcome::kDone;
   }
   return {};

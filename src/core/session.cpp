@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/token.h"
+#include "core/history.h"
 #include "core/listener.h"
 #include "format/agx_format.h"
 
@@ -236,6 +237,15 @@ void Session::KeepWait(const char* where, EntryId after, std::shared_ptr<Listene
 }
 
 Status Session::Waited(EntryId* after) {
+  // What this handle has ended, and is not there any more, brings nothing more.
+  if (state() == State::kStopped) {
+    StreamFacts facts;
+    Status status = LookAtHistory(*this, &facts);
+    if (status.code() == AGX_NONE) {
+      return {AGX_ENDED, Cat("the session ", key_, " has ended, and its events are gone")};
+    }
+    if (!status.ok()) return status;
+  }
   {
     std::lock_guard lock(observer_mutex_);
     if (!waited_to_ && this->run() != nullptr) waited_to_.emplace();

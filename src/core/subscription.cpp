@@ -349,7 +349,9 @@ void Dispatcher::Fill(const std::shared_ptr<Listener>& listener) {
     entries[count++] = entry;
   } while (more && count < kTurn);
   agx_status told = outcome.code();
-  bool failed = told < 0;
+  // An entry that cannot be read is passed over, and each is another.
+  bool refused = !outcome.entry().empty();
+  bool failed = told < 0 && !refused;
   if (failed && client_->closed()) outcome = Status();
 
   Lock lock(mutex_);
@@ -357,7 +359,7 @@ void Dispatcher::Fill(const std::shared_ptr<Listener>& listener) {
     subscription->closed_ ? Batch::Release(entries[i]) : subscription->Append(entries[i]);
   }
   if (subscription->closed_) return;
-  if (!outcome.ok() && (told == AGX_GAP || told != subscription->last_outcome_)) {
+  if (!outcome.ok() && (told == AGX_GAP || refused || told != subscription->last_outcome_)) {
     subscription->last_outcome_ = told;
     subscription->outcome_ = std::move(outcome);
   }

@@ -401,13 +401,21 @@ bool Condition::Selects(std::string_view type, std::string_view origin,
   return flag;
 }
 
+void Condition::Forget(const Node& node, JsonValue* found) {
+  if (node.path != SIZE_MAX) found[node.path] = {};
+  for (const Node& child : node.children) Forget(child, found);
+}
+
 void Condition::Collect(const Node& node, JsonValue value, JsonValue* found) {
   if (node.path != SIZE_MAX) found[node.path] = value;
   if (node.children.empty()) return;
   if (value.is_object()) {
     for (JsonMembers member(value); member.Next();) {
       for (const Node& child : node.children) {
-        if (!child.is_index && member.name().Is(child.name)) Collect(child, member.value(), found);
+        if (child.is_index || !member.name().Is(child.name)) continue;
+        // Of several of one name the last counts.
+        Forget(child, found);
+        Collect(child, member.value(), found);
       }
     }
   } else if (value.is_array()) {

@@ -64,6 +64,7 @@ class Condition {
   class Fields;
 
   static void Collect(const Node& node, JsonValue value, JsonValue* found);
+  static void Forget(const Node& node, JsonValue* found);
   static bool Ordered(Compare compare, int order);
   static bool Holds(const Test& test, JsonValue value);
   static bool HoldsText(const Test& test, std::string_view text);

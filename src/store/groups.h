@@ -132,7 +132,12 @@ struct Revival {
   Field proof;
 };
 
-enum class RevivalOutcome { kDone, kAbsent, kForeign };
+enum class RevivalOutcome {
+  kDone,
+  kAbsent,
+  kForeign,
+  kBare  // its fields were left out
+};
 
 class Groups {
  public:

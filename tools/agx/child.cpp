@@ -110,8 +110,10 @@ ChildEnd RunChild(const std::vector<std::string>& command, const std::string& in
   if (WIFSIGNALED(status)) {
     return {"signal " + std::to_string(WTERMSIG(status)), WTERMSIG(status)};
   }
-  if (WEXITSTATUS(status) == 0) return {};
-  return {"exit status " + std::to_string(WEXITSTATUS(status))};
+  const int code = WEXITSTATUS(status);
+  if (code == 0) return {};
+  // As a shell says that what it ran has died of a signal.
+  return {"exit status " + std::to_string(code), code > kSignal ? code - kSignal : 0};
 }
 
 }  // namespace cli

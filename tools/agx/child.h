@@ -12,7 +12,7 @@ bool IsProgram(const std::string& name);
 
 struct ChildEnd {
   std::string failure;  // empty: it succeeded
-  int signal = 0;       // of which it died
+  int signal = 0;       // of which it died, or says that it did
 };
 
 // Runs a command with the text as its standard input, $AGX_ATTEMPT in its environment, and waits for

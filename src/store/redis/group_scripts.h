@@ -114,11 +114,12 @@ if redis.replicate_commands then redis.replicate_commands() end
 local found = redis.pcall('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if found.err then return found end
 if not found[1] then return 'absent' end
-local fields, going, proof = found[1][2], {}, nil
+local fields, going, proof, bare = found[1][2], {}, nil, false
 for i = 5, 4 + ARGV[4] do going[ARGV[i]] = true end
 local kept = {}
 for i = #fields - 1, 1, -2 do
   if fields[i] == ARGV[2] and not proof then proof = fields[i + 1] end
+  if i == 1 and fields[i] == 'original_fields_left_out' then bare = true end
   if going[fields[i]] then
     going[fields[i]] = nil
   else
@@ -126,6 +127,7 @@ for i = #fields - 1, 1, -2 do
   end
 end
 if proof ~= ARGV[3] then return 'foreign' end
+if bare then return 'bare' end
 local entry = {}
 for i = #kept, 1, -1 do
   entry[#entry + 1] = fields[kept[i]]

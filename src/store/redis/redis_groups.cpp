@@ -467,6 +467,8 @@ Status RedisGroups::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   *outcome = RevivalOutcome::kDone;
   if (reply.text == "foreign") {
     *outcome = RevivalOutcome::kForeign;
+  } else if (reply.text == "bare") {
+    *outcome = RevivalOutcome::kBare;
   } else if (reply.text == "absent") {
     // A second run does not find what the first has deleted.
     *outcome = repeated ? RevivalOutcome::kDone : RevivalOutcome::kAbsent;

@@ -36,6 +36,9 @@ namespace Agx
                 // Where this object has it live, and it has ended, the cancel is about to be heard of.
                 if (found == null) error = await cancel.WaitAsync(UntilCancelIsKnown, over.Token).ConfigureAwait(false);
             }
+            catch (AgxException failed) when (failed.Status == AgxStatus.Ended)
+            {
+            }
             catch (AgxException failed)
             {
                 error = failed;
