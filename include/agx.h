@@ -1092,7 +1092,8 @@ typedef agx_status (*agx_group_handler)(const agx_event* event, int64_t attempt,
 
 typedef struct agx_group_process_options {
   size_t size;
-  /** So often an event is given to a handler before it goes to the dead letters; default 0: 3 */
+  /** So often an event is given to a handler before it goes to the dead letters; default 0: 3. What
+   * was read or claimed by other calls has been given so often as well */
   int64_t max_retries;
   /** Events that others were given and have not acknowledged for so long are taken over. Longer
    * than a handler takes, for else its event is handled twice; default 0: 300000; negative: none */

@@ -366,6 +366,11 @@ TEST(Url, WhatIsMalformedIsRefusedAndThePartNamed) {
   for (const auto& c : cases) ExpectContains(Refused(c.url), c.part);
 }
 
+TEST(Url, AMembersNameThatIsNoParametersHasTheParameterNamed) {
+  ExpectContains(Refused("memory:?lease_ms=5"), "no parameter lease_ms, but lease");
+  ExpectContains(Refused("memory:?other_ms=5"), "agx_options in agx.h names");
+}
+
 TEST(Url, MessagesNeverQuoteAPassword) {
   const string passwords[] = {"hunter2",     "hun/ter2",       "hun?ter2",        "hun#ter2",
                               "hun@ter2",    "hun ter2",       "hun%ter2",        "hun/ter2?hun=er",

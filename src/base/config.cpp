@@ -314,6 +314,11 @@ Status CheckKnown(std::string_view name) {
     return Invalid(
         "the password is no parameter: write it before the '@', or set agx_options.password");
   }
+  constexpr std::string_view kMillis = "_ms";  // which members of agx_options have for their unit
+  if (name.ends_with(kMillis)) {
+    std::string_view meant = name.substr(0, name.size() - kMillis.size());
+    if (IsParameter(meant)) return Invalid(Cat("there is no parameter ", name, ", but ", meant));
+  }
   bool quotable = name.size() <= 64 && std::all_of(name.begin(), name.end(), IsHostCharacter);
   return Invalid(Cat("there is no parameter ", quotable ? name : "of such a name",
                      ": agx_options in agx.h names those that there are"));
