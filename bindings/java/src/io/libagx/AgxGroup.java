@@ -190,23 +190,29 @@ public final class AgxGroup implements AutoCloseable {
 
   /** A future whose cancelling ends what it waits for. */
   private final class Wait<T> extends CompletableFuture<T> {
-    private boolean begun;
+    /** That waits, while it does. */
+    private Thread thread;
 
     /** False: it was cancelled before. */
     synchronized boolean begin() {
-      begun = !isDone();
-      return begun;
+      if (!isDone()) thread = Thread.currentThread();
+      return thread != null;
     }
 
     synchronized void end() {
-      begun = false;
+      thread = null;
+      // Nobody else has this thread to interrupt.
+      Thread.interrupted();
     }
 
     @Override
     public boolean cancel(boolean mayInterrupt) {
       boolean cancelled = super.cancel(mayInterrupt);
       synchronized (this) {
-        if (cancelled && begun) interrupter.ask();
+        if (cancelled && thread != null) {
+          interrupter.ask();
+          if (mayInterrupt) thread.interrupt();
+        }
       }
       return cancelled;
     }
@@ -301,7 +307,8 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * {@link #process(AgxProcessOptions, AgxHandler)} in a thread of the client's, until it ends or
-   * the future is cancelled; what it holds then is still handled.
+   * the future is cancelled; what it holds then is still handled, and the group is busy until that is
+   * done. {@code cancel(true)} interrupts a handler that waits, as an interruption does there.
    *
    * @param options how
    * @param handler what to do with each
