@@ -516,6 +516,22 @@ class Streams(unittest.TestCase):
         self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
                          ["begin", "event", "error", "end"])
 
+    def test_an_error_that_is_not_the_last_cannot_be_held_by_agent_framework(self):
+        for to, words in (("a", []), ("b", ["--skip"])):
+            text = {"text": "one"}
+            self.agx("start", "1/2/s")
+            self.agx("add", "1/2/s", "--type", "event", "--body", json.dumps(text))
+            error = self.agx("add", "1/2/s", "--type", "error", "--body", '{"msg":"E"}').strip()
+            self.agx("add", "1/2/s", "--type", "event", "--body", '{"text":"two"}')
+            self.agx("add", "1/2/s", "--type", "error", "--body", '{"msg":"last"}')
+            self.agx("stop", "1/2/s", "--grace", "600")
+            self.agx("bridge", "agx:1/2/s", "agent-framework:" + to, *words,
+                     status=0 if words else 4)
+            copied = [dict(entry) for entry in self.server.entries("agent-stream:" + to)]
+            told = [entry.get("error") or entry.get("text") or "done" for entry in copied]
+            self.assertEqual(told, ["one", "two", "last"] if words else ["one"], error)
+            self.server("DEL", "agx:1:2:s", "agx:1:2:s:live")
+
     def test_grace_is_how_long_a_finished_copy_stays(self):
         self.server("XADD", "agent-stream:c", "*", "text", "", "done", "true", "sequence", "0")
         for words, least, most in (([], 0, 5000), (["--grace", "700"], 600000, 700000),

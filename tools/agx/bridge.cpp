@@ -152,7 +152,7 @@ class Bridge {
       if (!started_ && (HasAppeared(status) || IsLive(from_))) {
         if (const int exit = Start(); exit != kDone) return exit;
       }
-      if (const int exit = Copy(owned); exit != kDone) return exit;
+      if (const int exit = Copy(std::move(owned)); exit != kDone) return exit;
       idle = status == AGX_TIMEOUT ? idle + 1 : 0;
       if (idle % kLooksUntilLost == kLooksUntilLost - 1 && IsLost()) return BeginAnew();
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
@@ -277,9 +277,33 @@ class Bridge {
   agx_session* to() const { return to_.session.get(); }
   const char* name() const { return from_.text.c_str(); }
 
-  int Copy(const std::vector<Event>& events) {
+  int Copy(std::vector<Event> events) {
     // A list that was deleted is an empty one to whoever adds to it.
     if (to_.format == "ag2" && !events.empty() && IsLost()) return BeginAnew();
+    // An error ends a session of agent-framework, and none of agx: it is held back until it is known to
+    // be the last.
+    if (from_.format != "agx" || to_.format != "agent-framework") return CopyAll(events);
+    std::vector<Event> ready;
+    for (Event& event : events) {
+      if (held_ != nullptr) {
+        if (const int exit = CopyAll(ready); exit != kDone) return exit;
+        ready.clear();
+        const std::string id = agx_event_id(std::exchange(held_, nullptr).get(), nullptr);
+        const int exit =
+            Refuse(id, "the format agent-framework ends with an error, and more follows");
+        if (exit != kDone) return exit;
+      }
+      const bool is_error = std::strcmp(agx_event_type(event.get(), nullptr), "error") == 0;
+      if (is_error) {
+        held_ = std::move(event);
+      } else {
+        ready.push_back(std::move(event));
+      }
+    }
+    return CopyAll(ready);
+  }
+
+  int CopyAll(const std::vector<Event>& events) {
     size_t begin = 0;
     while (begin < events.size()) {
       size_t end = begin;
@@ -337,14 +361,18 @@ class Bridge {
     if (status == AGX_OK) return kDone;
     if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
-    const std::string which = "the event " + last + " of " + from_.text;
-    if (!IsRefusal(status)) return Fail(status, which);
-    const std::string reason = has_nul ? "it has a U+0000" : ErrorOfOne();
+    if (!IsRefusal(status)) return Fail(status, "the event " + last + " of " + from_.text);
+    return Refuse(last, has_nul ? "it has a U+0000" : ErrorOfOne());
+  }
+
+  // Of one that the other format cannot hold.
+  int Refuse(const std::string& id, const std::string& reason) {
+    const std::string which = "the event " + id + " of " + from_.text;
     if (!choices_.skip) {
       Complain(which + ": " + reason + std::string(kSkipHint));
       return kFailed;
     }
-    status = Move(nullptr, 0, last);
+    const agx_status status = Move(nullptr, 0, id);
     if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
     if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
@@ -382,6 +410,7 @@ class Bridge {
   // Of what was begun again meanwhile a `begin` and a live flag may be there, and stay. More than that
   // would be there twice.
   int BeginAnew() {
+    held_.reset();
     agx_event* first[2] = {};
     size_t count = 0;
     agx_status status = agx_history_read(to(), nullptr, first, 2, &count);
@@ -458,6 +487,11 @@ class Bridge {
 
   int Stop() {
     if (IsLost()) return BeginAnew();
+    if (held_ != nullptr) {
+      std::vector<Event> last;
+      last.push_back(std::exchange(held_, nullptr));
+      if (const int exit = CopyAll(last); exit != kDone) return exit;
+    }
     const agx_status status = agx_stop(to(), choices_.grace_ms.value_or(-1));
     if (status == AGX_TAKEN_OVER) return FailAsSecond();
     if (status != AGX_OK) return Fail(status);
@@ -471,6 +505,7 @@ class Bridge {
   char position_[AGX_NAME_MAX + 1] = "";
   bool anew_ = false;  // the copy was lost, and its checkpoint, if it is there, says nothing
   bool started_ = false;
+  Event held_;  // an error of which it is not known yet whether it is the last
   bool canceled_ = false;
   bool gap_ = false;
 };
