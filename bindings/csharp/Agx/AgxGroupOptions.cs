@@ -51,9 +51,10 @@ namespace Agx
         public TimeSpan Backoff { get; set; }
         /// <summary>but no longer than this; zero: 30 seconds.</summary>
         public TimeSpan BackoffMax { get; set; }
-        /// <summary>For so long it goes on while the store fails; negative: for ever.</summary>
+        /// <summary>For so long it goes on while the store fails, beside what a call may take to
+        /// reconnect; negative, the default: for ever.</summary>
         public TimeSpan Outage { get; set; } = TimeSpan.FromMilliseconds(-1);
-        /// <summary>It is done after so long without an event; negative: never.</summary>
+        /// <summary>It is done after so long without an event; negative, the default: never.</summary>
         public TimeSpan Timeout { get; set; } = TimeSpan.FromMilliseconds(-1);
         /// <summary>It is done after so many events; 0: never.</summary>
         public long Limit { get; set; }
@@ -156,7 +157,8 @@ namespace Agx
         public string Id { get; }
         /// <summary>Whom it is pending for.</summary>
         public string Consumer { get; }
-        /// <summary>Since it was given to the consumer.</summary>
+        /// <summary>Since it was given to the consumer; of one that was given back, as long as it takes
+        /// until others may take it.</summary>
         public TimeSpan Idle { get; }
         /// <summary>How often it was given to one.</summary>
         public long Attempts { get; }

@@ -62,10 +62,10 @@ namespace Agx
         /// came after it.</summary>
         public string? After { get; set; }
         /// <summary>How long the session may take to appear (<see cref="AgxAbsentException"/>); negative:
-        /// for ever.</summary>
+        /// for ever; 3 seconds by default.</summary>
         public TimeSpan Wait { get; set; } = TimeSpan.FromSeconds(3);
         /// <summary>How long it may be silent (<see cref="AgxSilentException"/>); negative: for
-        /// ever.</summary>
+        /// ever; 60 seconds by default.</summary>
         public TimeSpan Timeout { get; set; } = TimeSpan.FromSeconds(60);
         /// <summary>The closing end is handed on as an event, too.</summary>
         public bool HandOnEnd { get; set; }

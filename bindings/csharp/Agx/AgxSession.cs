@@ -244,6 +244,9 @@ namespace Agx
         /// last one gave.</summary>
         /// <returns>The event; null: none within the timeout, or the session has ended.</returns>
         /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
+        /// <exception cref="AgxTakenOverException">Another producer has it.</exception>
+        /// <exception cref="AgxGoneException">Its producer is gone without an end.</exception>
+        /// <exception cref="AgxGapException">Events are gone; the next call takes what is left.</exception>
         public AgxEvent? WaitFor(string? where, TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
         {
             byte[]? condition = Text.Encode(where, "where");
