@@ -190,29 +190,23 @@ public final class AgxGroup implements AutoCloseable {
 
   /** A future whose cancelling ends what it waits for. */
   private final class Wait<T> extends CompletableFuture<T> {
-    /** That waits, while it does. */
-    private Thread thread;
+    private boolean begun;
 
     /** False: it was cancelled before. */
     synchronized boolean begin() {
-      if (!isDone()) thread = Thread.currentThread();
-      return thread != null;
+      begun = !isDone();
+      return begun;
     }
 
     synchronized void end() {
-      thread = null;
-      // Nobody else has this thread to interrupt.
-      Thread.interrupted();
+      begun = false;
     }
 
     @Override
     public boolean cancel(boolean mayInterrupt) {
       boolean cancelled = super.cancel(mayInterrupt);
       synchronized (this) {
-        if (cancelled && thread != null) {
-          interrupter.ask();
-          if (mayInterrupt) thread.interrupt();
-        }
+        if (cancelled && begun) interrupter.ask();
       }
       return cancelled;
     }
@@ -307,8 +301,7 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * {@link #process(AgxProcessOptions, AgxHandler)} in a thread of the client's, until it ends or
-   * the future is cancelled; what it holds then is still handled, and the group is busy until that is
-   * done. {@code cancel(true)} interrupts a handler that waits, as an interruption does there.
+   * the future is cancelled; what it holds then is still handled.
    *
    * @param options how
    * @param handler what to do with each

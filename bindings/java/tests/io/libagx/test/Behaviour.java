@@ -1172,29 +1172,6 @@ abstract class Behaviour {
       Waiting throwing = new Waiting(() -> group.process(QUICK.maxRetries(1),
           (event, attempt) -> { throw new InterruptedException(); }));
       assertEquals(InterruptedException.class, throwing.failure().getClass());
-      java.util.concurrent.CountDownLatch waiting = new java.util.concurrent.CountDownLatch(1);
-      java.util.concurrent.CountDownLatch noticed = new java.util.concurrent.CountDownLatch(1);
-      CompletableFuture<AgxStatus> cancelled =
-          group.processAsync(QUICK.maxRetries(1), (event, attempt) -> {
-            waiting.countDown();
-            try {
-              Thread.sleep(PATIENCE.toMillis());
-            } catch (InterruptedException e) {
-              noticed.countDown();
-              throw e;
-            }
-          });
-      waiting.await();
-      assertTrue(cancelled.cancel(true));
-      assertTrue(noticed.await(30, TimeUnit.SECONDS));
-      for (boolean busy = true; busy;) {
-        try {
-          group.read(AgxGroup.Source.PENDING_ONLY, Duration.ZERO, 1);
-          busy = false;
-        } catch (AgxException.Busy e) {
-          Thread.onSpinWait();
-        }
-      }
       assertEquals(0, group.deadLetters(null, 10).size());
       assertEquals(1, group.ack(List.of(id)));
 
