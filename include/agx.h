@@ -592,9 +592,9 @@ AGX_API agx_status agx_set_waited(agx_session* session, const char* position);
 
 /** Called with an event, which is valid during the call; or with event NULL and an outcome, as the
  * table of agx_listen_next has them. AGX_ENDED and AGX_LIMIT are the last call. After AGX_ABSENT,
- * AGX_SILENT, AGX_GONE, AGX_GAP and store errors it goes on as a listener does; each of them but
- * AGX_GAP is told once until an event has come. agx_last_error has the outcome's words. AGX_BEHIND:
- * see agx_subscribe_options.queue. AGX_EFAILED, the last call: the function threw a C++ exception.
+ * AGX_SILENT, AGX_GONE, AGX_GAP, AGX_EUNSUPPORTED and store errors it goes on as a listener does; of
+ * these AGX_GAP and AGX_EUNSUPPORTED are told each time, the others once until an event has come, in
+ * agx_last_error's words. AGX_BEHIND: agx_subscribe_options.queue. AGX_EFAILED, the last: it threw.
  *
  * It may call every function of this library, and close its subscription, the session and the
  * client. `subscription` is the handle that agx_subscribe gives, which may not have returned yet. */
@@ -1085,9 +1085,9 @@ AGX_API agx_status agx_group_health(agx_group* group, agx_health* health);
 /** Handles one event of agx_group_process, in its thread. AGX_OK: it is handled. AGX_INTERRUPTED: it
  * was told to stop, and so is the processing; the event counts as not given to it, and can be taken
  * over at once. Anything else: it is to be tried again, or given up. attempt: how often it was given
- * to a handler, from 1 on. The
- * event is valid during the call. A C++ exception counts as AGX_EFAILED with its what(). It may use
- * the group's other functions but agx_group_read (AGX_EBUSY) and agx_group_close. */
+ * to a handler, from 1 on. The event is valid during the call. A C++ exception counts as AGX_EFAILED
+ * with its what(). It may use the group's other functions, but not agx_group_read (AGX_EBUSY) and not
+ * agx_group_close. */
 typedef agx_status (*agx_group_handler)(const agx_event* event, int64_t attempt, void* user_data);
 
 typedef struct agx_group_process_options {
@@ -1158,8 +1158,8 @@ AGX_API agx_status agx_group_dead_letters(agx_group* group, const char* after,
 /** Puts dead letters back into the stream, as new events with their own fields and
  * `replayed_from_dlq`, which is the dead letter's id, and deletes them; each in one atomic step. All
  * groups of the stream are given them. *replayed, or NULL: how many there were. Blocks: one command
- * for each. Errors: AGX_EINVAL (an id; or one is another stream's), AGX_EUNCERTAIN, store errors;
- * those before it were replayed. */
+ * for each. Errors: AGX_EINVAL (an id; or one is another stream's), AGX_EUNSUPPORTED (it is without
+ * its event's fields), AGX_EUNCERTAIN, store errors; those before it were replayed. */
 AGX_API agx_status agx_group_replay(agx_group* group, const char* const* ids, size_t count,
                                     uint64_t* replayed);
 

@@ -245,7 +245,7 @@ final class EventWait {
       synchronized (this) {
         if (!released && listener != null && (canceled == null || canceled.isDone())) {
           canceled = signal;
-        } else if (canceled != signal) {
+        } else {
           signal.cancel(false);
           return;
         }
