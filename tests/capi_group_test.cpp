@@ -751,6 +751,22 @@ TEST_P(CapiGroup, AHandlerThatStopsHasNotFailed) {
   EXPECT_EQ(letters[0].told.attempts, 2);
 }
 
+TEST_P(CapiGroup, WhatAProcessLeavesIsPendingForTheReadBehindIt) {
+  for (agx_group_source source : {AGX_GROUP_PENDING_ONLY, AGX_GROUP_PENDING_FIRST}) {
+    GroupPtr group = OpenGroup(session_);
+    std::string id = Add(session_, "a");
+    for (int round = 0; round < 2; ++round) {
+      Seen seen;
+      seen.say = [](const agx_event*, int64_t) { return AGX_INTERRUPTED; };
+      EXPECT_EQ(Process(group, &seen, Quick()), AGX_INTERRUPTED);
+      EXPECT_THAT(Read(group, source).types(), ElementsAre("a"));
+      EXPECT_EQ(Read(group, source).status,
+                source == AGX_GROUP_PENDING_ONLY ? AGX_ENDED : AGX_TIMEOUT);
+    }
+    EXPECT_EQ(Ack(group, {id}), 1U);
+  }
+}
+
 TEST_P(CapiGroup, AnInterruptLetsItFinishWhatItHolds) {
   GroupPtr group = OpenGroup(session_);
   for (const char* type : {"a", "bad", "c"}) Add(session_, type);

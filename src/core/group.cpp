@@ -257,8 +257,7 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
     rest_ = std::move(taken.batch);
     if (again || rest_ != nullptr) continue;
     if (source == AGX_GROUP_PENDING_ONLY) {
-      own_done_ = false;
-      own_after_ = {};
+      PendingAnew();
       return {AGX_ENDED, "nothing further is pending for this consumer"};
     }
     if (Clock::now() >= deadline) return {AGX_TIMEOUT, "nothing came within the timeout"};

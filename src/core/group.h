@@ -121,6 +121,11 @@ class Group final : public Watcher, public Client::Sleeper {
   // own: how what is pending for this consumer is taken.
   Status Look(agx_group_source source, TakeMode own, size_t count, bool arm, Takings* taken,
               bool* again);
+  // What is pending for this consumer is handed on from the first again.
+  void PendingAnew() {
+    own_done_ = false;
+    own_after_ = {};
+  }
   Status TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* taken, bool* done);
   Status ReadNew(size_t count, bool arm, Takings* taken);
   // What was given by a reply that was lost is looked for behind this id.

@@ -145,11 +145,11 @@ Status Group::Process(const agx_group_process_options& options, const GroupHandl
   if (!limits.ok()) return limits.status();
   Turn turn(this);
   if (Status status = turn.Take(Clock::now(), true); !status.ok()) return status;
-  own_done_ = false;
-  own_after_ = {};
+  PendingAnew();
   rest_.reset();  // which is pending
   Processor processor(this, *limits, handler);
   Status outcome = processor.Run();
+  PendingAnew();  // what it leaves
   if (processor.stopping()) interrupted_ = false;
   if (!closed_) RemoveMadeUp();
   return outcome;
