@@ -135,6 +135,11 @@ public final class AgxGroup implements AutoCloseable {
    */
   public List<AgxEvent> read(Source source, Duration timeout, int most)
       throws InterruptedException {
+    return read(new Interrupter.Turn(), source, timeout, most);
+  }
+
+  private List<AgxEvent> read(Interrupter.Turn call, Source source, Duration timeout, int most)
+      throws InterruptedException {
     int from = Text.required("the source", source).code;
     long millis = Text.waitMillis(Text.required("the timeout", timeout));
     if (most <= 0) throw Text.invalid("at least one event has to be asked for, not " + most);
@@ -142,7 +147,7 @@ public final class AgxGroup implements AutoCloseable {
     if (!take(millis)) return List.of();
     try {
       if (!left.isEmpty()) return takeLeft(most);
-      return readNow(from, millis, most);
+      return readNow(call, from, millis, most);
     } finally {
       turn.unlock();
     }
@@ -168,10 +173,11 @@ public final class AgxGroup implements AutoCloseable {
     return taken;
   }
 
-  private List<AgxEvent> readNow(int source, long millis, int most) throws InterruptedException {
+  private List<AgxEvent> readNow(Interrupter.Turn call, int source, long millis, int most)
+      throws InterruptedException {
     long begin = System.nanoTime();
     try (Batch batch = new Batch()) {
-      int status = interrupter.call(() -> call(group -> {
+      int status = interrupter.call(call, () -> call(group -> {
         long gone = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begin);
         long rest = millis < 0 ? millis : Math.max(millis - gone, 0);
         return agxnative.agxb_group_batch(group, source, rest, most, batch.handle);
@@ -188,32 +194,41 @@ public final class AgxGroup implements AutoCloseable {
     }
   }
 
-  /** A future whose cancelling ends what it waits for. */
+  /** A future that ends what it waits for, if it is completed otherwise. */
   private final class Wait<T> extends CompletableFuture<T> {
-    private boolean begun;
+    private final Interrupter.Turn call = new Interrupter.Turn();
+    /** That waits, while it does; guarded by this. */
+    private Thread thread;
+
+    Wait() {
+      whenComplete((result, failure) -> interrupter.end(call));
+    }
 
     /** False: it was cancelled before. */
     synchronized boolean begin() {
-      begun = !isDone();
-      return begun;
+      if (isDone()) return false;
+      thread = Thread.currentThread();
+      return true;
     }
 
+    /** From here on nobody interrupts the thread, which is the client's, for this call. */
     synchronized void end() {
-      begun = false;
+      thread = null;
+      Thread.interrupted();
     }
 
     @Override
     public boolean cancel(boolean mayInterrupt) {
       boolean cancelled = super.cancel(mayInterrupt);
       synchronized (this) {
-        if (cancelled && begun) interrupter.ask();
+        if (cancelled && mayInterrupt && thread != null) thread.interrupt();
       }
       return cancelled;
     }
   }
 
   private interface Waits<T> {
-    T get() throws InterruptedException;
+    T get(Interrupter.Turn call) throws InterruptedException;
   }
 
   private <T> CompletableFuture<T> await(Waits<T> waits, java.util.function.Consumer<T> giveBack) {
@@ -223,7 +238,7 @@ public final class AgxGroup implements AutoCloseable {
       // Cancelled before its turn: nothing is done.
       if (!future.begin()) return;
       try {
-        T result = waits.get();
+        T result = waits.get(future.call);
         future.end();
         core.deliver(() -> {
           if (!future.complete(result)) giveBack.accept(result);
@@ -231,8 +246,6 @@ public final class AgxGroup implements AutoCloseable {
       } catch (Throwable failure) {
         future.end();
         core.deliver(() -> future.completeExceptionally(failure));
-      } finally {
-        if (future.isCancelled()) interrupter.takeAsked();
       }
     });
     return future;
@@ -248,7 +261,7 @@ public final class AgxGroup implements AutoCloseable {
    * @return the events; none if there were none in time, or none that is pending
    */
   public CompletableFuture<List<AgxEvent>> readAsync(Source source, Duration timeout, int most) {
-    return await(() -> read(source, timeout, most), events -> {
+    return await(call -> read(call, source, timeout, most), events -> {
       turn.lock();
       try {
         left.addAll(0, events);
@@ -288,12 +301,17 @@ public final class AgxGroup implements AutoCloseable {
    */
   public AgxStatus process(AgxProcessOptions options, AgxHandler handler)
       throws InterruptedException {
+    return process(new Interrupter.Turn(), options, handler);
+  }
+
+  private AgxStatus process(Interrupter.Turn call, AgxProcessOptions options, AgxHandler handler)
+      throws InterruptedException {
     Text.required("the handler", handler);
     if (Thread.interrupted()) throw new InterruptedException();
     handle.get();
     if (processing != null || !turn.tryLock()) throw busy();
     try {
-      return new Process(options, handler).run();
+      return new Process(call, options, handler).run();
     } finally {
       turn.unlock();
     }
@@ -301,18 +319,20 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * {@link #process(AgxProcessOptions, AgxHandler)} in a thread of the client's, until it ends or
-   * the future is cancelled; what it holds then is still handled.
+   * the future is cancelled; what it holds then is still handled, and the group is busy until that is
+   * done. {@code cancel(true)} interrupts that thread, so that a handler that waits notices.
    *
    * @param options how
    * @param handler what to do with each
    * @return how it ended
    */
   public CompletableFuture<AgxStatus> processAsync(AgxProcessOptions options, AgxHandler handler) {
-    return await(() -> process(options, handler), status -> {});
+    return await(call -> process(call, options, handler), status -> {});
   }
 
   /** One call of process. */
   private final class Process {
+    private final Interrupter.Turn call;
     private final AgxProcessOptions options;
     private final AgxHandler handler;
     /** What ended it. */
@@ -320,7 +340,8 @@ public final class AgxGroup implements AutoCloseable {
 
     private boolean interrupted;
 
-    Process(AgxProcessOptions options, AgxHandler handler) {
+    Process(Interrupter.Turn call, AgxProcessOptions options, AgxHandler handler) {
+      this.call = call;
       this.options = options;
       this.handler = handler;
     }
@@ -331,7 +352,7 @@ public final class AgxGroup implements AutoCloseable {
       processing = Thread.currentThread();
       int status;
       try {
-        status = interrupter.call(
+        status = interrupter.call(call,
             ()
                 -> call(group
                     -> agxnative.agxb_group_process(group, options.maxRetries(),
@@ -419,7 +440,7 @@ public final class AgxGroup implements AutoCloseable {
       } else if (thrown != error) {
         thrown.addSuppressed(error);
       }
-      interrupter.ask();
+      interrupter.end(call);
     }
   }
 

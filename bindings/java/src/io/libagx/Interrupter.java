@@ -10,6 +10,12 @@ import java.util.function.IntSupplier;
  * somebody asks for it.
  */
 final class Interrupter {
+  /** One call that waits, which can be ended before it has begun; another never ends in its place. */
+  static final class Turn {
+    /** Guarded by the interrupter. */
+    private boolean ended;
+  }
+
   /** By this the virtual machine tells of an interruption of the thread while it is in C. */
   private final class Watch extends AbstractInterruptibleChannel {
     void start() {
@@ -35,7 +41,8 @@ final class Interrupter {
   }
 
   private final long group;
-  private boolean waiting;
+  /** Whose call is in C; null: nobody's. */
+  private Turn waiting;
   /** Somebody asked that this call, or the next, be ended. */
   private boolean asked;
 
@@ -48,7 +55,7 @@ final class Interrupter {
   }
 
   private synchronized void send() {
-    if (waiting) agxnative.agx_group_interrupt(group);
+    if (waiting != null) agxnative.agx_group_interrupt(group);
   }
 
   /** Ends the call that is under way, or else the next one. */
@@ -57,7 +64,13 @@ final class Interrupter {
     send();
   }
 
-  /** Whether the call that has just ended was to, or the thread was interrupted. */
+  /** Ends this call and no other. */
+  synchronized void end(Turn turn) {
+    turn.ended = true;
+    if (waiting == turn) send();
+  }
+
+  /** Whether the call that has just ended was asked to. */
   synchronized boolean takeAsked() {
     boolean was = asked;
     asked = false;
@@ -74,13 +87,13 @@ final class Interrupter {
   }
 
   /** Makes a call that waits, again if an interruption that came too late for another ended it. */
-  int call(IntSupplier waits) {
+  int call(Turn turn, IntSupplier waits) {
     interrupted = false;
     for (;;) {
       boolean ended;
       synchronized (this) {
-        waiting = true;
-        if (asked) send();
+        waiting = turn;
+        if (asked || turn.ended) send();
       }
       resume();
       int status;
@@ -89,12 +102,11 @@ final class Interrupter {
       } finally {
         pause();
         synchronized (this) {
-          waiting = false;
-          ended = asked || interrupted;
+          waiting = null;
+          ended = asked || turn.ended || interrupted;
         }
       }
-      if (status != AgxStatus.INTERRUPTED.code()) return status;
-      if (ended) return status;
+      if (ended || status != AgxStatus.INTERRUPTED.code()) return status;
     }
   }
 
