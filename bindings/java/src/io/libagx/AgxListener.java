@@ -16,9 +16,9 @@ import java.util.stream.StreamSupport;
  *
  * <p>{@link AgxException.Absent}, {@link AgxException.Silent}, {@link AgxException.Gone}, {@link
  * AgxException.Gap} and what the store fails with are told once, where they belong among the
- * events; the listener can go on behind each. Waiting holds no native thread: however many
- * listeners a client has, one thread waits for all of them. What comes and is not taken is kept up
- * to a bound, and beyond it stays in the store.
+ * events; the listener can go on behind each. A thread that waits for an event holds itself only;
+ * futures and subscribers hold none: however many listeners a client has, one thread waits for all of
+ * them. What comes for these and is not taken is kept up to a bound, and beyond it stays in the store.
  *
  * <p>An interrupted thread leaves its wait at once, a cancelled future takes nothing with it, and
  * the listener goes on to be usable.

@@ -5,7 +5,7 @@ import java.time.Duration;
 /**
  * How {@link AgxGroup#process(AgxProcessOptions, AgxHandler)} handles events.
  *
- * @param maxRetries so often an event is given to a handler before it goes to the dead letters; 0: 3
+ * @param maxRetries so often an event is given to a handler in all, the first time counted, before it goes to the dead letters; 0: 3
  * @param claimIdle events that others were given and have not acknowledged for so long are taken over. Longer than a handler takes; null: 5 minutes; negative: none
  * @param count events that are taken at once; 0: 16; at most 1000
  * @param backoff the pause before the second attempt, and twice as long before each further one; null: 100 ms
@@ -45,7 +45,7 @@ public record AgxProcessOptions(long maxRetries, Duration claimIdle, long count,
   /**
    * The same with another maxRetries.
    *
-   * @param value so often an event is given to a handler before it goes to the dead letters; 0: 3
+   * @param value so often an event is given to a handler in all, the first time counted, before it goes to the dead letters; 0: 3
    * @return the changed options
    */
   public AgxProcessOptions maxRetries(long value) {

@@ -181,7 +181,9 @@ public final class AgxSession implements AutoCloseable {
   }
 
   /**
-   * Adds an event and waits until the store has it.
+   * Adds an event and waits until the store has it, whatever state the session is in: also before a
+   * start, after a cancel, of which {@link #isCanceled()} tells, and behind the end, where listeners
+   * that have seen the end do not come.
    *
    * @param type what it is, 1 to 256 bytes of UTF-8
    * @param origin who writes it, likewise

@@ -14,6 +14,12 @@ final class Batch implements AutoCloseable {
       this(status, message, "");
     }
 
+    /** What a call of this thread has just answered. */
+    static Outcome last(int status) {
+      return new Outcome(AgxStatus.of(status), AgxException.lastError(),
+          Text.lenient(agxnative.agx_last_error_entry()));
+    }
+
     AgxException exception() {
       return AgxException.of(status, message, entryId);
     }

@@ -32,6 +32,7 @@ final class ClientCore {
   private final ThreadPoolExecutor waiters;
   private final Adder adder = new Adder(this);
   private final CancelWatch cancels = new CancelWatch();
+  private final BatchPool batches = new BatchPool();
   private final Set<AgxSubscription> subscriptions = ConcurrentHashMap.newKeySet();
   private volatile boolean closed;
   private Dispatcher dispatcher;
@@ -139,6 +140,10 @@ final class ClientCore {
     return cancels;
   }
 
+  BatchPool batches() {
+    return batches;
+  }
+
   long nextToken() {
     return tokens.incrementAndGet();
   }
@@ -233,6 +238,7 @@ final class ClientCore {
     workers.shutdown();
     adders.shutdown();
     waiters.shutdown();
+    batches.close();
     if (log != null) log.close();
   }
 }

@@ -6,10 +6,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 
-/** The one thread that waits for all listeners of a client, and gives each what is its own. */
+/** The one thread that waits for all listeners that no thread waits for, and gives each what is its own. */
 final class Dispatcher implements Runnable, Batch.Sink {
-  private static final int MAX_EVENTS = 1024;
-  private static final int MAX_BYTES = 256 * 1024;
+  static final int MAX_EVENTS = 1024;
+  static final int MAX_BYTES = 256 * 1024;
 
   private final Map<Long, ListenerCore> listeners = new ConcurrentHashMap<>();
   private final Thread thread = new Thread(this, "agx-listeners");

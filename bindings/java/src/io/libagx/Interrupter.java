@@ -1,8 +1,6 @@
 package io.libagx;
 
 import io.libagx.internal.agxnative;
-import java.nio.channels.ClosedByInterruptException;
-import java.nio.channels.spi.AbstractInterruptibleChannel;
 import java.util.function.IntSupplier;
 
 /**
@@ -16,30 +14,6 @@ final class Interrupter {
     private boolean ended;
   }
 
-  /** By this the virtual machine tells of an interruption of the thread while it is in C. */
-  private final class Watch extends AbstractInterruptibleChannel {
-    void start() {
-      begin();
-    }
-
-    /** True: the thread was interrupted. */
-    boolean stop() {
-      try {
-        end(true);
-        return false;
-      } catch (ClosedByInterruptException e) {
-        return true;
-      } catch (java.nio.channels.AsynchronousCloseException e) {
-        return false;
-      }
-    }
-
-    @Override
-    protected void implCloseChannel() {
-      send();
-    }
-  }
-
   private final long group;
   /** Whose call is in C; null: nobody's. */
   private Turn waiting;
@@ -47,7 +21,7 @@ final class Interrupter {
   private boolean asked;
 
   // Of the thread that waits.
-  private Watch watch;
+  private InterruptWatch watch;
   private boolean interrupted;
 
   Interrupter(long group) {
@@ -118,7 +92,7 @@ final class Interrupter {
   }
 
   void resume() {
-    watch = new Watch();
+    watch = new InterruptWatch(this::send);
     watch.start();
   }
 }

@@ -11,10 +11,12 @@ import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
 /**
- * What a listener has received and nobody has taken yet. It is bounded: a listener that has enough
- * is taken out of the mux and put back when half of it is gone; meanwhile its cursor in C stands.
+ * What a listener has received and nobody has taken yet. A thread that waits for an event receives it
+ * itself, as nothing is handed over then; for whatever holds no thread the dispatcher does. The latter
+ * is bounded: a listener that has enough is taken out of the mux and put back when half of it is gone;
+ * meanwhile its cursor in C stands.
  */
-final class ListenerCore {
+final class ListenerCore implements Batch.Sink {
   static final int MOST_ITEMS = 4096;
   static final long MOST_BYTES = 1 << 20;
 
@@ -31,7 +33,12 @@ final class ListenerCore {
   private final AtomicInteger serving = new AtomicInteger();
   private long handle;
   private long bytes;
+  /** The dispatcher receives. */
   private boolean attached;
+  /** A thread in next does. */
+  private boolean receiving;
+  /** The dispatcher did, and does again when there is room. */
+  private boolean stalled;
   private boolean finished;
   private boolean limited;
   private boolean closed;
@@ -67,15 +74,9 @@ final class ListenerCore {
     return token;
   }
 
-  /** From here on it receives. */
+  /** From here on it is closed with its client. */
   void begin() {
     dispatcher.register(token, this);
-    lock.lock();
-    try {
-      attach();
-    } finally {
-      lock.unlock();
-    }
     if (client.closed()) close();
   }
 
@@ -98,7 +99,8 @@ final class ListenerCore {
       if (closed) return;
       for (Object item : received) put(item);
       bytes += size;
-      if (finished || full()) detach();
+      stalled = attached && !finished && full();
+      if (finished || stalled) detach();
     } finally {
       lock.unlock();
     }
@@ -134,6 +136,8 @@ final class ListenerCore {
         finished = true;
         return;
       }
+      // One that came too late for the call that it was to end.
+      if (outcome.status() == AgxStatus.INTERRUPTED) return;
       // What nobody has heard yet is not said twice.
       if (outcome.equals(items.peekLast())) return;
     }
@@ -171,12 +175,18 @@ final class ListenerCore {
     }
   }
 
+  /** From here on the dispatcher receives, if nobody does. */
   private Object take() {
+    Object item = takeHeld();
+    return item != null ? item : resume();
+  }
+
+  private Object takeHeld() {
     if (closed) return closedException();
     Object item = items.poll();
     if (item == null) {
       if (finished) return END;
-      return broken != null ? broken.exception() : resume();
+      return broken != null ? broken.exception() : null;
     }
     if (item instanceof Batch.Outcome outcome) item = outcome.exception();
     if (item instanceof AgxEvent event) {
@@ -184,7 +194,7 @@ final class ListenerCore {
       position = event.id();
     }
     if (items.isEmpty()) bytes = 0;
-    if (!attached && !finished && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
+    if (stalled && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
       AgxException failure = resume();
       // Told behind what is there; that comes first.
       if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
@@ -199,9 +209,10 @@ final class ListenerCore {
   }
 
   private AgxException resume() {
-    if (attached || finished || closed) return null;
+    if (attached || receiving || finished || closed) return null;
     try {
       attach();
+      stalled = false;
       return null;
     } catch (AgxException e) {
       return client.closed() ? closedException() : e;
@@ -210,25 +221,90 @@ final class ListenerCore {
 
   /** The next event, or null at the end. nanos: Long.MAX_VALUE for no bound. */
   AgxEvent next(long nanos) throws InterruptedException {
+    boolean bounded = nanos != Long.MAX_VALUE;
+    long begin = bounded ? System.nanoTime() : 0;
+    boolean others = false;
     lock.lockInterruptibly();
     try {
       for (;;) {
         if (Thread.interrupted()) throw new InterruptedException();
-        Object item = take();
+        long left = bounded ? nanos - (System.nanoTime() - begin) : nanos;
+        // Who only looks does not wait for the store either.
+        boolean waits = left > 0 && !attached && !receiving && !Threads.isVirtual();
+        Object item = waits ? takeHeld() : take();
         if (item == END) return null;
         if (item instanceof AgxEvent event) return event;
         if (item != null) throw(AgxException) item;
-        if (nanos == Long.MAX_VALUE) {
-          arrived.await();
+        if (waits) {
+          boolean open = receive(left);
+          others = !waiters.isEmpty() || subscriber != null;
+          if (!open) throw closedException();
+        } else if (left <= 0) {
+          throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
+        } else if (bounded) {
+          arrived.awaitNanos(left);
         } else {
-          if (nanos <= 0)
-            throw AgxException.of(AgxStatus.TIMEOUT, "nothing came within the timeout");
-          nanos = arrived.awaitNanos(nanos);
+          arrived.await();
         }
       }
     } finally {
+      if (others) resume();
       lock.unlock();
+      if (others) tell();
     }
+  }
+
+  /** Waits in C, in this thread, which gives the lock up meanwhile. False: it was closed. */
+  private boolean receive(long nanos) {
+    long millis =
+        nanos == Long.MAX_VALUE ? -1 : TimeUnit.NANOSECONDS.toMillis(nanos + 999_999);
+    Batch batch = client.batches().take();
+    receiving = true;
+    lock.unlock();
+    Batch.Outcome outcome = null;
+    InterruptWatch watch = new InterruptWatch(() -> agxnative.agx_listener_interrupt(handle));
+    try {
+      int status;
+      watch.start();
+      try {
+        status = agxnative.agxb_listen_batch(
+            handle, millis, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
+      } finally {
+        watch.stop();
+      }
+      if (status != 0) outcome = Batch.Outcome.last(status);
+    } finally {
+      lock.lock();
+      receiving = false;
+      arrived.signalAll();
+    }
+    if (outcome == null) {
+      keep(batch);
+    } else if (outcome.status() != AgxStatus.TIMEOUT && outcome.status() != AgxStatus.ECLOSED) {
+      put(outcome);
+    }
+    client.batches().give(batch);
+    return outcome == null || outcome.status() != AgxStatus.ECLOSED;
+  }
+
+  private void keep(Batch batch) {
+    try {
+      batch.read(this);
+    } catch (RuntimeException | Error e) {
+      broken = new Batch.Outcome(AgxStatus.ESYSTEM, "what came could not be kept: " + e);
+    }
+  }
+
+  @Override
+  public void take(long ignored, Object item, int size) {
+    if (closed) return;
+    put(item);
+    bytes += size;
+  }
+
+  @Override
+  public void takeOwn(Batch.Outcome outcome) {
+    throw new IllegalStateException("of a mux: " + outcome);
   }
 
   CompletableFuture<AgxEvent> nextAsync(AgxListener owner) {
@@ -310,6 +386,8 @@ final class ListenerCore {
     try {
       if (subscriber != null) return false;
       subscriber = told;
+      AgxException failure = resume();
+      if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
       return true;
     } finally {
       lock.unlock();

@@ -19,6 +19,7 @@ import java.lang.reflect.Field;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Collection;
+import java.util.Collections;
 import java.util.List;
 import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
@@ -355,6 +356,77 @@ class ListenerTest {
     listener.close();
   }
 
+  @Test
+  void a_future_is_served_when_the_thread_that_received_is_gone() throws Exception {
+    try (AgxListener listener = numbers()) {
+      Waiting thread = new Waiting(listener::next);
+      thread.awaitBlocked();
+      CompletableFuture<AgxEvent> future = listener.nextAsync();
+      thread.interrupt();
+      assertInstanceOf(InterruptedException.class, thread.failure());
+      addNumbers(0, 1);
+      assertEquals("0", future.get(30, TimeUnit.SECONDS).body());
+    }
+  }
+
+  @Test
+  void a_subscriber_is_served_when_the_thread_that_received_is_gone() throws Exception {
+    try (AgxListener listener = numbers()) {
+      Waiting thread = new Waiting(() -> listener.next(Duration.ofMillis(300)));
+      thread.awaitBlocked();
+      Subscriber subscriber = new Subscriber();
+      listener.publisher().subscribe(subscriber);
+      assertInstanceOf(AgxException.Timeout.class, thread.failure());
+      session.stop();
+      assertEquals("complete", subscriber.take());
+    }
+  }
+
+  @Test
+  void threads_and_futures_share_what_comes() throws Exception {
+    int count = 20_000;
+    List<String> got = Collections.synchronizedList(new ArrayList<>());
+    try (AgxListener listener = numbers()) {
+      List<CompletableFuture<Void>> takers = new ArrayList<>();
+      for (int i = 0; i < 3; ++i) {
+        takers.add(CompletableFuture.runAsync(() -> {
+          for (AgxEvent event : listener) got.add(event.body());
+        }, task -> new Thread(task).start()));
+      }
+      takers.add(CompletableFuture.runAsync(() -> {
+        for (AgxEvent event; (event = listener.nextAsync().join()) != null;) got.add(event.body());
+      }, task -> new Thread(task).start()));
+      for (int n = 0; n < count; n += 10) addNumbers(n, n + 10);
+      session.stop();
+      for (CompletableFuture<Void> taker : takers) taker.get(60, TimeUnit.SECONDS);
+    }
+    assertEquals(count, got.size());
+    assertEquals(count, new java.util.HashSet<>(got).size());
+  }
+
+  @Test
+  void a_thousand_threads_wait_each_for_itself() throws Exception {
+    List<AgxListener> listeners = new ArrayList<>();
+    List<CompletableFuture<String>> got = new ArrayList<>();
+    for (int i = 0; i < 1000; ++i) {
+      AgxListener listener = numbers();
+      listeners.add(listener);
+      CompletableFuture<String> next = new CompletableFuture<>();
+      got.add(next);
+      new Thread(() -> {
+        try {
+          next.complete(listener.next().body());
+          listener.next();
+        } catch (Exception e) {
+          next.completeExceptionally(e);
+        }
+      }).start();
+    }
+    addNumbers(7, 8);
+    for (CompletableFuture<String> next : got) assertEquals("7", next.get(60, TimeUnit.SECONDS));
+    listeners.forEach(AgxListener::close);
+  }
+
   private static Object inside(Object of, String field) throws Exception {
     Field found = of.getClass().getDeclaredField(field);
     found.setAccessible(true);
@@ -372,7 +444,8 @@ class ListenerTest {
     for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
     session.stop(Duration.ofMinutes(10));
     try (AgxListener slow = numbers(); AgxListener fast = numbers()) {
-      // While one stands still, the other gets all.
+      // While one stands still, having asked for more than it takes, the other gets all.
+      assertEquals("0", slow.nextAsync().get(30, TimeUnit.SECONDS).body());
       int most = 0;
       for (int n = 0; n < count; ++n) {
         assertEquals(String.valueOf(n), fast.next().body());
@@ -380,7 +453,7 @@ class ListenerTest {
       }
       assertNull(fast.next());
       assertTrue(most > 0 && most <= 5 * 1024, most + " are waiting");
-      for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), slow.next().body());
+      for (int n = 1; n < count; ++n) assertEquals(String.valueOf(n), slow.next().body());
       assertNull(slow.next());
     }
   }
@@ -409,6 +482,7 @@ class ListenerTest {
         AgxListenOptions.defaults().after("new").silentAfter(Duration.ofMillis(1));
     try (AgxListener listener = session.listen(options);
          AgxListener clock = session.listen(options)) {
+      assertThrows(AgxException.class, () -> listener.next(Duration.ZERO));
       for (int i = 0; i < 100; ++i) {
         try {
           clock.next();
@@ -416,6 +490,7 @@ class ListenerTest {
           // One of many.
         }
       }
+      while (waiting(listener) == 0) Thread.sleep(1);
       assertEquals(1, waiting(listener));
     }
   }

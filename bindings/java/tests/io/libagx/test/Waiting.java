@@ -1,5 +1,6 @@
 package io.libagx.test;
 
+import java.util.Arrays;
 import org.junit.jupiter.api.function.Executable;
 
 /** A thread that waits in a call, and what comes of it. */
@@ -20,10 +21,10 @@ final class Waiting {
     thread.start();
   }
 
-  /** Until it waits, without a thread of C's being blocked in it. */
+  /** Until it waits for what another thread is to bring, or in a call of C's. */
   void awaitBlocked() {
     while (thread.getState() != Thread.State.WAITING
-        && thread.getState() != Thread.State.TIMED_WAITING) {
+        && thread.getState() != Thread.State.TIMED_WAITING && !isIn("agxb_listen_batch")) {
       if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
       Thread.onSpinWait();
     }
@@ -31,12 +32,14 @@ final class Waiting {
 
   /** Until it is in a call of C's on a group, in which it waits. */
   void awaitCalling() {
-    for (;;) {
-      for (StackTraceElement frame : thread.getStackTrace()) {
-        if (frame.isNativeMethod() && frame.getMethodName().startsWith("agxb_group_")) return;
-      }
+    while (!isIn("agxb_group_")) {
       if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
     }
+  }
+
+  private boolean isIn(String call) {
+    return Arrays.stream(thread.getStackTrace())
+        .anyMatch(frame -> frame.isNativeMethod() && frame.getMethodName().startsWith(call));
   }
 
   void interrupt() {
