@@ -25,6 +25,7 @@ type client struct {
 	log      *logPump
 	listens  dispatcher
 	adds     adder
+	receiver receiver
 	watchers chan struct{} // room for sessions that have a thread to wait for their cancel
 	openings chan struct{} // room for listeners that ask the store where to begin
 	isClosed int32
@@ -151,6 +152,7 @@ func (c *client) close() {
 	}
 	native.Agx_close(c.handle)
 	c.listens.close()
+	c.receiver.close()
 	for _, s := range c.allSubscriptions() {
 		s.Close()
 	}

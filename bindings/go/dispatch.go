@@ -16,8 +16,8 @@ const (
 	queueBytes  = 1 << 20
 )
 
-// A dispatcher waits for all of a client's listeners, on one mux with one thread, and hands what
-// comes to the listeners' queues.
+// A dispatcher waits for a client's listeners, on one mux with one thread, and hands what comes to the
+// listeners' queues.
 type dispatcher struct {
 	client *client
 	// Poked when a listener came into the mux.
@@ -169,13 +169,8 @@ func (d *dispatcher) dispatch(b *batch) {
 				return // closed meanwhile
 			}
 		}
-		switch {
-		case r.kind == native.AGXB_EVENT:
-			l.deliver(item{event: r.event}, false)
-		case r.status == codeEnded || r.status == codeLimit:
-			l.deliver(item{}, true)
-		default:
-			l.deliver(item{err: r.err()}, false)
-		}
+		l.mu.Lock()
+		l.keep(r)
+		l.mu.Unlock()
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
@@ -66,13 +67,14 @@ func milliseconds(d time.Duration) int64 {
 }
 
 // Listener is a cursor over one session's events: it replays, then follows. Waiting costs no
-// thread.
+// thread, but for one of a client's listeners, which receives for itself.
 type Listener struct {
 	l *listener
 	c *Client // is not collected as long as there is a listener
 }
 
-// What the dispatcher holds of a listener.
+// What the dispatcher holds of a listener. It receives for all but the one whose goroutine waits in C
+// itself, to which nothing has to be handed over.
 type listener struct {
 	client *client
 	handle uintptr
@@ -88,6 +90,7 @@ type listener struct {
 	bytes    int
 	position string
 	inMux    bool
+	inCall   bool // a goroutine receives
 	final    bool
 	isClosed bool
 	feeds    map[*feed]struct{}
@@ -140,13 +143,6 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 		native.Agx_listener_close(l.handle)
 		return nil, err
 	}
-	l.mu.Lock()
-	err = l.join()
-	l.mu.Unlock()
-	if err != nil {
-		l.close()
-		return nil, err
-	}
 	outer := &Listener{l, s.client}
 	runtime.SetFinalizer(outer, func(outer *Listener) { go outer.l.close() })
 	return outer, nil
@@ -170,12 +166,18 @@ func (l *listener) leave() {
 	}
 }
 
-// deliver puts something into the queue. After anything but an event, or if the queue is full, the
-// listener leaves the mux until somebody asks for more.
-func (l *listener) deliver(it item, final bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.put(it, final)
+// keep puts what came into the queue. After anything but an event, or if the queue is full, the
+// listener leaves the mux until somebody asks for more. It holds mu.
+func (l *listener) keep(r *record) {
+	switch {
+	case r.kind == native.AGXB_EVENT:
+		l.put(item{event: r.event}, false)
+	case r.status == codeEnded || r.status == codeLimit:
+		l.put(item{}, true)
+	case r.status == native.AGX_INTERRUPTED: // too late for the call that it was to end
+	default:
+		l.put(item{err: r.err()}, false)
+	}
 }
 
 // fail tells of a failure of the mux those that are in it.
@@ -224,8 +226,8 @@ func (l *listener) wake() {
 }
 
 // take gives what is there, and has the position behind it if it is handed on. It goes back into the mux
-// when the queue is half empty, or, after an outcome, when somebody asks for what comes behind it.
-func (l *listener) take(handedOn bool) (it item, ok bool, err error) {
+// when the queue is half empty, or, if join says so, when somebody asks for what comes behind it.
+func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
@@ -236,7 +238,7 @@ func (l *listener) take(handedOn bool) (it item, ok bool, err error) {
 			l.wake() // the others who wait
 			return item{}, false, io.EOF
 		}
-		if !l.inMux {
+		if join && !l.inMux && !l.inCall {
 			err = l.join()
 		}
 		return item{}, false, err
@@ -250,6 +252,61 @@ func (l *listener) take(handedOn bool) (it item, ok bool, err error) {
 	}
 	l.settle()
 	return it, true, nil
+}
+
+// receive waits in C for what comes, if nobody else of the client's does. False: it did not.
+func (l *listener) receive(ctx context.Context) (received bool, err error) {
+	b := l.client.receiver.begin()
+	if b == nil {
+		return false, nil
+	}
+	defer l.client.receiver.end(l.client)
+	l.mu.Lock()
+	free := !l.inMux && !l.inCall && !l.isClosed && !l.final && l.head == len(l.queue)
+	l.inCall = l.inCall || free
+	l.mu.Unlock()
+	if !free {
+		return false, nil
+	}
+	err = l.await(ctx, b)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inCall = false
+	defer l.wake() // others who wait may be the next to receive
+	if err == nil {
+		b.each(l.keep)
+		return true, nil
+	}
+	e, ok := err.(*Error)
+	if !ok || e.Code == ErrClosed {
+		return true, err
+	}
+	switch native.Enum_SS_agx_status(e.Code) {
+	case codeEnded, codeLimit:
+		l.put(item{}, true)
+	case native.AGX_INTERRUPTED:
+	default:
+		l.put(item{err: err}, false)
+	}
+	return true, nil
+}
+
+// await fills the batch. An outcome that comes first is an error.
+func (l *listener) await(ctx context.Context, b *batch) error {
+	if ctx.Done() != nil {
+		over := make(chan struct{})
+		defer close(over)
+		go func() {
+			select {
+			case <-ctx.Done():
+				native.Agx_listener_interrupt(l.handle)
+			case <-over:
+			}
+		}()
+	}
+	return call(func() native.Enum_SS_agx_status {
+		return native.Agxb_listen_batch(l.handle, -1, batchEvents, batchBytes, b.handle)
+	})
 }
 
 // move has the position behind what was handed on. It holds mu.
@@ -296,6 +353,41 @@ func (l *listener) settle() {
 	}
 }
 
+// A receiver is what the one goroutine of a client has that waits in C for its listener itself.
+type receiver struct {
+	busy int32
+	b    batch
+}
+
+// begin gives its batch, or nil: another waits, or there is no memory.
+func (r *receiver) begin() *batch {
+	if !atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
+		return nil
+	}
+	if r.b.handle == 0 {
+		var err error
+		if r.b, err = newBatch(); err != nil {
+			atomic.StoreInt32(&r.busy, 0)
+			return nil
+		}
+	}
+	return &r.b
+}
+
+func (r *receiver) end(c *client) {
+	atomic.StoreInt32(&r.busy, 0)
+	if c.closed() {
+		r.close()
+	}
+}
+
+// close comes after the client was closed in C. Whoever waits still does it in the end.
+func (r *receiver) close() {
+	if atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
+		r.b.free()
+	}
+}
+
 // Next waits for the next event. io.EOF: the session has ended, or the limit is reached. ErrAbsent,
 // ErrSilent, ErrGone and ErrGap, and errors of the store, are told once: a further call goes on,
 // behind them. It ends at once, with the context's error, when ctx is done; the listener can go on
@@ -310,8 +402,21 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		if err := ctx.Err(); err != nil {
 			return Event{}, err
 		}
-		it, ok, err := in.take(true)
+		it, ok, err := in.take(true, false)
 		if err != nil {
+			return Event{}, err
+		}
+		if ok {
+			return it.event, it.err
+		}
+		received, err := in.receive(ctx)
+		if err != nil {
+			return Event{}, err
+		}
+		if received {
+			continue
+		}
+		if it, ok, err = in.take(true, true); err != nil {
 			return Event{}, err
 		}
 		if ok {
@@ -372,7 +477,7 @@ func (f *feed) run(ctx context.Context) {
 		runtime.KeepAlive(f.listener)
 	}()
 	for ctx.Err() == nil {
-		it, ok, err := in.take(false)
+		it, ok, err := in.take(false, true)
 		switch {
 		case err == io.EOF:
 			return

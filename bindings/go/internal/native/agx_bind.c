@@ -10,29 +10,6 @@ static int64_t token_of(agx_listener* listener) {
   return listener == NULL ? 0 : (int64_t)(intptr_t)agx_listener_data(listener);
 }
 
-agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t max_events,
-                             size_t max_bytes, agxb_batch* batch) {
-  agxb_reset(batch);
-  if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
-  int64_t token = token_of(listener);
-  for (size_t i = 0; i < AGXB_HELD; ++i) batch->held_tokens[i] = token;
-  while (batch->count < max_events && batch->size < max_bytes) {
-    size_t room = max_events - batch->count;
-    size_t count = 0;
-    agx_status status =
-        agx_listen_next_many(listener, batch->count == 0 ? timeout_ms : 0, batch->held,
-                             room < AGXB_HELD ? room : AGXB_HELD, &count);
-    batch->held_count = count;
-    if (status != AGX_OK) {
-      if (batch->count == 0) return status;
-      if (status == AGX_TIMEOUT) break;
-      return agxb_settle(batch, agxb_append_outcome(batch, AGXB_OUTCOME, status, token));
-    }
-    if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
-  }
-  return AGX_OK;
-}
-
 /* How many events may be taken at once, by the size of those before, so that large ones do not come in
  * far beyond max_bytes. */
 static size_t room_for(const agxb_batch* batch, size_t max_events, size_t max_bytes) {
@@ -41,6 +18,29 @@ static size_t room_for(const agxb_batch* batch, size_t max_events, size_t max_by
   if (batch->count > 0) room = (max_bytes - batch->size) / (batch->size / batch->count + 1) + 1;
   if (room > max_events - batch->count) room = max_events - batch->count;
   return room < AGXB_HELD ? room : AGXB_HELD;
+}
+
+agx_status agxb_listen_batch(agx_listener* listener, int64_t timeout_ms, size_t max_events,
+                             size_t max_bytes, agxb_batch* batch) {
+  agxb_reset(batch);
+  if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
+  int64_t token = token_of(listener);
+  for (size_t i = 0; i < AGXB_HELD; ++i) batch->held_tokens[i] = token;
+  while (batch->count < max_events && batch->size < max_bytes) {
+    size_t room = room_for(batch, max_events, max_bytes);
+    size_t count = 0;
+    agx_status status = agx_listen_next_many(listener, batch->count == 0 ? timeout_ms : 0,
+                                             batch->held, room, &count);
+    batch->held_count = count;
+    if (status != AGX_OK) {
+      if (batch->count == 0) return status;
+      if (status == AGX_TIMEOUT) break;
+      return agxb_settle(batch, agxb_append_outcome(batch, AGXB_OUTCOME, status, token));
+    }
+    if (!agxb_pack_held(batch)) return agxb_settle(batch, 0);
+    if (count < room) break; /* what is at hand is not kept waiting for what the store has */
+  }
+  return AGX_OK;
 }
 
 agx_status agxb_mux_batch(agx_mux* mux, int64_t timeout_ms, size_t max_events, size_t max_bytes,
