@@ -97,6 +97,12 @@ func TestQueueIsBounded(t *testing.T) {
 			must(t, err)
 		}
 		must(t, s.Stop(background, grace))
+		// The one goroutine that receives for itself is another.
+		ctx, cancel := context.WithCancel(background)
+		defer cancel()
+		other := listen(t, s, agx.OnlyNew())
+		go func() { _, _ = other.Next(ctx) }()
+		until(t, "another receives", func() bool { return inside("(*listener).await(") == 1 })
 		slow, last := listen(t, s), ""
 		n := 0
 		for event, err := nextErr(slow); err == nil; event, err = nextErr(slow) {
@@ -195,6 +201,95 @@ func TestAChannelThatIsLeftLosesNothing(t *testing.T) {
 		want(t, texts(got), texts(all))
 		_, err := nextErr(l)
 		wantIs(t, err, io.EOF)
+	})
+}
+
+// Whoever receives for itself may go away; those who wait beside it are served.
+func TestTheOneThatReceivesMayGo(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		must(t, s.Start(background))
+		for n := 0; n < 200; n++ {
+			l := listen(t, s, agx.OnlyNew())
+			ctx, cancel := context.WithCancel(background)
+			first, second := make(chan error, 1), make(chan agx.Event, 1)
+			go func() {
+				_, err := l.Next(ctx)
+				first <- err
+			}()
+			if n%2 == 0 {
+				until(t, "it receives", func() bool { return inside("(*listener).await(") == 1 })
+			}
+			go func() {
+				event, _ := nextErr(l)
+				second <- event
+			}()
+			channel, stop := context.WithCancel(background)
+			items := l.Chan(channel)
+			cancel()
+			wantIs(t, <-first, context.Canceled)
+			ids := map[string]bool{add(t, s, n): true, add(t, s, n): true}
+			one := <-second
+			two := (<-items).Event
+			want(t, ids[one.ID] && ids[two.ID] && one.ID != two.ID, true)
+			stop()
+		}
+	})
+}
+
+func TestAllWhoWaitOnOneListenerShareIt(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		const count = 5000
+		s := session(t, open(t, url))
+		l := listen(t, s)
+		must(t, s.Start(background))
+		var mu sync.Mutex
+		seen := map[string]int{}
+		saw := func(e agx.Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[e.ID]++
+		}
+		var all sync.WaitGroup
+		for i := 0; i < 4; i++ {
+			all.Add(1)
+			go func() {
+				defer all.Done()
+				for {
+					ctx, cancel := context.WithTimeout(background, time.Millisecond)
+					event, err := l.Next(ctx)
+					cancel()
+					if err == nil {
+						saw(event)
+					} else if err == io.EOF {
+						return
+					}
+				}
+			}()
+		}
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			for item := range l.Chan(background) {
+				saw(item.Event)
+			}
+		}()
+		batch := make([]agx.NewEvent, 50)
+		for i := range batch {
+			batch[i] = agx.NewEvent{Type: "event", Origin: "test"}
+		}
+		for i := 0; i < count/len(batch); i++ {
+			_, err := s.AddMany(background, batch)
+			must(t, err)
+		}
+		must(t, s.Stop(background, grace))
+		all.Wait()
+		want(t, len(seen), count+1)
+		for id, times := range seen {
+			if times != 1 {
+				t.Fatalf("%s came %d times", id, times)
+			}
+		}
 	})
 }
 
