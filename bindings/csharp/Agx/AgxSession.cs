@@ -349,7 +349,11 @@ namespace Agx
         /// and its runs, in the thread that adds it. Several threads may be in it at once. What it throws
         /// keeps the event from being written, and reaches who adds it. Those that were registered earlier
         /// are called first. What the session's start, stop and a run's end write by themselves does not
-        /// come by.</summary>
+        /// come by.
+        ///
+        /// The function may add to the session, itself or in tasks that it waits for: that is written at once,
+        /// before its event, and comes by the other interceptors. It must not wait for somebody else's add to
+        /// its session, such as that of a thread that was there before, which waits for the function.</summary>
         /// <param name="function">May change the event, and says whether it is written.</param>
         /// <param name="where">A condition; null: all events.</param>
         public AgxInterceptor Intercept(Func<AgxIntercepted, AgxVerdict> function, string? where = null)

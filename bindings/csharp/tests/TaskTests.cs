@@ -171,6 +171,82 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal("begin audit many sync x y audit many sync x", await Types(session));
     });
 
+    // Its tasks are its own as its thread is.
+    [Theory, MemberData(nameof(All))]
+    public Task AnInterceptorMayWaitForATaskThatAdds(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        int others = 0;
+        using AgxInterceptor other = session.Intercept(e =>
+        {
+            ++others;
+            return AgxVerdict.Write;
+        }, "type = \"audit\"");
+        using AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            Task.Run(() => session.AddAsync("audit", "test")).GetAwaiter().GetResult();
+            Task.Run(async () =>
+            {
+                await Task.Yield();
+                await session.AddManyAsync([new AgxNewEvent("many", "test", null)]);
+                session.Add("sync", "test");
+                await session.AddAsync("x", "test");
+            }).GetAwaiter().GetResult();
+            return AgxVerdict.Write;
+        }, "type = \"x\"");
+        await session.AddAsync("x", "test").WaitAsync(Long);
+        await Task.Run(() => session.Add("x", "test")).WaitAsync(Long);
+        await Task.WhenAll(session.AddAsync("y", "test"), session.AddAsync("x", "test")).WaitAsync(Long);
+        await session.StopAsync();
+        Assert.Equal("begin audit many sync x x audit many sync x x y audit many sync x x", await Types(session));
+        Assert.Equal(3, others);
+    });
+
+    // What goes on when the function has returned is not the function any more.
+    [Theory, MemberData(nameof(All))]
+    public Task ATaskThatOutlivesItsInterceptorAddsInItsTurn(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        var returned = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task? late = null;
+        int calls = 0;
+        using AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            if (Interlocked.Increment(ref calls) > 1) return AgxVerdict.Write;
+            late = Task.Run(async () =>
+            {
+                await returned.Task;
+                await session.AddAsync("late", "test");
+            });
+            return AgxVerdict.Write;
+        });
+        await session.AddAsync("x", "test").WaitAsync(Long);
+        returned.SetResult();
+        await late!.WaitAsync(Long);
+        Assert.Equal(2, calls);
+        await session.StopAsync();
+        Assert.Equal("begin x late", await Types(session));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task ManyInterceptorsMayWaitForCallsAtOnce(string store) => Each(store, async (client, session) =>
+    {
+        AgxSession[] all = Enumerable.Range(0, 12).Select(i => Session(client)).ToArray();
+        using var together = new CountdownEvent(8);
+        foreach (AgxSession s in all)
+        {
+            await s.StartAsync();
+            s.Intercept(e =>
+            {
+                if (!together.IsSet) together.Signal();
+                together.Wait();
+                return s.IsLiveAsync().GetAwaiter().GetResult() ? AgxVerdict.Write : AgxVerdict.Swallow;
+            });
+        }
+        await Task.WhenAll(all.Select(s => s.AddAsync("x", "test"))).WaitAsync(Long);
+        foreach (AgxSession s in all) await s.DisposeAsync();
+    });
+
     [Theory, MemberData(nameof(All))]
     public Task NoEventIsADeadLetterThatNoHandlerSaw(string store) => Each(store, async (client, session) =>
     {
