@@ -57,6 +57,7 @@ namespace Agx
                 case AgxStatus.Canceled: return new AgxCanceledException(status, message);
                 case AgxStatus.TakenOver: return new AgxTakenOverException(status, message);
                 case AgxStatus.Busy: return new AgxBusyException(status, message);
+                case AgxStatus.Ended: return new AgxEndedException(status, message);
                 case AgxStatus.Timeout: return new AgxTimeoutException(status, message);
                 case AgxStatus.Gap: return new AgxGapException(status, message);
                 case AgxStatus.Silent: return new AgxSilentException(status, message);
@@ -92,6 +93,13 @@ namespace Agx
     public sealed class AgxTakenOverException : AgxException
     {
         internal AgxTakenOverException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The session has ended, so that what was waited for does not come any more. (To who listens the
+    /// end is none, but that of the events.)</summary>
+    public sealed class AgxEndedException : AgxException
+    {
+        internal AgxEndedException(AgxStatus status, string message) : base(status, message) { }
     }
 
     /// <summary>The session is live already, or the listener or group is in use.</summary>

@@ -242,7 +242,8 @@ namespace Agx
         /// answers. The first call on an object that started the session looks at everything from its begin
         /// on, on another at what comes from now on; each later call goes on behind the event that the
         /// last one gave.</summary>
-        /// <returns>The event; null: none within the timeout, or the session has ended.</returns>
+        /// <returns>The event; null: none within the timeout, and it still may come.</returns>
+        /// <exception cref="AgxEndedException">The session has ended: none will come.</exception>
         /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
         /// <exception cref="AgxTakenOverException">Another producer has it.</exception>
         /// <exception cref="AgxGoneException">Its producer is gone without an end.</exception>
@@ -252,14 +253,8 @@ namespace Agx
             byte[]? condition = Text.Encode(where, "where");
             using (Batch batch = new Batch())
             {
-                bool ended = false;
-                bool found = Sliced(timeout, cancellationToken, ms =>
-                {
-                    int status = agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number);
-                    ended = status == (int)AgxStatus.Ended;
-                    return ended ? 0 : status;
-                });
-                if (!found || ended) return null;
+                bool found = Sliced(timeout, cancellationToken, ms => agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number));
+                if (!found) return null;
                 batch.Rewind();
                 Batch.Record record;
                 batch.Read(out record);

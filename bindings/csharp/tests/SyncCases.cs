@@ -609,6 +609,14 @@ namespace Agx.Tests
                 session.Cancel();
                 Throws<AgxCanceledException>(() => session.WaitFor("type = \"answer\"", Long));
             });
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                Equal(null, session.WaitFor("type = \"answer\"", TimeSpan.FromMilliseconds(20)));
+                session.Stop();
+                Throws<AgxEndedException>(() => session.WaitFor("type = \"answer\"", Long));
+                Throws<AgxEndedException>(() => session.WaitFor("type = \"answer\"", TimeSpan.Zero));
+            });
         }
 
         public static void history(string url)

@@ -327,7 +327,7 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal("2", session.WaitFor("type = \"answer\"", Long)!.Body);
         Assert.Equal("3", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
         await session.StopAsync();
-        Assert.Null(await session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxEndedException>(() => session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
         foreach (AgxSession s in all) await s.DisposeAsync();
     });
 
@@ -354,6 +354,29 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
         await Assert.ThrowsAsync<AgxClosedException>(() => other.WaitForAsync(null, Long));
         Assert.False(watching.IsFaulted);
+    });
+
+    // "Not yet" and "never" are told apart.
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitTellsTheEndFromATimeout(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxSession same = client.OpenSession(1, 45, session.Id.Id);
+        Assert.Null(await same.WaitForAsync("type = \"answer\"", TimeSpan.Zero));
+        Task<AgxEvent?>[] waiting = [same.WaitForAsync("type = \"answer\"", Timeout.InfiniteTimeSpan), same.WaitForAsync("type = \"answer\"", Long)];
+        Task<AgxEvent?> sync = Task.Run(() => same.WaitFor("type = \"answer\"", Long));
+        Assert.Null(await same.WaitForAsync("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        Assert.Null(same.WaitFor("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        await session.StopAsync();
+        foreach (Task one in waiting.Append(sync)) Assert.Equal(AgxStatus.Ended, (await Assert.ThrowsAsync<AgxEndedException>(() => one.WaitAsync(Long))).Status);
+        foreach (AgxSession one in new[] { session, same })
+        {
+            Assert.Throws<AgxEndedException>(() => { one.WaitFor("type = \"answer\"", TimeSpan.Zero); });
+            foreach (TimeSpan time in new[] { TimeSpan.Zero, Long, Timeout.InfiniteTimeSpan })
+            {
+                await Assert.ThrowsAsync<AgxEndedException>(() => one.WaitForAsync("type = \"answer\"", time).WaitAsync(Long));
+            }
+        }
     });
 
     [Theory, MemberData(nameof(All))]
