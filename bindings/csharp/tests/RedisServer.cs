@@ -56,6 +56,12 @@ namespace Agx.Tests
             File.Delete(directory + "/s");
         }
 
+        /// <summary>It is there, and answers nothing any more.</summary>
+        public void Freeze()
+        {
+            using (Process kill = Process.Start("kill", "-STOP " + process.Id)) kill.WaitForExit();
+        }
+
         public void Dispose()
         {
             Kill();

@@ -423,6 +423,49 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         _ = early;
     }
 
+    // The interceptor cancels what is under way by then, and not before.
+    [Fact]
+    public async Task ATokenThatIsCancelledWhileTheStoreIsDownSaysSo()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=300&command_timeout=300");
+        AgxSession[] all = Enumerable.Range(0, 2).Select(i => Session(client)).ToArray();
+        foreach (AgxSession s in all) await s.StartAsync();
+        CancellationTokenSource? source = null;
+        foreach (AgxSession s in all)
+        {
+            s.Intercept(e =>
+            {
+                source?.Cancel();
+                return AgxVerdict.Write;
+            });
+        }
+        IEnumerable<Func<CancellationToken, Task>> calls =
+        [
+            token => all[0].AddAsync("x", "test", null, token),
+            token => all[0].AddManyAsync([new AgxNewEvent("x", "test", null)], token),
+            token => Task.WhenAll(all.Select(s => s.AddAsync("x", "test", null, token))),
+        ];
+        server.Kill();
+        foreach (Func<CancellationToken, Task> call in calls)
+        {
+            source = null;
+            await Assert.ThrowsAsync<AgxUnavailableException>(() => call(new CancellationTokenSource().Token).WaitAsync(Long));
+            using var now = source = new CancellationTokenSource();
+            var canceled = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call(now.Token).WaitAsync(Long));
+            Assert.Equal(now.Token, canceled.CancellationToken);
+            // Of several that were to be added one may not have begun.
+            if (!ReferenceEquals(call, calls.Last())) Assert.IsType<AgxUnavailableException>(canceled.InnerException);
+        }
+        // What may have been written is told as such.
+        server.Start();
+        source = null;
+        await all[0].AddAsync("x", "test");
+        server.Freeze();
+        using var late = source = new CancellationTokenSource();
+        await Assert.ThrowsAsync<AgxUncertainException>(() => all[0].AddAsync("x", "test", null, late.Token).WaitAsync(Long));
+    }
+
     [Theory, MemberData(nameof(All))]
     public Task SilenceIsToldOnce(string store) => Each(store, async (client, session) =>
     {
