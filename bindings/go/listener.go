@@ -52,7 +52,7 @@ func Limit(events int) ListenOption { return func(o *listenOptions) { o.limit = 
 //
 //	type = "event" and body.event = "part_delta"
 //
-// agx.h describes conditions in full.
+// The package's page describes conditions in full.
 func Where(condition string) ListenOption {
 	return func(o *listenOptions) { o.where = condition }
 }
