@@ -121,9 +121,13 @@ class Documents(unittest.TestCase):
                     self.assertEqual(mask(done.stdout).split("\n"), mask(shown).split("\n"))
 
     def test_conditions_select_what_their_page_says(self):
-        rows = re.findall(r"^\| `(.*)` \| `(\w\S*) (.*)` \| `(\w\S*) (.*)` \|$",
-                          section("docs/conditions.md", "Examples"), re.M)
+        row = re.compile(r"^\| `(.*)` \| `(\w\S*) (.*)` \| `(\w\S*) (.*)` \|$", re.M)
+        rows = row.findall(section("docs/conditions.md", "Examples"))
         self.assertGreater(len(rows), 10)
+        # Packages of other languages have their own README alone.
+        for readme in sorted(SOURCE.glob("bindings/*/README.md")):
+            own = row.findall(readme.read_text())
+            self.assertEqual([one for one in own if one not in rows], [], readme)
         for number, (condition, *events) in enumerate(rows):
             name = f"1/42/conditions-{number}"
             add = "".join(f"agx add {name} --type {shlex.quote(kind)} --body {shlex.quote(body)}\n"

@@ -80,7 +80,13 @@ namespace Agx
             Done(agxnative.agx_stop(Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
         }
 
-        /// <summary>Adds an event, and waits until the store has it.</summary>
+        /// <summary>Adds an event, and waits until the store has it. Anyone may add, whether the session is
+        /// live or not, and so an add succeeds also after a cancel and after <see cref="Stop"/>, where listeners
+        /// that have come to the end do not see it any more: who is to stop then looks at
+        /// <see cref="IsCanceled"/> or <see cref="WaitCanceled"/>, or writes by a run, whose calls throw an
+        /// <see cref="AgxCanceledException"/>.</summary>
+        /// <exception cref="AgxTakenOverException">This object has started the session, and knows that another
+        /// producer took it over.</exception>
         /// <param name="type">1 to 256 bytes.</param>
         /// <param name="origin">Who says it; 1 to 256 bytes.</param>
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
@@ -238,7 +244,8 @@ namespace Agx
             return Sliced(timeout, cancellationToken, ms => agxnative.agx_wait_canceled(Number, ms));
         }
 
-        /// <summary>Waits for an event that a condition selects: how an agent waits for what a person
+        /// <summary>Waits for an event that a condition (as of <see cref="AgxListenOptions.Where"/>; null: any
+        /// event) selects: how an agent waits for what a person
         /// answers. The first call on an object that started the session looks at everything from its begin
         /// on, on another at what comes from now on; each later call goes on behind the event that the
         /// last one gave.</summary>
@@ -350,7 +357,7 @@ namespace Agx
         /// before its event, and comes by the other interceptors. It must not wait for somebody else's add to
         /// its session, such as that of a thread that was there before, which waits for the function.</summary>
         /// <param name="function">May change the event, and says whether it is written.</param>
-        /// <param name="where">A condition; null: all events.</param>
+        /// <param name="where">A condition as of <see cref="AgxListenOptions.Where"/>; null: all events.</param>
         public AgxInterceptor Intercept(Func<AgxIntercepted, AgxVerdict> function, string? where = null)
         {
             if (function == null) throw new ArgumentNullException("function");

@@ -356,6 +356,21 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.False(watching.IsFaulted);
     });
 
+    [Theory, MemberData(nameof(All))]
+    public Task AnAddSucceedsAfterACancelAndAStop(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.CancelAsync();
+        await session.WaitCanceledAsync().WaitAsync(Long);
+        await session.AddAsync("canceled", "test");
+        session.Add("canceled", "test");
+        Assert.True(session.IsCanceled);
+        await session.StopAsync();
+        await session.AddAsync("stopped", "test");
+        Assert.Equal("begin canceled canceled", await Types(session));
+        Assert.Equal("begin canceled canceled end stopped", string.Join(" ", session.History().Select(e => e.Type)));
+    });
+
     // "Not yet" and "never" are told apart.
     [Theory, MemberData(nameof(All))]
     public Task AWaitTellsTheEndFromATimeout(string store) => Each(store, async (client, session) =>
