@@ -17,7 +17,8 @@
 //
 // A context that is done ends a call at once, with the context's error, and leaves what it was
 // called on usable. A command that was on its way to the store by then may still be carried out: for
-// those that change something the error matches [ErrUncertain] as well.
+// those that change something the error matches [ErrUncertain] as well. Where the store was unavailable
+// until then, so that nothing was written, it matches both the context's error and [ErrUnavailable].
 //
 // # Conditions
 //

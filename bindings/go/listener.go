@@ -315,7 +315,7 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 			return Event{}, err
 		}
 		if ok {
-			return it.event, it.err
+			return it.event, doneToo(ctx, it.err)
 		}
 		select {
 		case <-in.ready:
