@@ -111,8 +111,11 @@ func (e *Error) Unwrap() error { return e.cause }
 func failure(status native.Enum_SS_agx_status) error {
 	message := fromC((*byte)(native.Agx_last_error()))
 	entry := fromC((*byte)(native.Agx_last_error_entry()))
-	if Code(status) == ErrInvalid {
+	switch Code(status) {
+	case ErrInvalid:
 		message = inGo(message)
+	case ErrClosed: // C cannot tell a handle that was closed from what is none, which there is not here
+		message, _, _ = strings.Cut(message, ", or no")
 	}
 	return &Error{Code: Code(status), Message: message, EntryID: entry}
 }

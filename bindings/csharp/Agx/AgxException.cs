@@ -52,6 +52,9 @@ namespace Agx
         internal static AgxException Of(AgxStatus status, string message)
         {
             if (message.Length == 0) message = "libagx: " + status;
+            // C cannot tell a handle that was closed from what is none, which there is not here.
+            int other = status == AgxStatus.Closed ? message.IndexOf(" is closed, or no", StringComparison.Ordinal) : -1;
+            if (other >= 0) message = message.Substring(0, other) + " is closed";
             switch (status)
             {
                 case AgxStatus.Canceled: return new AgxCanceledException(status, message);

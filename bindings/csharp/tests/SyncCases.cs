@@ -478,7 +478,7 @@ namespace Agx.Tests
             session.Dispose();
             session.Dispose();
             Throws<AgxClosedException>(() => session.Start());
-            Throws<AgxClosedException>(() => session.Add("info", "test", "1"));
+            Equal("the session is closed", Throws<AgxClosedException>(() => session.Add("info", "test", "1")).Message);
             Throws<AgxClosedException>(() => session.OpenListener());
             Throws<AgxClosedException>(() => session.History());
             Throws<AgxClosedException>(() => session.HistoryInfo());
@@ -486,7 +486,7 @@ namespace Agx.Tests
             Throws<AgxClosedException>(() => session.WaitFor(null, Long));
             client.Dispose();
             client.Dispose();
-            Throws<AgxClosedException>(() => client.OpenSession(1, 1, "x"));
+            Equal("the client is closed", Throws<AgxClosedException>(() => client.OpenSession(1, 1, "x")).Message);
             Throws<AgxClosedException>(() => other.IsLive());
             Throws<AgxClosedException>(() => client.LiveSessions().ToList());
         }
