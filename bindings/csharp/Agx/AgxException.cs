@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Agx.Native;
 
 namespace Agx
@@ -42,6 +43,15 @@ namespace Agx
         internal static void Check(int status)
         {
             if (status != 0) throw Last(status);
+        }
+
+        /// <summary>What a call is to throw whose token may have been cancelled: while the store was
+        /// unavailable, so that nothing was written, that is what it is told as.</summary>
+        internal static Exception OrCanceled(Exception error, CancellationToken token)
+        {
+            AgxUnavailableException? unavailable = error as AgxUnavailableException;
+            if (unavailable == null || unavailable.Added > 0 || !token.IsCancellationRequested) return error;
+            return new OperationCanceledException("it was cancelled while the store was unavailable: " + error.Message, error, token);
         }
 
         internal static AgxException Closed(string what)

@@ -286,7 +286,14 @@ namespace Agx
                     GC.KeepAlive(this);
                     return false;
                 }
-                Done(status);
+                try
+                {
+                    Done(status);
+                }
+                catch (AgxUnavailableException error) when (cancellationToken.IsCancellationRequested)
+                {
+                    throw AgxException.OrCanceled(error, cancellationToken);
+                }
                 return true;
             }
         }

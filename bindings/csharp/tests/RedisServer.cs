@@ -50,9 +50,11 @@ namespace Agx.Tests
         /// <summary>Without a warning, as a machine that fails does it.</summary>
         public void Kill()
         {
+            if (process == null) return;
             process.Kill();
             process.WaitForExit();
             process.Dispose();
+            process = null;
             File.Delete(directory + "/s");
         }
 

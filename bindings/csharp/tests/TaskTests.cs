@@ -444,6 +444,8 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
     {
         using var server = new RedisServer();
         await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=300&command_timeout=300");
+        await using AgxClient slow = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=3000");
+        await using AgxSession patient = Session(slow);
         AgxSession[] all = Enumerable.Range(0, 2).Select(i => Session(client)).ToArray();
         foreach (AgxSession s in all) await s.StartAsync();
         CancellationTokenSource? source = null;
@@ -471,6 +473,12 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
             Assert.Equal(now.Token, canceled.CancellationToken);
             // Of several that were to be added one may not have begun.
             if (!ReferenceEquals(call, calls.Last())) Assert.IsType<AgxUnavailableException>(canceled.InnerException);
+        }
+        // So does a wait that is not told of the token.
+        using (var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(100)))
+        {
+            Task wait = Task.Factory.StartNew(() => patient.WaitFor(null, Timeout.InfiniteTimeSpan, soon.Token), TaskCreationOptions.LongRunning);
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait.WaitAsync(Long));
         }
         // What may have been written is told as such.
         server.Start();

@@ -202,9 +202,7 @@ namespace Agx
         internal void Complete()
         {
             if (error is OperationCanceledException && token.IsCancellationRequested) SetCanceled(token);
-            // Nothing was written, as who cancelled it wished.
-            else if (error is AgxUnavailableException { Added: 0 } && token.IsCancellationRequested) SetException(new OperationCanceledException("it was cancelled while the store was unavailable: " + error.Message, error, token));
-            else if (error != null) SetException(error);
+            else if (error != null) SetException(AgxException.OrCanceled(error, token));
             else SetResult(result!);
         }
 
