@@ -2,9 +2,11 @@
 # What the documents show is what there is: programs, commands, what they print, and links.
 # ctest-labels: redis dlopen
 # ctest-timeout: 180
+import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -117,6 +119,32 @@ class Documents(unittest.TestCase):
                         text = re.sub(r"agx:[0-9a-f]{32}", "TOKEN", text)
                         return re.sub(r"\(integer\) \d{4,5}", "(integer) MS", text)
                     self.assertEqual(mask(done.stdout).split("\n"), mask(shown).split("\n"))
+
+    def test_conditions_select_what_their_page_says(self):
+        row = re.compile(r"^\| `(.*)` \| `(\w\S*) (.*)` \| `(\w\S*) (.*)` \|$", re.M)
+        rows = row.findall(section("docs/conditions.md", "Examples"))
+        self.assertGreater(len(rows), 10)
+        # Packages of other languages have their own README alone.
+        for readme in sorted(SOURCE.glob("bindings/*/README.md")):
+            own = row.findall(readme.read_text())
+            self.assertEqual([one for one in own if one not in rows], [], readme)
+        for number, (condition, *events) in enumerate(rows):
+            name = f"1/42/conditions-{number}"
+            add = "".join(f"agx add {name} --type {shlex.quote(kind)} --body {shlex.quote(body)}\n"
+                          for kind, body in zip(events[::2], events[1::2]))
+            with self.subTest(condition=condition):
+                done = self.shell(add + f"agx history {name} --where {shlex.quote(condition)}")
+                self.assertEqual(done.stderr, "")
+                selected = [json.loads(line) for line in done.stdout.splitlines()
+                            if line.startswith("{")]
+                self.assertEqual([(e["type"], e["body"]) for e in selected],
+                                 [(events[0], json.loads(events[1]))])
+
+    def test_mistakes_in_conditions(self):
+        (shown,) = blocks((SOURCE / "docs/conditions.md").read_text(), "console")
+        command, said = re.fullmatch(r"\$ (.*)\n(.*\n)", shown).groups()
+        done = self.shell(command)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (2, "", said))
 
     def test_scripts_of_the_protocol_are_those_of_the_library(self):
         library = (SOURCE / "src/store/redis/scripts.h").read_text()

@@ -57,7 +57,7 @@ func (p *Pending) Done() <-chan struct{} { return p.done }
 func (p *Pending) Wait(ctx context.Context) (string, error) {
 	select {
 	case <-p.done:
-		return p.id, raise(p.err)
+		return p.id, doneToo(ctx, raise(p.err))
 	case <-ctx.Done():
 		written := !atomic.CompareAndSwapInt32(&p.state, queued, withdrawn)
 		return "", cutOff(ctx, written)
@@ -80,7 +80,8 @@ func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMes
 	if inInterceptor() {
 		// Who gathers events may be the one that waits for this; and C tells an interceptor's own
 		// events by their thread.
-		return s.addNow(kind, origin, body)
+		id, err := s.addNow(kind, origin, body)
+		return id, doneToo(ctx, err)
 	}
 	a := &s.client.c.adds
 	if ctx.Done() == nil && a.enter(s) {

@@ -433,8 +433,11 @@ func closed(t *testing.T, url string) {
 		},
 	}
 	for name, call := range calls {
-		if err := call(); !errors.Is(err, agx.ErrClosed) {
+		err := call()
+		if !errors.Is(err, agx.ErrClosed) {
 			t.Errorf("%s: %v", name, err)
+		} else if !strings.HasSuffix(err.Error(), " is closed") {
+			t.Errorf("%s does not just say what is closed: %v", name, err)
 		}
 	}
 	want(t, s.IsCanceled(), true)

@@ -17,7 +17,30 @@
 //
 // A context that is done ends a call at once, with the context's error, and leaves what it was
 // called on usable. A command that was on its way to the store by then may still be carried out: for
-// those that change something the error matches [ErrUncertain] as well.
+// those that change something the error matches [ErrUncertain] as well. Where the store was unavailable
+// until then, so that nothing was written, it matches both the context's error and [ErrUnavailable].
+//
+// # Conditions
+//
+// [Where], [Session.WaitFor], [Session.Intercept] and [HistoryRange] take a condition,
+// which selects events by their type, origin and fields of their body:
+//
+//	type = "event" and body.event = "part_delta" and not body.part_delta_kind = "thinking"
+//
+// Asked is type, origin, or body with a path: .name (letters and digits, _, -, and whatever is not
+// ASCII), ."any name" (a JSON string), [0] (an element, from 0 on). Alone it asks whether it is there, be
+// it null; type and origin, whether they are not empty. Compared is by = (or ==), !=, <, <=, > and >=, with
+// what is on the right: a JSON string in double quotes, by the bytes of UTF-8; a number, as doubles; true,
+// false or null, by = and != only. What is not there, or of another kind, is unequal to it, and neither
+// less nor more. not, and, or bind in this order; there are parentheses. At most 65536 bytes, 32 different
+// fields and 64 levels; a mistake is [ErrInvalid], and its message tells the byte.
+//
+//	type = "answer" and body.to = 7          {"to":7.0}, but not {"to":"7"}
+//	type >= "tool." and type < "tool/"       what begins with "tool."
+//	body.n != 3                              {"n":"3"} and {}, but not {"n":3}
+//	body.error and body.error != null        {"error":"full"}, but not {} or {"error":null}
+//	body.user.roles[0] = "admin"             {"user":{"roles":["admin"]}}
+//	body."first name" = "Zo\u00eb"           {"first name":"Zoë"}
 //
 // # Closing
 //

@@ -111,8 +111,11 @@ func (e *Error) Unwrap() error { return e.cause }
 func failure(status native.Enum_SS_agx_status) error {
 	message := fromC((*byte)(native.Agx_last_error()))
 	entry := fromC((*byte)(native.Agx_last_error_entry()))
-	if Code(status) == ErrInvalid {
+	switch Code(status) {
+	case ErrInvalid:
 		message = inGo(message)
+	case ErrClosed: // C cannot tell a handle that was closed from what is none, which there is not here
+		message, _, _ = strings.Cut(message, ", or no")
 	}
 	return &Error{Code: Code(status), Message: message, EntryID: entry}
 }
@@ -186,13 +189,13 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 		return err
 	}
 	if ctx.Done() == nil || c.writes && inInterceptor() { // whose own events C tells by their thread
-		return raise(c.call(f))
+		return doneToo(ctx, raise(c.call(f)))
 	}
 	done := make(chan error, 1)
 	go func() { done <- c.call(f) }()
 	select {
 	case err := <-done:
-		return raise(err)
+		return doneToo(ctx, raise(err))
 	case <-ctx.Done():
 	}
 	if c.undo != nil {
@@ -220,6 +223,19 @@ func cutOff(ctx context.Context, writes bool) error {
 	}
 	message := fmt.Sprintf("%v; the store may carry the command out all the same", ctx.Err())
 	return &Error{Code: ErrUncertain, Message: message, cause: ctx.Err()}
+}
+
+// doneToo has an error match the context's as well, if that is done and it was the store that was not
+// there: whoever ended the call is told so, and also whether it may have been written.
+func doneToo(ctx context.Context, err error) error {
+	e, ok := err.(*Error)
+	if !ok || e.cause != nil || ctx.Err() == nil || e.Code != ErrUncertain && !e.Is(ErrUnavailable) {
+		return err
+	}
+	both := *e // which others may have too
+	both.Message = fmt.Sprintf("%v; %s", ctx.Err(), e.Message)
+	both.cause = ctx.Err()
+	return &both
 }
 
 // check refuses what cannot be passed as a text.

@@ -53,7 +53,7 @@ func Limit(events int) ListenOption { return func(o *listenOptions) { o.limit = 
 //
 //	type = "event" and body.event = "part_delta"
 //
-// agx.h describes conditions in full.
+// The package's page describes conditions in full.
 func Where(condition string) ListenOption {
 	return func(o *listenOptions) { o.where = condition }
 }
@@ -407,7 +407,7 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 			return Event{}, err
 		}
 		if ok {
-			return it.event, it.err
+			return it.event, doneToo(ctx, it.err)
 		}
 		received, err := in.receive(ctx)
 		if err != nil {

@@ -3,6 +3,7 @@ package agx_test
 import (
 	"context"
 	"io"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,66 @@ func ownRedis(t *testing.T) *redis {
 	must(t, err)
 	t.Cleanup(r.stop)
 	return r
+}
+
+// A call whose context is done is told so, whatever else became of it. Within an interceptor a context
+// cuts nothing short, so that here the store's answer always is there.
+func TestWhatIsCanceledWhileTheStoreIsDownSaysSo(t *testing.T) {
+	r := ownRedis(t)
+	c := open(t, r.url()+"?reconnect_timeout=100&command_timeout=200")
+	s := session(t, c)
+	must(t, s.Start(background))
+	var cancel func()
+	intercept := func(where string, function func(*agx.Intercepted) error) {
+		t.Helper()
+		i, err := s.Intercept(where, function)
+		must(t, err)
+		t.Cleanup(func() { _ = i.Close() })
+	}
+	intercept(`type = "inner"`, func(*agx.Intercepted) error {
+		cancel()
+		return nil
+	})
+	var call func(context.Context) error
+	var told error
+	intercept(`type = "outer"`, func(*agx.Intercepted) error {
+		ctx, stop := context.WithCancel(background)
+		defer stop()
+		cancel = stop
+		told = call(ctx)
+		return agx.ErrSwallowed
+	})
+	add := func(ctx context.Context) error {
+		_, err := s.Add(ctx, "inner", "test", nil)
+		return err
+	}
+	addMany := func(ctx context.Context) error {
+		_, err := s.AddMany(ctx, []agx.NewEvent{{Type: "inner", Origin: "test"}})
+		return err
+	}
+	ask := func(what func(context.Context) error) error {
+		t.Helper()
+		call = what
+		_, err := s.Add(background, "outer", "test", nil)
+		wantIs(t, err, agx.ErrSwallowed)
+		return told
+	}
+	r.kill()
+	for _, what := range []func(context.Context) error{add, addMany} {
+		err := ask(what)
+		wantIs(t, err, context.Canceled)
+		wantIs(t, err, agx.ErrConnect)
+		wantIs(t, err, agx.ErrUnavailable)
+	}
+	// What may have been written is told as that, too.
+	must(t, r.start())
+	cancel = func() {}
+	_, err := s.Add(background, "first", "test", nil)
+	must(t, err)
+	must(t, r.command.Process.Signal(syscall.SIGSTOP))
+	err = ask(add)
+	wantIs(t, err, agx.ErrUncertain)
+	wantIs(t, err, context.Canceled)
 }
 
 // Events go on, none lost or repeated, while the server is killed and started again.

@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Agx.Native;
 
 namespace Agx
@@ -44,6 +45,15 @@ namespace Agx
             if (status != 0) throw Last(status);
         }
 
+        /// <summary>What a call is to throw whose token may have been cancelled: while the store was
+        /// unavailable, so that nothing was written, that is what it is told as.</summary>
+        internal static Exception OrCanceled(Exception error, CancellationToken token)
+        {
+            AgxUnavailableException? unavailable = error as AgxUnavailableException;
+            if (unavailable == null || unavailable.Added > 0 || !token.IsCancellationRequested) return error;
+            return new OperationCanceledException("it was cancelled while the store was unavailable: " + error.Message, error, token);
+        }
+
         internal static AgxException Closed(string what)
         {
             return new AgxClosedException(AgxStatus.Closed, "the " + what + " is closed");
@@ -52,11 +62,15 @@ namespace Agx
         internal static AgxException Of(AgxStatus status, string message)
         {
             if (message.Length == 0) message = "libagx: " + status;
+            // C cannot tell a handle that was closed from what is none, which there is not here.
+            int other = status == AgxStatus.Closed ? message.IndexOf(" is closed, or no", StringComparison.Ordinal) : -1;
+            if (other >= 0) message = message.Substring(0, other) + " is closed";
             switch (status)
             {
                 case AgxStatus.Canceled: return new AgxCanceledException(status, message);
                 case AgxStatus.TakenOver: return new AgxTakenOverException(status, message);
                 case AgxStatus.Busy: return new AgxBusyException(status, message);
+                case AgxStatus.Ended: return new AgxEndedException(status, message);
                 case AgxStatus.Timeout: return new AgxTimeoutException(status, message);
                 case AgxStatus.Gap: return new AgxGapException(status, message);
                 case AgxStatus.Silent: return new AgxSilentException(status, message);
@@ -92,6 +106,13 @@ namespace Agx
     public sealed class AgxTakenOverException : AgxException
     {
         internal AgxTakenOverException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>The session has ended, so that what was waited for does not come any more. (To who listens the
+    /// end is none, but that of the events.)</summary>
+    public sealed class AgxEndedException : AgxException
+    {
+        internal AgxEndedException(AgxStatus status, string message) : base(status, message) { }
     }
 
     /// <summary>The session is live already, or the listener or group is in use.</summary>

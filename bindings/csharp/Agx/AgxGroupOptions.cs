@@ -38,8 +38,8 @@ namespace Agx
     /// <summary>How a group's events are handed to a handler.</summary>
     public sealed class AgxProcessOptions
     {
-        /// <summary>So often an event is given to the handler before it goes to the dead letters; 0:
-        /// 3.</summary>
+        /// <summary>So often an event is given to the handler, the first time included, before it goes to the
+        /// dead letters: 1 tries nothing again. 0, the default: 3.</summary>
         public long MaxRetries { get; set; }
         /// <summary>Events that others have not acknowledged for so long are taken over; longer than a
         /// handler takes. Zero: 5 minutes; negative: none.</summary>

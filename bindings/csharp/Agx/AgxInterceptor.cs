@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Agx.Native;
 
 namespace Agx
@@ -115,28 +116,32 @@ namespace Agx
         sealed class Target : Callbacks.Target
         {
             internal Func<AgxIntercepted, AgxVerdict>? Function;
-            readonly AgxClient client;
+            internal readonly AgxClient Client;
 
             internal Target(AgxClient client)
             {
-                this.client = client;
+                Client = client;
             }
 
             internal override int Call(IntPtr handle, Batch.Record record, long attempt)
             {
                 Func<AgxIntercepted, AgxVerdict>? function = Function;
                 if (function == null || record.Value == null) return 0;
+                Frame? outer = frames.Value;
+                // C leaves out the one whose thread adds, and knows nothing of tasks.
+                if (IsIn(this, null)) return 0;
                 AgxIntercepted value = new AgxIntercepted(handle, record.Value);
                 AgxVerdict verdict;
-                Frame? outer = frames;
-                frames = new Frame(client, outer);
+                Frame frame = new Frame(this, outer);
+                frames.Value = frame;
                 try
                 {
                     verdict = function(value);
                 }
                 finally
                 {
-                    frames = outer;
+                    frame.Target = null;
+                    frames.Value = outer;
                     value.End();
                 }
                 if (verdict.Message != null) agxnative.agx_intercepted_refuse(handle, (int)verdict.Status, Text.Lossy(verdict.Message));
@@ -150,31 +155,44 @@ namespace Agx
             }
         }
 
-        // Whose functions this thread is in.
+        // A call of a function, also in the tasks that it starts.
         sealed class Frame
         {
-            internal readonly AgxClient Client;
             internal readonly Frame? Outer;
+            // null: the call is over, which what goes on with this need not keep.
+            internal volatile Target? Target;
 
-            internal Frame(AgxClient client, Frame? outer)
+            internal Frame(Target target, Frame? outer)
             {
-                Client = client;
+                Target = target;
                 Outer = outer;
             }
         }
 
-        [ThreadStatic]
-        static Frame? frames;
+        static readonly AsyncLocal<Frame?> frames = new AsyncLocal<Frame?>();
 
-        /// <summary>Whether this is called from within an interceptor of the client's: who adds waits for
-        /// it.</summary>
-        internal static bool IsWithin(AgxClient client)
+        // Of those that this is in: that one, or any of the client's, or any.
+        static bool IsIn(Target? target, AgxClient? client)
         {
-            for (Frame? frame = frames; frame != null; frame = frame.Outer)
+            for (Frame? frame = frames.Value; frame != null; frame = frame.Outer)
             {
-                if (frame.Client == client) return true;
+                Target? one = frame.Target;
+                if (one != null && (target == null || one == target) && (client == null || one.Client == client)) return true;
             }
             return false;
+        }
+
+        /// <summary>Whether this is called from within an interceptor of the client's, or a task of one's: who
+        /// adds waits for it.</summary>
+        internal static bool IsWithin(AgxClient client)
+        {
+            return IsIn(null, client);
+        }
+
+        /// <summary>The same of anybody's.</summary>
+        internal static bool IsWithinAny
+        {
+            get { return IsIn(null, null); }
         }
 
         readonly AgxSession session;

@@ -72,7 +72,15 @@ namespace Agx
         /// <summary>After so many events the listener has come to its end; 0: there is no limit.</summary>
         public long Limit { get; set; }
         /// <summary>A condition, such as <c>type = "event" and body.n &gt; 3</c>: only events that it
-        /// selects are handed on. agx.h has all of it.</summary>
+        /// selects are handed on.
+        ///
+        /// Asked is <c>type</c>, <c>origin</c>, or <c>body</c> with a path of <c>.name</c>,
+        /// <c>."any name"</c> and <c>[0]</c>; by <c>=</c>, <c>!=</c>, <c>&lt;</c>, <c>&lt;=</c>, <c>&gt;</c>
+        /// and <c>&gt;=</c> with a JSON string in double quotes, a number, <c>true</c>, <c>false</c> or
+        /// <c>null</c>; or alone: whether it is there. <c>not</c>, <c>and</c> and <c>or</c> bind in this order;
+        /// parentheses. A field that is not there, or of another kind, is unequal and neither less nor more.
+        /// The package's README has examples. A mistake is an <see cref="AgxInvalidException"/>, whose message
+        /// tells the byte.</summary>
         public string? Where { get; set; }
     }
 
@@ -85,7 +93,7 @@ namespace Agx
         public string? Before { get; set; }
         /// <summary>The newest first.</summary>
         public bool Reverse { get; set; }
-        /// <summary>Only events that this condition selects.</summary>
+        /// <summary>Only events that this condition selects: see <see cref="AgxListenOptions.Where"/>.</summary>
         public string? Where { get; set; }
         /// <summary>How many at most; all, if it is not set.</summary>
         public int Count { get; set; } = int.MaxValue;

@@ -80,7 +80,13 @@ namespace Agx
             Done(agxnative.agx_stop(Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
         }
 
-        /// <summary>Adds an event, and waits until the store has it.</summary>
+        /// <summary>Adds an event, and waits until the store has it. Anyone may add, whether the session is
+        /// live or not, and so an add succeeds also after a cancel and after <see cref="Stop"/>, where listeners
+        /// that have come to the end do not see it any more: who is to stop then looks at
+        /// <see cref="IsCanceled"/> or <see cref="WaitCanceled"/>, or writes by a run, whose calls throw an
+        /// <see cref="AgxCanceledException"/>.</summary>
+        /// <exception cref="AgxTakenOverException">This object has started the session, and knows that another
+        /// producer took it over.</exception>
         /// <param name="type">1 to 256 bytes.</param>
         /// <param name="origin">Who says it; 1 to 256 bytes.</param>
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>
@@ -238,11 +244,13 @@ namespace Agx
             return Sliced(timeout, cancellationToken, ms => agxnative.agx_wait_canceled(Number, ms));
         }
 
-        /// <summary>Waits for an event that a condition selects: how an agent waits for what a person
+        /// <summary>Waits for an event that a condition (as of <see cref="AgxListenOptions.Where"/>; null: any
+        /// event) selects: how an agent waits for what a person
         /// answers. The first call on an object that started the session looks at everything from its begin
         /// on, on another at what comes from now on; each later call goes on behind the event that the
         /// last one gave.</summary>
-        /// <returns>The event; null: none within the timeout, or the session has ended.</returns>
+        /// <returns>The event; null: none within the timeout, and it still may come.</returns>
+        /// <exception cref="AgxEndedException">The session has ended: none will come.</exception>
         /// <exception cref="AgxCanceledException">The session was cancelled.</exception>
         /// <exception cref="AgxTakenOverException">Another producer has it.</exception>
         /// <exception cref="AgxGoneException">Its producer is gone without an end.</exception>
@@ -252,14 +260,8 @@ namespace Agx
             byte[]? condition = Text.Encode(where, "where");
             using (Batch batch = new Batch())
             {
-                bool ended = false;
-                bool found = Sliced(timeout, cancellationToken, ms =>
-                {
-                    int status = agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number);
-                    ended = status == (int)AgxStatus.Ended;
-                    return ended ? 0 : status;
-                });
-                if (!found || ended) return null;
+                bool found = Sliced(timeout, cancellationToken, ms => agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number));
+                if (!found) return null;
                 batch.Rewind();
                 Batch.Record record;
                 batch.Read(out record);
@@ -284,7 +286,14 @@ namespace Agx
                     GC.KeepAlive(this);
                     return false;
                 }
-                Done(status);
+                try
+                {
+                    Done(status);
+                }
+                catch (AgxUnavailableException error) when (cancellationToken.IsCancellationRequested)
+                {
+                    throw AgxException.OrCanceled(error, cancellationToken);
+                }
                 return true;
             }
         }
@@ -349,9 +358,13 @@ namespace Agx
         /// and its runs, in the thread that adds it. Several threads may be in it at once. What it throws
         /// keeps the event from being written, and reaches who adds it. Those that were registered earlier
         /// are called first. What the session's start, stop and a run's end write by themselves does not
-        /// come by.</summary>
+        /// come by.
+        ///
+        /// The function may add to the session, itself or in tasks that it waits for: that is written at once,
+        /// before its event, and comes by the other interceptors. It must not wait for somebody else's add to
+        /// its session, such as that of a thread that was there before, which waits for the function.</summary>
         /// <param name="function">May change the event, and says whether it is written.</param>
-        /// <param name="where">A condition; null: all events.</param>
+        /// <param name="where">A condition as of <see cref="AgxListenOptions.Where"/>; null: all events.</param>
         public AgxInterceptor Intercept(Func<AgxIntercepted, AgxVerdict> function, string? where = null)
         {
             if (function == null) throw new ArgumentNullException("function");

@@ -11,7 +11,7 @@ namespace Agx
     {
         /// <summary>As <see cref="AgxListenOptions.After"/>: null: everything from the beginning.</summary>
         public string? After { get; set; }
-        /// <summary>A condition: only events that it selects.</summary>
+        /// <summary>A condition: only events that it selects. See <see cref="AgxListenOptions.Where"/>.</summary>
         public string? Where { get; set; }
         /// <summary>How long the session may take to appear, before <see cref="OnOutcome"/> is told;
         /// negative: for ever.</summary>

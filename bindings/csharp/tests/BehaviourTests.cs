@@ -473,6 +473,7 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         await session.StartAsync();
         await session.AddAsync("answer", "test", "1");
         Assert.Equal("1", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
+        Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.Zero));
         Task<AgxEvent?> waiting = session.WaitForAsync("type = \"answer\"", Long);
         await session.AddAsync("answer", "test", "2");
         Assert.Equal("2", (await waiting)!.Body);

@@ -50,10 +50,18 @@ namespace Agx.Tests
         /// <summary>Without a warning, as a machine that fails does it.</summary>
         public void Kill()
         {
+            if (process == null) return;
             process.Kill();
             process.WaitForExit();
             process.Dispose();
+            process = null;
             File.Delete(directory + "/s");
+        }
+
+        /// <summary>It is there, and answers nothing any more.</summary>
+        public void Freeze()
+        {
+            using (Process kill = Process.Start("kill", "-STOP " + process.Id)) kill.WaitForExit();
         }
 
         public void Dispose()

@@ -478,7 +478,7 @@ namespace Agx.Tests
             session.Dispose();
             session.Dispose();
             Throws<AgxClosedException>(() => session.Start());
-            Throws<AgxClosedException>(() => session.Add("info", "test", "1"));
+            Equal("the session is closed", Throws<AgxClosedException>(() => session.Add("info", "test", "1")).Message);
             Throws<AgxClosedException>(() => session.OpenListener());
             Throws<AgxClosedException>(() => session.History());
             Throws<AgxClosedException>(() => session.HistoryInfo());
@@ -486,7 +486,7 @@ namespace Agx.Tests
             Throws<AgxClosedException>(() => session.WaitFor(null, Long));
             client.Dispose();
             client.Dispose();
-            Throws<AgxClosedException>(() => client.OpenSession(1, 1, "x"));
+            Equal("the client is closed", Throws<AgxClosedException>(() => client.OpenSession(1, 1, "x")).Message);
             Throws<AgxClosedException>(() => other.IsLive());
             Throws<AgxClosedException>(() => client.LiveSessions().ToList());
         }
@@ -608,6 +608,14 @@ namespace Agx.Tests
                 Equal("2", got.Body);
                 session.Cancel();
                 Throws<AgxCanceledException>(() => session.WaitFor("type = \"answer\"", Long));
+            });
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                Equal(null, session.WaitFor("type = \"answer\"", TimeSpan.FromMilliseconds(20)));
+                session.Stop();
+                Throws<AgxEndedException>(() => session.WaitFor("type = \"answer\"", Long));
+                Throws<AgxEndedException>(() => session.WaitFor("type = \"answer\"", TimeSpan.Zero));
             });
         }
 

@@ -171,6 +171,82 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal("begin audit many sync x y audit many sync x", await Types(session));
     });
 
+    // Its tasks are its own as its thread is.
+    [Theory, MemberData(nameof(All))]
+    public Task AnInterceptorMayWaitForATaskThatAdds(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        int others = 0;
+        using AgxInterceptor other = session.Intercept(e =>
+        {
+            ++others;
+            return AgxVerdict.Write;
+        }, "type = \"audit\"");
+        using AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            Task.Run(() => session.AddAsync("audit", "test")).GetAwaiter().GetResult();
+            Task.Run(async () =>
+            {
+                await Task.Yield();
+                await session.AddManyAsync([new AgxNewEvent("many", "test", null)]);
+                session.Add("sync", "test");
+                await session.AddAsync("x", "test");
+            }).GetAwaiter().GetResult();
+            return AgxVerdict.Write;
+        }, "type = \"x\"");
+        await session.AddAsync("x", "test").WaitAsync(Long);
+        await Task.Run(() => session.Add("x", "test")).WaitAsync(Long);
+        await Task.WhenAll(session.AddAsync("y", "test"), session.AddAsync("x", "test")).WaitAsync(Long);
+        await session.StopAsync();
+        Assert.Equal("begin audit many sync x x audit many sync x x y audit many sync x x", await Types(session));
+        Assert.Equal(3, others);
+    });
+
+    // What goes on when the function has returned is not the function any more.
+    [Theory, MemberData(nameof(All))]
+    public Task ATaskThatOutlivesItsInterceptorAddsInItsTurn(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        var returned = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        Task? late = null;
+        int calls = 0;
+        using AgxInterceptor interceptor = session.Intercept(e =>
+        {
+            if (Interlocked.Increment(ref calls) > 1) return AgxVerdict.Write;
+            late = Task.Run(async () =>
+            {
+                await returned.Task;
+                await session.AddAsync("late", "test");
+            });
+            return AgxVerdict.Write;
+        });
+        await session.AddAsync("x", "test").WaitAsync(Long);
+        returned.SetResult();
+        await late!.WaitAsync(Long);
+        Assert.Equal(2, calls);
+        await session.StopAsync();
+        Assert.Equal("begin x late", await Types(session));
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task ManyInterceptorsMayWaitForCallsAtOnce(string store) => Each(store, async (client, session) =>
+    {
+        AgxSession[] all = Enumerable.Range(0, 12).Select(i => Session(client)).ToArray();
+        using var together = new CountdownEvent(8);
+        foreach (AgxSession s in all)
+        {
+            await s.StartAsync();
+            s.Intercept(e =>
+            {
+                if (!together.IsSet) together.Signal();
+                together.Wait();
+                return s.IsLiveAsync().GetAwaiter().GetResult() ? AgxVerdict.Write : AgxVerdict.Swallow;
+            });
+        }
+        await Task.WhenAll(all.Select(s => s.AddAsync("x", "test"))).WaitAsync(Long);
+        foreach (AgxSession s in all) await s.DisposeAsync();
+    });
+
     [Theory, MemberData(nameof(All))]
     public Task NoEventIsADeadLetterThatNoHandlerSaw(string store) => Each(store, async (client, session) =>
     {
@@ -251,7 +327,7 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.Equal("2", session.WaitFor("type = \"answer\"", Long)!.Body);
         Assert.Equal("3", (await session.WaitForAsync("type = \"answer\"", Long))!.Body);
         await session.StopAsync();
-        Assert.Null(await session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
+        await Assert.ThrowsAsync<AgxEndedException>(() => session.WaitForAsync("type = \"answer\"", Long).WaitAsync(Long));
         foreach (AgxSession s in all) await s.DisposeAsync();
     });
 
@@ -278,6 +354,44 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
         await Assert.ThrowsAsync<AgxClosedException>(() => other.WaitForAsync(null, Long));
         Assert.False(watching.IsFaulted);
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task AnAddSucceedsAfterACancelAndAStop(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await session.CancelAsync();
+        await session.WaitCanceledAsync().WaitAsync(Long);
+        await session.AddAsync("canceled", "test");
+        session.Add("canceled", "test");
+        Assert.True(session.IsCanceled);
+        await session.StopAsync();
+        await session.AddAsync("stopped", "test");
+        Assert.Equal("begin canceled canceled", await Types(session));
+        Assert.Equal("begin canceled canceled end stopped", string.Join(" ", session.History().Select(e => e.Type)));
+    });
+
+    // "Not yet" and "never" are told apart.
+    [Theory, MemberData(nameof(All))]
+    public Task AWaitTellsTheEndFromATimeout(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxSession same = client.OpenSession(1, 45, session.Id.Id);
+        Assert.Null(await same.WaitForAsync("type = \"answer\"", TimeSpan.Zero));
+        Task<AgxEvent?>[] waiting = [same.WaitForAsync("type = \"answer\"", Timeout.InfiniteTimeSpan), same.WaitForAsync("type = \"answer\"", Long)];
+        Task<AgxEvent?> sync = Task.Run(() => same.WaitFor("type = \"answer\"", Long));
+        Assert.Null(await same.WaitForAsync("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        Assert.Null(same.WaitFor("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
+        await session.StopAsync();
+        foreach (Task one in waiting.Append(sync)) Assert.Equal(AgxStatus.Ended, (await Assert.ThrowsAsync<AgxEndedException>(() => one.WaitAsync(Long))).Status);
+        foreach (AgxSession one in new[] { session, same })
+        {
+            Assert.Throws<AgxEndedException>(() => { one.WaitFor("type = \"answer\"", TimeSpan.Zero); });
+            foreach (TimeSpan time in new[] { TimeSpan.Zero, Long, Timeout.InfiniteTimeSpan })
+            {
+                await Assert.ThrowsAsync<AgxEndedException>(() => one.WaitForAsync("type = \"answer\"", time).WaitAsync(Long));
+            }
+        }
     });
 
     [Theory, MemberData(nameof(All))]
@@ -322,6 +436,57 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.InRange(timed.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(3));
         server.Start();
         _ = early;
+    }
+
+    // The interceptor cancels what is under way by then, and not before.
+    [Fact]
+    public async Task ATokenThatIsCancelledWhileTheStoreIsDownSaysSo()
+    {
+        using var server = new RedisServer();
+        await using AgxClient client = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=300&command_timeout=300");
+        await using AgxClient slow = await AgxClient.OpenAsync(server.Url + "&reconnect_timeout=3000");
+        await using AgxSession patient = Session(slow);
+        AgxSession[] all = Enumerable.Range(0, 2).Select(i => Session(client)).ToArray();
+        foreach (AgxSession s in all) await s.StartAsync();
+        CancellationTokenSource? source = null;
+        foreach (AgxSession s in all)
+        {
+            s.Intercept(e =>
+            {
+                source?.Cancel();
+                return AgxVerdict.Write;
+            });
+        }
+        IEnumerable<Func<CancellationToken, Task>> calls =
+        [
+            token => all[0].AddAsync("x", "test", null, token),
+            token => all[0].AddManyAsync([new AgxNewEvent("x", "test", null)], token),
+            token => Task.WhenAll(all.Select(s => s.AddAsync("x", "test", null, token))),
+        ];
+        server.Kill();
+        foreach (Func<CancellationToken, Task> call in calls)
+        {
+            source = null;
+            await Assert.ThrowsAsync<AgxUnavailableException>(() => call(new CancellationTokenSource().Token).WaitAsync(Long));
+            using var now = source = new CancellationTokenSource();
+            var canceled = await Assert.ThrowsAnyAsync<OperationCanceledException>(() => call(now.Token).WaitAsync(Long));
+            Assert.Equal(now.Token, canceled.CancellationToken);
+            // Of several that were to be added one may not have begun.
+            if (!ReferenceEquals(call, calls.Last())) Assert.IsType<AgxUnavailableException>(canceled.InnerException);
+        }
+        // So does a wait that is not told of the token.
+        using (var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(100)))
+        {
+            Task wait = Task.Factory.StartNew(() => patient.WaitFor(null, Timeout.InfiniteTimeSpan, soon.Token), TaskCreationOptions.LongRunning);
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => wait.WaitAsync(Long));
+        }
+        // What may have been written is told as such.
+        server.Start();
+        source = null;
+        await all[0].AddAsync("x", "test");
+        server.Freeze();
+        using var late = source = new CancellationTokenSource();
+        await Assert.ThrowsAsync<AgxUncertainException>(() => all[0].AddAsync("x", "test", null, late.Token).WaitAsync(Long));
     }
 
     [Theory, MemberData(nameof(All))]

@@ -75,7 +75,12 @@ namespace Agx
             => client.Workers.Run(Cancel, cancellationToken);
 
         /// <summary>Adds an event; done when the store has it. Those that are added to a session at once
-        /// keep their order; all of a client's share round trips.</summary>
+        /// keep their order; all of a client's share round trips. Also after a cancel and after a stop an add succeeds, as
+        /// <see cref="Add(string, string, string?)"/> says: who is to stop then looks at <see cref="IsCanceled"/>
+        /// or awaits <see cref="WaitCanceledAsync(CancellationToken)"/>, or uses <see cref="ExecuteAsync"/>, whose
+        /// token that cancels.</summary>
+        /// <exception cref="AgxTakenOverException">This object has started the session, and knows that another
+        /// producer took it over.</exception>
         /// <param name="type">1 to 256 bytes.</param>
         /// <param name="origin">Who says it; 1 to 256 bytes.</param>
         /// <param name="body">JSON text; null for none, which listeners read as "{}".</param>

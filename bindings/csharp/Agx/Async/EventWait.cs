@@ -30,20 +30,19 @@ namespace Agx
             Task<AgxException?> cancel = Canceled(stopped);
             AgxEvent? found = null;
             AgxException? error = null;
+            bool ended = false;
             try
             {
                 found = await NextFor(where, stopped.Token).ConfigureAwait(false);
                 // Where this object has it live, and it has ended, the cancel is about to be heard of.
-                if (found == null) error = await cancel.WaitAsync(UntilCancelIsKnown, over.Token).ConfigureAwait(false);
-            }
-            catch (AgxException failed) when (failed.Status == AgxStatus.Ended)
-            {
+                ended = found == null;
+                if (ended) error = await cancel.WaitAsync(UntilCancelIsKnown, over.Token).ConfigureAwait(false);
             }
             catch (AgxException failed)
             {
                 error = failed;
             }
-            catch (Exception ended) when (ended is OperationCanceledException or TimeoutException)
+            catch (Exception left) when (left is OperationCanceledException or TimeoutException)
             {
             }
             stopped.Cancel();
@@ -53,6 +52,7 @@ namespace Agx
             if (disposing.IsCancellationRequested) throw AgxException.Closed("session");
             cancellationToken.ThrowIfCancellationRequested();
             if (error != null) throw error;
+            if (ended) throw AgxException.Of(AgxStatus.Ended, "the session has ended");
             return null;
         }
 

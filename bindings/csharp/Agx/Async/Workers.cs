@@ -97,13 +97,17 @@ namespace Agx
         internal Task<T> Run<T>(Func<T> call, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return Task.FromCanceled<T>(cancellationToken);
-            var job = new Job<T>(cancellationToken, continuesHere: most > 1);
-            Post(() =>
+            // Interceptors that wait for this may have all of the threads.
+            bool intercepts = AgxInterceptor.IsWithinAny;
+            var job = new Job<T>(cancellationToken, continuesHere: most > 1 && !intercepts);
+            void Make()
             {
                 if (!job.Take()) return;
                 Call(job, call);
                 Complete(job);
-            });
+            }
+            if (intercepts) ThreadPool.QueueUserWorkItem(_ => Make());
+            else Post(Make);
             return job.Task;
         }
 
@@ -198,7 +202,7 @@ namespace Agx
         internal void Complete()
         {
             if (error is OperationCanceledException && token.IsCancellationRequested) SetCanceled(token);
-            else if (error != null) SetException(error);
+            else if (error != null) SetException(AgxException.OrCanceled(error, token));
             else SetResult(result!);
         }
 
