@@ -1128,7 +1128,8 @@ typedef struct agx_group_process_options {
  * Outcomes: AGX_INTERRUPTED (what it held was given to the handler; what failed and waited to be tried
  * again can be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.
  * Errors: AGX_EBUSY (it, or agx_group_read, is under way on this handle), store errors (those that
- * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. */
+ * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. An
+ * attempt that could not be taken back then is so when this handle processes next. */
 AGX_API agx_status agx_group_process(agx_group* group, const agx_group_process_options* options,
                                      agx_group_handler handler, void* user_data);
 
