@@ -489,9 +489,11 @@ typedef struct agx_listen_options {
  * Compared by `=` (or `==`), `!=`, `<`, `<=`, `>`, `>=` with a JSON string, a number, `true`,
  * `false` or `null`; alone it asks whether it is there. `not`, `and` and `or` bind in this order;
  * parentheses. A field that is not there, or of another kind than what it is compared with, is
- * unequal to it, and neither less nor more. Strings are compared by bytes, numbers as doubles. A
- * body that is not JSON has no fields. At most 65536 bytes, 64 levels and 32 fields; a mistake is
- * AGX_EINVAL, and agx_last_error tells its byte. */
+ * unequal to it, and neither less nor more. Strings are compared by bytes, numbers as doubles: one
+ * in a body that is too large for a double is more, or, if negative, less than any, and in a
+ * condition it is a mistake. A body that is not JSON has no fields. Words and numbers are parted by
+ * a space or a sign. At most 65536 bytes, 64 levels of `not` and parentheses, 32 fields, and 64 parts
+ * of a path; a mistake is AGX_EINVAL, and agx_last_error tells its byte. */
 
 /** Opens a listener on the session. The session handle may be closed afterwards. Does not block,
  * but for "new": one command. Times of the options count from here. Free with agx_listener_close.
