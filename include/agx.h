@@ -515,7 +515,7 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *   AGX_GONE         the producer's lease ran out without `end`; or, in a format without an end,
  *                    it was stopped or the session was deleted; or there was no event for the
  *                    client's lease after the live flag was taken away by a cancel, or, in the
- *                    format agx, while there was no live flag at all
+ *                    format agx, while there was no live flag at all; agx_listener_gone tells which
  *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there
@@ -551,6 +551,21 @@ AGX_API agx_status agx_listener_fd(agx_listener* listener, int* fd);
  * `after` to resume. position has room for AGX_ID_SIZE bytes. "0-0" is the beginning. Does not
  * block. */
 AGX_API agx_status agx_listener_position(agx_listener* listener, char* position);
+
+/** What became of a producer, where a listener was told AGX_GONE. */
+typedef enum agx_gone_reason {
+  AGX_GONE_NOT = 0,     /**< the listener was not told that it is gone */
+  AGX_GONE_EXPIRED = 1, /**< its lease ran out, or there was no live flag: it may have died */
+  /** its live flag was taken away before the lease ran out, and no event came for a lease: it was
+   * cancelled, or it was stopped and nobody could say so */
+  AGX_GONE_TAKEN = 2,
+  AGX_GONE_STOPPED = 3 /**< it was stopped, or the session deleted, in a format without an end */
+} agx_gone_reason;
+
+/** Which it was when the listener was last told AGX_GONE, also by a mux; AGX_GONE_NOT as well if the
+ * handle is not valid. It holds until AGX_GONE is told again, whatever is told in between. May be
+ * called from any thread. Does not block. */
+AGX_API agx_gone_reason agx_listener_gone(agx_listener* listener);
 
 /** Keeps a pointer of the caller's with the listener, for use with a mux. */
 AGX_API agx_status agx_listener_set_data(agx_listener* listener, void* data);

@@ -162,7 +162,7 @@ class Bridge {
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
-      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(reason))) return Stop();
+      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(listener))) return Stop();
       if (MayBeOver(status)) return Finish(status, reason);
       std::string message =
           from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
@@ -476,9 +476,9 @@ class Bridge {
 
   // In a format without an end a stop takes only the live flag away, as a cancel does: either way
   // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
-  bool WasStopped(const std::string& reason) const {
-    return !HasEnds(from_) && (reason.find("the session was stopped") != reason.npos ||
-                               reason.find("its live flag was taken away") != reason.npos);
+  bool WasStopped(agx_listener* listener) const {
+    const agx_gone_reason gone = agx_listener_gone(listener);
+    return !HasEnds(from_) && (gone == AGX_GONE_STOPPED || gone == AGX_GONE_TAKEN);
   }
 
   static bool MayBeOver(agx_status status) {
