@@ -334,8 +334,12 @@ AGX_API agx_status agx_start(agx_session* session, const agx_start_options* opti
 
 /** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream
  * expire after grace_ms (negative: the default of 5000; 0: at once, but after a second if another
- * program has started it and it is live). A stream that has ended
- * already gets no second `end`.
+ * program has started it and it is live). A stream that has ended already gets no second `end`.
+ *
+ * Where the stream goes at once, its `end` goes with it, and a listener that waits is not told
+ * AGX_ENDED. It is told AGX_GAP, unless it waits in agx_listen_next for a server; and about a lease
+ * later AGX_GONE, as of a cancel, or AGX_SILENT where timeout_ms is over before. It is otherwise where
+ * a format's stream stays (docs/protocol.md).
  *
  * May be called without agx_start, for a session that another program started; to its producer that
  * looks like a cancel. If this handle started it and another has taken it over since:
