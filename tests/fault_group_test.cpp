@@ -359,6 +359,34 @@ TEST_F(CutAttempts, AnAcknowledgementThatFailsWhileAHandlerStops) {
   EXPECT_TRUE(Pending().empty());
 }
 
+// One command, with what is pending and its attempts: nothing can come between, and a cut leaves all or nothing.
+TEST_F(CutAttempts, DeletingAGroupIsOneStep) {
+  Owned<agx_group> group = OpenThrough();
+  for (bool cut : {false, true}) {
+    Add(1);
+    agx_status status = Process(group.get(), [](int) { return AGX_INTERRUPTED; });
+    ASSERT_EQ(status, AGX_INTERRUPTED) << Explain(status);
+    ASSERT_EQ(Pending().size(), 1U);
+    int before = proxy_.round_trips();
+    if (cut) proxy_.CutAfterRequestBytes(10);
+    status = agx_group_delete(group.get());
+    EXPECT_EQ(status, AGX_OK) << Explain(status);
+    if (!cut) {
+      EXPECT_EQ(proxy_.round_trips(), before + 1);
+    }
+    EXPECT_EQ(agx_group_delete(looker_.get()), AGX_NONE);
+    looker_ = OpenGroup(session_.get(), "looks on");
+    EXPECT_TRUE(Pending().empty());
+    calls_.clear();
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.limit = cut ? 2 : 1;
+    status = Process(
+        group.get(), [](int) { return AGX_OK; }, options);
+    EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+    EXPECT_EQ(calls_.front(), (std::pair<int, int64_t>(0, 1)));
+  }
+}
+
 // --- A server that answers anything
 
 std::string Bulk(std::string_view text) {
