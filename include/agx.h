@@ -334,8 +334,12 @@ AGX_API agx_status agx_start(agx_session* session, const agx_start_options* opti
 
 /** Ends the session, in one atomic step: adds `end`, deletes the live flag and lets the stream
  * expire after grace_ms (negative: the default of 5000; 0: at once, but after a second if another
- * program has started it and it is live). A stream that has ended
- * already gets no second `end`.
+ * program has started it and it is live). A stream that has ended already gets no second `end`.
+ *
+ * Where the stream goes at once, its `end` goes with it, and a listener that waits is not told
+ * AGX_ENDED. It is told AGX_GAP, unless it waits in agx_listen_next for a server; and about a lease
+ * later AGX_GONE, as of a cancel, or AGX_SILENT where timeout_ms is over before. It is otherwise where
+ * a format's stream stays (docs/protocol.md).
  *
  * May be called without agx_start, for a session that another program started; to its producer that
  * looks like a cancel. If this handle started it and another has taken it over since:
@@ -489,9 +493,11 @@ typedef struct agx_listen_options {
  * Compared by `=` (or `==`), `!=`, `<`, `<=`, `>`, `>=` with a JSON string, a number, `true`,
  * `false` or `null`; alone it asks whether it is there. `not`, `and` and `or` bind in this order;
  * parentheses. A field that is not there, or of another kind than what it is compared with, is
- * unequal to it, and neither less nor more. Strings are compared by bytes, numbers as doubles. A
- * body that is not JSON has no fields. At most 65536 bytes, 64 levels and 32 fields; a mistake is
- * AGX_EINVAL, and agx_last_error tells its byte. */
+ * unequal to it, and neither less nor more. Strings are compared by bytes, numbers as doubles: one
+ * in a body that is too large for a double is more, or, if negative, less than any, and in a
+ * condition it is a mistake. A body that is not JSON has no fields. Words and numbers are parted by
+ * a space or a sign. At most 65536 bytes, 64 levels of `not` and parentheses, 32 fields, and 64 parts
+ * of a path; a mistake is AGX_EINVAL, and agx_last_error tells its byte. */
 
 /** Opens a listener on the session. The session handle may be closed afterwards. Does not block,
  * but for "new": one command. Times of the options count from here. Free with agx_listener_close.
@@ -513,7 +519,7 @@ AGX_API agx_status agx_listen(agx_session* session, const agx_listen_options* op
  *   AGX_GONE         the producer's lease ran out without `end`; or, in a format without an end,
  *                    it was stopped or the session was deleted; or there was no event for the
  *                    client's lease after the live flag was taken away by a cancel, or, in the
- *                    format agx, while there was no live flag at all
+ *                    format agx, while there was no live flag at all; agx_listener_gone tells which
  *   AGX_GAP          events after the cursor may be gone: the store has no entry as old as the
  *                    cursor any more, so that it cannot be told; the next call goes on with the
  *                    first that is there
@@ -549,6 +555,21 @@ AGX_API agx_status agx_listener_fd(agx_listener* listener, int* fd);
  * `after` to resume. position has room for AGX_ID_SIZE bytes. "0-0" is the beginning. Does not
  * block. */
 AGX_API agx_status agx_listener_position(agx_listener* listener, char* position);
+
+/** What became of a producer, where a listener was told AGX_GONE. */
+typedef enum agx_gone_reason {
+  AGX_GONE_NOT = 0,     /**< the listener was not told that it is gone */
+  AGX_GONE_EXPIRED = 1, /**< its lease ran out, or there was no live flag: it may have died */
+  /** its live flag was taken away before the lease ran out, and no event came for a lease: it was
+   * cancelled, or it was stopped and nobody could say so */
+  AGX_GONE_TAKEN = 2,
+  AGX_GONE_STOPPED = 3 /**< it was stopped, or the session deleted, in a format without an end */
+} agx_gone_reason;
+
+/** Which it was when the listener was last told AGX_GONE, also by a mux; AGX_GONE_NOT as well if the
+ * handle is not valid. It holds until AGX_GONE is told again, whatever is told in between. May be
+ * called from any thread. Does not block. */
+AGX_API agx_gone_reason agx_listener_gone(agx_listener* listener);
 
 /** Keeps a pointer of the caller's with the listener, for use with a mux. */
 AGX_API agx_status agx_listener_set_data(agx_listener* listener, void* data);
@@ -1128,7 +1149,8 @@ typedef struct agx_group_process_options {
  * Outcomes: AGX_INTERRUPTED (what it held was given to the handler; what failed and waited to be tried
  * again can be taken over at once), AGX_TIMEOUT, AGX_LIMIT. Blocks: until then, and as long as the handler.
  * Errors: AGX_EBUSY (it, or agx_group_read, is under way on this handle), store errors (those that
- * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. */
+ * pass only beyond outage_ms, or once it was interrupted); what was not acknowledged comes again. An
+ * attempt that could not be taken back then is so when this handle processes next. */
 AGX_API agx_status agx_group_process(agx_group* group, const agx_group_process_options* options,
                                      agx_group_handler handler, void* user_data);
 

@@ -451,6 +451,50 @@ class Streams(unittest.TestCase):
         self.assertIn("agx:1/2/copy has lost how far the copy has come", process.stderr.read())
         self.assertEqual(self.server("XLEN", "agx:1:2:copy"), "2")
 
+    def test_a_copy_whose_place_was_lost_while_no_bridge_ran_is_not_made_twice(self):
+        self.agx("start", "1/2/s", "--lease", "600")
+        for n in range(2):
+            self.agx("add", "1/2/s", "--type", "a.B", "--body", '{"n":%d}' % n, "--lease", "600")
+        for to, key in (("openai-agents:c", "c"), ("ag2:c", "ag2:stream:c")):
+            with self.subTest(to=to):
+                def copy():
+                    words = ("LRANGE", key, 0, -1) if to == "ag2:c" else ("XRANGE", key, "-", "+")
+                    return self.server(*words)
+                words = ["bridge", "agx:1/2/s", to, "--timeout", "0"]
+                self.agx(*words, status=7)
+                before = copy()
+                self.assertEqual(len(before), 2)
+                self.agx(*words, status=7)
+                self.server("DEL", key + ":from", key + ":live")
+                self.agx(*words, status=4)
+                self.assertEqual(self.said, "agx: %s has events, and does not say how far it is a copy "
+                                 "of agx:1/2/s: delete it, name another TO, or, with --append, copy "
+                                 "all of it behind them\n" % to)
+                self.assertEqual(copy(), before)
+                self.assertEqual(self.server("EXISTS", key + ":from", key + ":live"), "0")
+                # Also where FROM appears later.
+                process = self.bridge("agx:1/2/later", to, "--wait", "never")
+                self.assertEqual(process.wait(DEADLINE), 4)
+                # Deliberately, and as often as it is begun again.
+                for _ in range(2):
+                    self.agx(*words, "--append", status=7)
+                    self.assertEqual(copy()[:2], before)
+                    self.assertEqual(len(copy()), 4)
+                self.agx(*words, status=7)
+                self.assertEqual(len(copy()), 4)
+        self.agx("bridge", "agx:1/2/s", "agx:1/2/c", "--append", status=2)
+        self.assertIn("--append", self.said)
+
+    def test_a_second_run_into_a_format_that_begins_anew_needs_no_place(self):
+        self.server("XADD", "agent-stream:s", "*", "text", "Hi", "sequence", "0")
+        for to, key in (("agx:1/2/c", "agx:1:2:c"), ("agent-framework:c", "agent-stream:c")):
+            words = ["bridge", "agent-framework:s", to, "--timeout", "0"]
+            self.agx(*words, status=7)
+            count = self.server("XLEN", key)
+            self.server("DEL", key + ":from", key + ":live")
+            self.agx(*words, status=7)
+            self.assertEqual(self.server("XLEN", key), count)
+
     def test_a_copy_that_was_lost_while_no_bridge_ran_is_made_anew(self):
         self.agx("start", "1/2/s", "--lease", "600")
         for n in range(3):

@@ -89,6 +89,7 @@ TEST_P(CapiBadInput, NullHandles) {
   EXPECT_EQ(agx_listener_interrupt(nullptr), AGX_EINVAL);
   EXPECT_EQ(agx_listener_fd(nullptr, &number), AGX_EINVAL);
   EXPECT_EQ(agx_listener_position(nullptr, id), AGX_EINVAL);
+  EXPECT_EQ(agx_listener_gone(nullptr), AGX_GONE_NOT);
   EXPECT_EQ(agx_listener_set_data(nullptr, nullptr), AGX_EINVAL);
   EXPECT_EQ(agx_listener_data(nullptr), nullptr);
   EXPECT_EQ(agx_event_json(nullptr, AGX_JSON_FULL, &text, &count), AGX_EINVAL);

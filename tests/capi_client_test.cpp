@@ -589,6 +589,7 @@ TEST_P(CapiHandles, UsedAfterTheClose) {
   EXPECT_EQ(agx_listener_interrupt(handles.listener), AGX_ECLOSED);
   EXPECT_EQ(agx_listener_fd(handles.listener, &fd), AGX_ECLOSED);
   EXPECT_EQ(agx_listener_position(handles.listener, position), AGX_ECLOSED);
+  EXPECT_EQ(agx_listener_gone(handles.listener), AGX_GONE_NOT);
   EXPECT_EQ(agx_listener_set_data(handles.listener, &fd), AGX_ECLOSED);
   EXPECT_EQ(agx_listener_data(handles.listener), nullptr);
   ExpectMux(handles.mux, AGX_ECLOSED);

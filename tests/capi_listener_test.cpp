@@ -13,6 +13,7 @@
 namespace agx::test {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -563,6 +564,44 @@ TEST_P(CapiListener, AStreamThatExpiredHasAGapForOneThatWasInIt) {
 }
 
 // --- next_many
+
+// Nothing is left of it, and nobody is there to say so: a thread that waits for a server may learn of it by the
+// lease alone.
+TEST_P(CapiListener, AStopWithoutGraceIsNoEndForWhoeverWaits) {
+  ClientPtr client = Open("lease=300");
+  for (const char* way : {"thread", "descriptor", "mux"}) {
+    SessionPtr session = OpenSession(client_, way);
+    agx_start_options leased = Leased(1000);
+    ASSERT_EQ(agx_start(session.get(), &leased), AGX_OK);
+    std::string id = Add(session, "a");
+    agx_listen_options options = Patient();
+    options.after = id.c_str();
+    ListenerPtr listener = Listen(OpenSession(client, way), options);
+    MuxPtr mux = OpenMux(client);
+    int fd = -1;
+    bool in_mux = way == std::string("mux");
+    if (in_mux) {
+      ASSERT_EQ(agx_mux_add(mux.get(), listener.get()), AGX_OK);
+    } else if (way == std::string("descriptor")) {
+      ASSERT_EQ(agx_listener_fd(listener.get(), &fd), AGX_OK);
+    }
+    auto next = [&] { return in_mux ? Next(mux).text() : Next(listener).text(); };
+    Add(session, "b");
+    EXPECT_EQ(next(), "b");
+    Background<std::vector<std::string>> waiting([&] {
+      std::vector<std::string> told;
+      do {
+        told.push_back(next());
+      } while (told.back() == "AGX_GAP" && told.size() < 3);
+      return told;
+    });
+    waiting.AwaitBlocked();
+    EXPECT_EQ(agx_stop(session.get(), 0), AGX_OK);
+    EXPECT_THAT(waiting.Get(), AnyOf(ElementsAre("AGX_GONE"), ElementsAre("AGX_GAP", "AGX_GONE")))
+        << way;
+    EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_TAKEN) << way;
+  }
+}
 
 TEST_P(CapiListener, TakesManyAtOnce) {
   std::vector<std::string> ids;

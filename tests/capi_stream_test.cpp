@@ -182,19 +182,51 @@ TEST_P(CapiStream, SaysHowItsProducerLeft) {
   ListenerPtr listener = Listen(OpenStream(client, "s", "openai-agents"));
   EXPECT_EQ(Next(listener).text(), "token");
   EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");  // it has seen the flag
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_NOT);
   EXPECT_EQ(agx_cancel(session.get(), nullptr), AGX_OK);
   Told gone = Next(listener);
   EXPECT_EQ(gone.text(), "AGX_GONE");
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_TAKEN);
   EXPECT_THAT(gone.error, HasSubstr("taken away"));
   EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
   ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
   Add(session, "token");
   EXPECT_EQ(Next(listener).text(), "token");
   EXPECT_EQ(Next(listener, 50).text(), "AGX_TIMEOUT");
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_TAKEN) << "the last time";
   EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
   gone = Next(listener);
   EXPECT_EQ(gone.text(), "AGX_GONE");
   EXPECT_THAT(gone.error, HasSubstr("was stopped"));
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_STOPPED);
+  leased.detached = 1;
+  leased.lease_ms = 300;
+  ASSERT_EQ(agx_start(session.get(), &leased), AGX_OK);
+  Add(session, "token");
+  EXPECT_EQ(Next(listener).text(), "token");
+  EXPECT_EQ(Next(listener).text(), "AGX_GONE");
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_EXPIRED);
+}
+
+TEST_P(CapiStream, SaysByAMuxHowItsProducerLeft) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  Add(session, "test.Event");
+  ListenerPtr listener = Listen(session);
+  MuxPtr mux = OpenMux(client_);
+  ASSERT_EQ(agx_mux_add(mux.get(), listener.get()), AGX_OK);
+  auto next = [&](int64_t timeout_ms) {
+    agx_listener* of = nullptr;
+    agx_event* event = nullptr;
+    agx_status status = agx_mux_next(mux.get(), timeout_ms, &of, &event);
+    agx_event_free(event);
+    return status;
+  };
+  EXPECT_EQ(next(kPatienceMs), AGX_OK);
+  EXPECT_EQ(next(50), AGX_TIMEOUT);
+  EXPECT_EQ(agx_stop(session.get(), -1), AGX_OK);
+  EXPECT_EQ(next(kPatienceMs), AGX_GONE);
+  EXPECT_EQ(agx_listener_gone(listener.get()), AGX_GONE_STOPPED);
 }
 
 // Listeners of streams that get no `end`, in each way in which one can be waited for. The lease is of

@@ -99,6 +99,35 @@ TEST(Condition, ComparesFieldsOfTheBody) {
   }
 }
 
+// As doubles: what is beyond them is more, or less, than all of them, and what is too small for one is 0.
+TEST(Condition, NumbersBeyondADoubleHaveTheirPlace) {
+  const std::string zeros(400, '0');
+  for (const std::string& large :
+       {std::string("1e400"), std::string("1E+309"), "1" + zeros, "123" + zeros + ".5",
+        std::string("1.8e308"), "0." + zeros + "1e1000", std::string("1e99999999999999999999")}) {
+    std::string body = "{\"n\":" + large + ",\"m\":-" + large + "}";
+    for (const char* held : {"body.n > 1.7e308", "body.n >= 0", "body.n != 1", "body.m < -1.7e308",
+                             "body.m <= 0", "body.m != 1"}) {
+      EXPECT_TRUE(Selects(held, body)) << held << " of " << body;
+      EXPECT_FALSE(Selects("not " + std::string(held), body)) << held << " of " << body;
+    }
+    for (const char* not_held : {"body.n < 1.7e308", "body.n = 1", "body.n <= 1.7e308",
+                                 "body.m > -1.7e308", "body.m = 0", "body.n = \"x\""}) {
+      EXPECT_FALSE(Selects(not_held, body)) << not_held << " of " << body;
+    }
+  }
+  for (const std::string& small :
+       {std::string("1e-400"), std::string("9.99E-330"), "0." + zeros + "1", "1" + zeros + "e-1000",
+        std::string("1e-99999999999999999999"), std::string("0e400")}) {
+    for (const std::string& body : {"{\"n\":" + small + "}", "{\"n\":-" + small + "}"}) {
+      EXPECT_TRUE(Selects("body.n = 0 and body.n < 1e-300 and body.n > -1e-300", body)) << body;
+    }
+    EXPECT_TRUE(Selects("body.n = " + small, R"({"n":0})")) << small;
+  }
+  EXPECT_TRUE(Selects("body.n = 5e-324 and body.n > 0", R"({"n":5e-324})"));
+  EXPECT_TRUE(Selects("body.n = 1.7976931348623157e308", R"({"n":1.7976931348623157e308})"));
+}
+
 TEST(Condition, CombinesByAndOrNot) {
   const char body[] = R"({"t":true})";
   auto value = [&](bool v) { return v ? "body.t" : "body.u"; };
@@ -263,6 +292,22 @@ TEST(Condition, AskingAllocatesNothing) {
   EXPECT_EQ(selected, 1U);
 }
 
+// The text so often; numbered, if so asked.
+std::string Times(int times, const std::string& text, bool numbered = false) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text + (numbered ? std::to_string(i) : "");
+  return all;
+}
+
+TEST(Condition, AsDeepAndAsLongAsItMayBe) {
+  EXPECT_TRUE(Selects(Times(64, "not ") + "type"));
+  EXPECT_TRUE(Selects(Times(64, "(") + "type" + Times(64, ")")));
+  EXPECT_TRUE(Selects("body" + Times(64, ".a"), Times(64, R"({"a":)") + "1" + Times(64, "}")));
+  EXPECT_TRUE(Selects("body.f" + Times(31, " or body.f", true), R"({"f30":1})"));
+  // What quotes or brackets end needs no space behind it.
+  EXPECT_TRUE(Selects("type=\"event\"and(body.a[0]or body.n=1)and not(type=\"x\")", R"({"n":1})"));
+}
+
 TEST(Condition, SaysWhereItIsWrong) {
   struct Wrong {
     std::string text;
@@ -292,6 +337,20 @@ TEST(Condition, SaysWhereItIsWrong) {
       {"not", 3, "expected"},
       {"type & origin", 5, "`and`"},
       {"body.a[99999999999999999999]", 7, "element"},
+      {"body.a = 1e400", 9, "too large"},
+      {"body.a != -1e400", 10, "too large"},
+      {"not body.a < 1" + std::string(400, '0'), 13, "too large"},
+      // A word ends where another sign or a space is, and so does a number.
+      {"body.n=1and type=\"x\"", 7, "a number"},
+      {"body.n=trueand type=\"x\"", 7, "`true`"},
+      {"body.n=1 andtype=\"x\"", 9, "`and`"},
+      {"nottype=\"x\"", 0, "expected"},
+      // The first that is one too many.
+      {Times(64, "not ") + " not type", 257, "too deep"},
+      {Times(64, "(") + " (type", 65, "too deep"},
+      {Times(64, "not  ") + "typo", 320, "expected"},
+      {"body" + Times(65, ".a"), 132, "too long"},
+      {"body.f" + Times(32, " or body.f", true), 372, "too many"},
   };
   for (const Wrong& wrong : kWrong) {
     Result<std::shared_ptr<const Condition>> condition = Condition::Compile(wrong.text);

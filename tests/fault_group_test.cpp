@@ -5,12 +5,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/fault_proxy.h"
@@ -159,6 +162,230 @@ INSTANTIATE_TEST_SUITE_P(Of, CutGroup, testing::Combine(testing::Bool(), testing
                            return std::string(std::get<0>(of.param) ? "Replies" : "Requests") +
                                   (std::get<1>(of.param) ? "OfProcess" : "OfRead");
                          });
+
+// --- Attempts, when the connection is cut where they are counted or taken back
+
+class CutAttempts : public testing::Test {
+ protected:
+  using Calls = std::vector<std::pair<int, int64_t>>;
+  using Handler = std::function<agx_status(int number)>;
+
+  void Add(int count) {
+    for (int n = 0; n < count; ++n) {
+      Require(agx_add(session_.get(), "t", "o", BodyOf({0, n}).c_str(), nullptr));
+    }
+  }
+  Owned<agx_group> OpenThrough(const std::string& query = "") {
+    client_ = OpenClient(proxy_.url() + query);
+    through_ = OpenSession(client_.get(), "s");
+    return OpenGroup(through_.get(), "me");
+  }
+  agx_status Process(agx_group* group, const Handler& handler,
+                     agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT) {
+    struct Both {
+      const Handler& handler;
+      Calls& calls;
+    } both{handler, calls_};
+    options.backoff_ms = 1;
+    return agx_group_process(
+        group, &options,
+        [](const agx_event* event, int64_t attempt, void* user_data) {
+          Numbered numbered;
+          if (!ParseBody(agx_event_body(event, nullptr), &numbered)) return AGX_EFAILED;
+          auto* of = static_cast<Both*>(user_data);
+          of->calls.emplace_back(numbered.number, attempt);
+          return of->handler(numbered.number);
+        },
+        &both);
+  }
+  // Of a consumer that died of its first attempt, and was told to stop in the second.
+  void LeaveWithOneAttempt() {
+    Owned<agx_group> group = OpenGroup(session_.get(), "another");
+    ASSERT_EQ(Process(group.get(),
+                      [&](int) { return calls_.size() == 1 ? AGX_EFAILED : AGX_INTERRUPTED; }),
+              AGX_INTERRUPTED);
+    ASSERT_EQ(calls_, (Calls{{0, 1}, {0, 2}}));
+    ASSERT_EQ(StoredAttempts(), 1) << "the second was taken back";
+    calls_.clear();
+  }
+  // Loses the reply to the nth script of what is called.
+  template <class Function>
+  agx_status LosingReply(int nth, const Function& call) {
+    proxy_.HoldReply("EVAL", nth);
+    std::atomic<bool> done{false};
+    std::thread cutter([&] {
+      lost_ = WaitUntil([&] { return done || !proxy_.HeldReply("EVAL").empty(); }) && !done;
+      proxy_.CutAll();
+      proxy_.ReleaseReply("EVAL");
+    });
+    agx_status status = call();
+    done = true;
+    cutter.join();
+    EXPECT_TRUE(lost_) << "no reply was lost";
+    return status;
+  }
+  std::vector<agx_pending_event> Pending() {
+    std::vector<agx_pending_event> pending(10);
+    size_t count = 0;
+    Require(agx_group_pending_events(looker_.get(), nullptr, 0, nullptr, pending.data(),
+                                     pending.size(), &count));
+    pending.resize(count);
+    return pending;
+  }
+  int64_t StoredAttempts() {
+    std::vector<agx_pending_event> pending = Pending();
+    return pending.size() == 1 ? pending[0].attempts : -1;
+  }
+
+  RedisServer server_;
+  FaultProxy proxy_{server_.port()};
+  Owned<agx_client> direct_ = OpenClient(server_.url());
+  Owned<agx_session> session_ = OpenSession(direct_.get(), "s");
+  Owned<agx_group> looker_ = OpenGroup(session_.get(), "looks on");
+  Owned<agx_client> client_;
+  Owned<agx_session> through_;
+  Calls calls_;
+  bool lost_ = false;
+};
+
+// The first script claims, the second counts the attempt.
+TEST_F(CutAttempts, WhatWasTakenBackIsCountedOnceWhereAReplyIsLost) {
+  for (int nth : {1, 2}) {
+    Add(1);
+    LeaveWithOneAttempt();
+    Owned<agx_group> group = OpenThrough();
+    int64_t stored = -1;
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.limit = 1;
+    agx_status status = LosingReply(nth, [&] {
+      return Process(
+          group.get(),
+          [&](int) {
+            stored = StoredAttempts();
+            return AGX_OK;
+          },
+          options);
+    });
+    EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+    EXPECT_EQ(calls_, (Calls{{0, 2}})) << "script " << nth;
+    EXPECT_EQ(stored, 2) << "whoever takes over is to know, script " << nth;
+    EXPECT_TRUE(Pending().empty());
+    calls_.clear();
+  }
+}
+
+TEST_F(CutAttempts, WhatWasGivenAsOftenAsItMayDiesThoughTheClaimsReplyIsLost) {
+  Add(1);
+  LeaveWithOneAttempt();
+  Owned<agx_group> group = OpenThrough();
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.limit = options.max_retries = 1;
+  agx_status status = LosingReply(1, [&] {
+    return Process(
+        group.get(), [](int) { return AGX_OK; }, options);
+  });
+  EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+  EXPECT_EQ(calls_, Calls{});
+  EXPECT_TRUE(Pending().empty());
+  agx_dead_letter letter{};
+  size_t count = 0;
+  ASSERT_EQ(agx_group_dead_letters(looker_.get(), nullptr, &letter, 1, &count), AGX_OK);
+  EXPECT_EQ(letter.attempts, 1);
+  agx_event_free(letter.event);
+}
+
+TEST_F(CutAttempts, AnAttemptIsTakenBackThoughTheConnectionIsCutThen) {
+  for (bool reply : {true, false}) {
+    Add(1);
+    Owned<agx_group> group = OpenThrough();
+    auto process = [&] {
+      return Process(group.get(), [&](int) {
+        if (!reply) proxy_.CutAfterRequestBytes(20);
+        return AGX_INTERRUPTED;
+      });
+    };
+    // The first two look for what is left and for its own.
+    int before = proxy_.cuts();
+    agx_status status = reply ? LosingReply(3, process) : process();
+    EXPECT_EQ(status, AGX_INTERRUPTED) << Explain(status);
+    EXPECT_GE(proxy_.cuts(), reply ? before : before + 1);
+    EXPECT_EQ(StoredAttempts(), 0);
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.limit = 1;
+    status = Process(
+        group.get(), [](int) { return AGX_OK; }, options);
+    EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+    EXPECT_EQ(calls_, (Calls{{0, 1}, {0, 1}}));
+    calls_.clear();
+  }
+}
+
+TEST_F(CutAttempts, AnAcknowledgementIsRepeatedAlsoWhenAHandlerStops) {
+  Add(2);
+  Owned<agx_group> group = OpenThrough();
+  agx_status status = Process(group.get(), [&](int number) {
+    if (number == 0) return AGX_OK;
+    proxy_.CutAfterRequestBytes(10);
+    return AGX_INTERRUPTED;
+  });
+  EXPECT_EQ(status, AGX_INTERRUPTED) << Explain(status);
+  EXPECT_EQ(proxy_.cuts(), 1);
+  EXPECT_EQ(calls_, (Calls{{0, 1}, {1, 1}}));
+  EXPECT_EQ(StoredAttempts(), 0) << "of the second, which alone is pending";
+}
+
+// The error is told; what was handled comes again, and what was not has lost no attempt.
+TEST_F(CutAttempts, AnAcknowledgementThatFailsWhileAHandlerStops) {
+  Add(2);
+  Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+  auto start = std::chrono::steady_clock::now();
+  agx_status status = Process(group.get(), [&](int number) {
+    if (number == 0) return AGX_OK;
+    proxy_.RefuseConnections(true);
+    proxy_.CutAll();
+    return AGX_INTERRUPTED;
+  });
+  EXPECT_TRUE(IsOutage(status) || status == AGX_EUNCERTAIN) << Explain(status);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
+  EXPECT_EQ(Pending().size(), 2U);
+  proxy_.RefuseConnections(false);
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.limit = 2;
+  options.max_retries = 2;
+  status = Process(
+      group.get(), [](int) { return AGX_OK; }, options);
+  EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+  EXPECT_EQ(calls_, (Calls{{0, 1}, {1, 1}, {0, 2}, {1, 1}}));
+  EXPECT_TRUE(Pending().empty());
+}
+
+// One command, with what is pending and its attempts: nothing can come between, and a cut leaves all or nothing.
+TEST_F(CutAttempts, DeletingAGroupIsOneStep) {
+  Owned<agx_group> group = OpenThrough();
+  for (bool cut : {false, true}) {
+    Add(1);
+    agx_status status = Process(group.get(), [](int) { return AGX_INTERRUPTED; });
+    ASSERT_EQ(status, AGX_INTERRUPTED) << Explain(status);
+    ASSERT_EQ(Pending().size(), 1U);
+    int before = proxy_.round_trips();
+    if (cut) proxy_.CutAfterRequestBytes(10);
+    status = agx_group_delete(group.get());
+    EXPECT_EQ(status, AGX_OK) << Explain(status);
+    if (!cut) {
+      EXPECT_EQ(proxy_.round_trips(), before + 1);
+    }
+    EXPECT_EQ(agx_group_delete(looker_.get()), AGX_NONE);
+    looker_ = OpenGroup(session_.get(), "looks on");
+    EXPECT_TRUE(Pending().empty());
+    calls_.clear();
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.limit = cut ? 2 : 1;
+    status = Process(
+        group.get(), [](int) { return AGX_OK; }, options);
+    EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+    EXPECT_EQ(calls_.front(), (std::pair<int, int64_t>(0, 1)));
+  }
+}
 
 // --- A server that answers anything
 

@@ -115,6 +115,11 @@ agx_status agx_listener_position(agx_listener* listener, char* position) {
   });
 }
 
+agx_gone_reason agx_listener_gone(agx_listener* listener) {
+  Using<agx_listener> object(listener);
+  return object ? object->gone() : AGX_GONE_NOT;
+}
+
 agx_status agx_listener_set_data(agx_listener* listener, void* data) {
   return Call(listener, [&](Listener& object) {
     object.set_data(data);

@@ -93,9 +93,12 @@ bool Cursor::Take(TimePoint now, Status* status, Entry** entry) {
   if (outcome == AGX_ABSENT) *status = {outcome, "the session has not appeared"};
   if (outcome == AGX_SILENT) *status = {outcome, "the session has been silent for too long"};
   if (outcome == AGX_GONE) {
+    gone_ = was == Producer::kStopped    ? AGX_GONE_STOPPED
+            : was == Producer::kVanished ? AGX_GONE_TAKEN
+                                         : AGX_GONE_EXPIRED;
     *status = {outcome,
-               was == Producer::kStopped ? "the session was stopped"
-               : was == Producer::kVanished
+               gone_ == AGX_GONE_STOPPED ? "the session was stopped"
+               : gone_ == AGX_GONE_TAKEN
                    ? "the session's producer is gone: its live flag was taken away, and no "
                      "end followed"
                    : "the session's producer is gone: its lease ran out without an end"};

@@ -232,6 +232,7 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
   capacity = std::min(capacity, kMostAtOnce);
   Turn turn(this);
   if (Status status = turn.Take(deadline, false); !status.ok()) return status;
+  given_back_.clear();      // what is read is given once more
   bool made_again = false;  // and is not to be gone at once
   for (;;) {
     uint32_t ticket = bell_.ticket();
@@ -276,8 +277,9 @@ Status Group::Look(agx_group_source source, TakeMode own, size_t count, bool arm
   *again = true;
   if (recovering_) {
     bool done = false;
-    Status status = TakeOwn(TakeMode::kSame, &recover_after_, count, taken, &done);
-    taken->given_now = true;
+    bool claims = recovering_claims_;
+    Status status = TakeOwn(claims ? own : TakeMode::kSame, &recover_after_, count, taken, &done);
+    taken->given_now = !claims;
     if (status.ok() && done) recovering_ = false;
     if (status.ok()) last_new_ = std::max(last_new_, recover_after_);
     return status;
@@ -317,7 +319,7 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   request.arm = arm;
   request.stop = &interrupted_;
   // Until its answer is there: also if memory runs out on the way.
-  Recover(last_new_);
+  Recover(last_new_, false);
   consumed_ = true;
   Status status = groups().ReadNew(request, &taken->batch);
   if (status.ok() || status.code() == AGX_NONE) recovering_ = false;
@@ -328,9 +330,10 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   return status;
 }
 
-void Group::Recover(EntryId after) noexcept {
-  recover_after_ = recovering_ ? std::min(recover_after_, after) : after;
+void Group::Recover(EntryId after, bool claimed) noexcept {
+  recover_after_ = after;
   recovering_ = true;
+  recovering_claims_ = claimed;
 }
 
 // Behind what this handle was given, if it still is the stream from which that came. One that was

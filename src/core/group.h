@@ -128,8 +128,8 @@ class Group final : public Watcher, public Client::Sleeper {
   }
   Status TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* taken, bool* done);
   Status ReadNew(size_t count, bool arm, Takings* taken);
-  // What was given by a reply that was lost is looked for behind this id.
-  void Recover(EntryId after) noexcept;
+  // What was given by a reply that was lost is looked for behind this id. claimed: it was given before.
+  void Recover(EntryId after, bool claimed) noexcept;
   // The group is gone. *absent: so is the stream, and the group can be made when there is one.
   Status MakeAgain(bool* absent);
   Status Watch();
@@ -161,10 +161,12 @@ class Group final : public Watcher, public Client::Sleeper {
   bool short_ = false;  // the last look found less than there was room for: the next arms the watch
   EntryId last_new_;    // the last that was given as new
   bool recovering_ = false;
+  bool recovering_claims_ = false;
   EntryId recover_after_;
   bool own_done_ = false;  // all that was pending for this consumer was handed on
   EntryId own_after_;
-  BatchPtr rest_;  // was taken, and comes next
+  BatchPtr rest_;                 // was taken, and comes next
+  std::vector<Held> given_back_;  // by a processing, and the store does not know it yet
 
   std::mutex reason_mutex_;
   std::string reason_;

@@ -105,6 +105,7 @@ class Processor {
 
   Status Step(bool* done);
   Status Finish(Status outcome);
+  Status GiveBack();
   Status Outage(const Status& status);
   Held::iterator NextDue(TimePoint now);
   Status Serve(Held::iterator one);
@@ -199,8 +200,10 @@ Status Processor::Step(bool* done) {
     if (stopping_) return {AGX_INTERRUPTED, "interrupted"};
     return {AGX_LIMIT, Cat(handled_, " events were handled")};
   }
+  if (Status status = GiveBack(); !status.ok()) return status;
   bool got = false;
-  if (!absent && now >= claim_at_) {
+  // Not while it is looked for what a lost reply has given: which was given before could not be told.
+  if (!absent && now >= claim_at_ && (!group_.recovering_ || Room() == 0)) {
     Status status = ClaimSome(&got);
     if (!status.ok() || got) return status;
   }
@@ -225,16 +228,27 @@ Status Processor::Step(bool* done) {
 
 // Gives back what waits to be tried again: whoever looks for events that were left takes it at once.
 Status Processor::Finish(Status outcome) {
-  std::vector<agx::Held> left;
   for (const Holding& one : held_) {
-    if (!one.loose) left.push_back({one.entry->id, one.dying ? -1 : one.attempt, false});
+    if (one.loose) continue;
+    // What was counted when it was read, and not handed on, was not given.
+    bool unused = !one.tried && !one.uncounted;
+    int64_t attempts = one.dying ? -1 : one.attempt - (unused ? 1 : 0);
+    group_.given_back_.push_back({one.entry->id, attempts, false});
   }
-  int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
-  // Failing that they are taken later.
-  if (!left.empty()) {
-    (void)group_.groups().Hold(group_.of(), group_.consumer_, idle_ms, left, &group_.interrupted_);
-  }
+  // A connection that is lost at this moment is made again once, but not waited for.
+  if (IsPassing(GiveBack())) (void)GiveBack();
   return outcome;
+}
+
+// Failing that the next processing begins with it.
+Status Processor::GiveBack() {
+  std::vector<agx::Held>& left = group_.given_back_;
+  if (left.empty()) return {};
+  int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
+  Status status =
+      group_.groups().Hold(group_.of(), group_.consumer_, idle_ms, left, &group_.interrupted_);
+  if (!IsPassing(status)) left.clear();
+  return status;
 }
 
 // The store fails: pauses, or gives up.
@@ -400,7 +414,7 @@ Status Processor::ClaimSome(bool* got) {
   Status status = group_.groups().Take(request, &taken);
   if (!status.ok()) {
     // What a lost reply has given is pending for this consumer.
-    if (status.code() == AGX_EUNCERTAIN) group_.Recover({});
+    if (status.code() == AGX_EUNCERTAIN) group_.Recover({}, true);
     // Nothing was left: what is new is looked for first.
     if (status.code() == AGX_NONE) claim_at_ = DeadlineAfter(pause_ms);
     return status;

@@ -131,6 +131,11 @@ EntryId Listener::position() const {
   return cursor_.position();
 }
 
+agx_gone_reason Listener::gone() const {
+  Lock lock(mutex_);
+  return cursor_.gone();
+}
+
 // --- Driven by a thread in Next
 
 Entry* Listener::NextAtHand() {

@@ -85,6 +85,8 @@ class Cursor {
   void Nothing(TimePoint now) { read_at_ = now; }
 
   EntryId position() const { return position_; }
+  // Of the last AGX_GONE.
+  agx_gone_reason gone() const { return gone_; }
 
  private:
   enum class Producer { kUnseen, kHeld, kLeased, kLost, kVanished, kStopped };
@@ -119,6 +121,7 @@ class Cursor {
   TimePoint check_at_;
   TimePoint leased_until_ = kNever;
   TimePoint gone_at_ = kNever;
+  agx_gone_reason gone_ = AGX_GONE_NOT;
   bool stop_told_ = false;  // and the flag was not looked at since
   Last last_;
 };
@@ -139,6 +142,7 @@ class Listener final : public Watcher,
   void Interrupt() noexcept;
   Status OpenDescriptor(int* fd);
   EntryId position() const;
+  agx_gone_reason gone() const;
   void Close() noexcept;
 
   void set_data(void* data) { data_ = data; }

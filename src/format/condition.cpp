@@ -1,8 +1,11 @@
 #include "format/condition.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <type_traits>
@@ -19,6 +22,26 @@ bool IsWordChar(char c) {
          c == '-' || static_cast<unsigned char>(c) >= 0x80;
 }
 
+// Of a number that no double holds: infinite, or 0 if it is too small.
+double BeyondDouble(std::string_view text) {
+  bool negative = text.starts_with('-');
+  constexpr int64_t kFar = INT64_MAX / 4;
+  int64_t exponent = 0;
+  if (size_t e = text.find_first_of("eE"); e != text.npos) {
+    size_t digits = text[e + 1] == '+' ? e + 2 : e + 1;
+    auto [rest, error] = std::from_chars(text.data() + digits, text.data() + text.size(), exponent);
+    if (error != std::errc()) exponent = text[digits] == '-' ? -kFar : kFar;
+    text = text.substr(0, e);
+  }
+  size_t point = std::min(text.find('.'), text.size());
+  size_t first = text.find_first_of("123456789");
+  if (first == text.npos) return 0;
+  auto place = static_cast<int64_t>(point) - static_cast<int64_t>(first);
+  bool large = std::clamp(exponent, -kFar, kFar) + place > 0;
+  double number = large ? std::numeric_limits<double>::infinity() : 0;
+  return negative ? -number : number;
+}
+
 std::optional<double> NumberOf(std::string_view text) {
   double number = 0;
   // Most numbers are small and whole, and such are quickly read.
@@ -32,8 +55,9 @@ std::optional<double> NumberOf(std::string_view text) {
   if (digits == text.size() && digits > 0 && digits <= kExact) return number;
   number = 0;
   auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || rest != text.data() + text.size()) return std::nullopt;
-  return number;
+  if (rest != text.data() + text.size() || error == std::errc::invalid_argument)
+    return std::nullopt;
+  return error == std::errc() ? number : BeyondDouble(text);
 }
 
 // More tests than these look into the body together, which costs the same for any number of them.
@@ -144,7 +168,8 @@ class ConditionParser {
 
   void Not(size_t depth) {
     if (!status_.ok()) return;
-    if (depth >= Condition::kMaxDepth) return Fail("it is nested too deep");
+    bool nests = PeekWord() == "not" || text_.substr(at_).starts_with('(');
+    if (nests && depth >= Condition::kMaxDepth) return Fail("it is nested too deep");
     if (TakeWord("not")) {
       Not(depth + 1);
       out_->steps_.push_back({Step::Kind::kNot, 0});
@@ -181,12 +206,13 @@ class ConditionParser {
       Fail("`type`, `origin`, `body`, `not` or `(` is expected");
       return false;
     }
+    size_t begin = at_;
     at_ += word.size();
-    return test->subject != Condition::Subject::kBody || Path(test);
+    return test->subject != Condition::Subject::kBody || Path(begin, test);
   }
 
   // What follows `body`: .name, ."any name", [0]. No space within.
-  bool Path(Test* test) {
+  bool Path(size_t begin, Test* test) {
     Condition::Node* node = &out_->root_;
     size_t depth = 0;
     for (;; ++depth) {
@@ -204,6 +230,7 @@ class ConditionParser {
     }
     if (node->path == SIZE_MAX) {
       if (out_->paths_ == Condition::kMaxPaths) {
+        at_ = begin;
         Fail("it asks for too many fields");
         return false;
       }
@@ -311,6 +338,10 @@ class ConditionParser {
     } else if (!number.empty() && ValidateJson(number, 1, &error) && NumberOf(number)) {
       test->literal = Kind::kNumber;
       test->number = *NumberOf(number);
+      if (std::isinf(test->number)) {
+        Fail("the number is too large for a double");
+        return false;
+      }
     } else {
       Fail("a string, a number, `true`, `false` or `null` is expected");
       return false;

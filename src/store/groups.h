@@ -62,7 +62,7 @@ struct Takings {
   std::vector<int64_t> attempts;  // of each entry: how often it was delivered, as it is counted now
   EntryId last;                   // the last that was looked at
   bool more = false;              // there may be more after it
-  bool given_now = false;         // by a read whose reply was lost, and not by one before
+  bool given_now = false;  // by a read of new ones whose reply was lost, and not by one before
   // Pending entries that the stream does not have any more: they cannot be delivered, and are
   // acknowledged.
   uint64_t gone = 0;

@@ -100,6 +100,9 @@ int Open(const Arguments& arguments, End* end) {
   return exit == kDone ? OpenItsSession(end) : exit;
 }
 
+// Of what is written there nothing goes when somebody begins anew.
+bool Appends(const End& end) { return end.format == "openai-agents" || end.format == "ag2"; }
+
 bool HasEnds(const End& end) { return end.format == "agx" || end.format == "agent-framework"; }
 
 class Bridge {
@@ -107,6 +110,7 @@ class Bridge {
   struct Choices {
     bool skip = false;
     bool stop = false;
+    bool append = false;
     std::optional<int64_t> grace_ms;
   };
 
@@ -158,7 +162,7 @@ class Bridge {
       if (status == AGX_OK || status == AGX_TIMEOUT) continue;
       if (status == AGX_INTERRUPTED && watcher_.signal() == 0) continue;
       if (status == AGX_INTERRUPTED) return kSignal + watcher_.signal();
-      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(reason))) return Stop();
+      if (status == AGX_ENDED || (status == AGX_GONE && WasStopped(listener))) return Stop();
       if (MayBeOver(status)) return Finish(status, reason);
       std::string message =
           from_.text + ": " + (reason.empty() ? agx_status_string(status) : reason);
@@ -236,9 +240,22 @@ class Bridge {
     int live = 0;
     const agx_status status = agx_is_live(to(), &live);
     if (status != AGX_OK) return Fail(status);
-    if (live == 0) return kDone;
+    if (live == 0) return CheckEmpty();
     Complain(to_.text + " is live already: somebody else writes there");
     return kBusy;
+  }
+
+  // Where starting drops nothing, what is there may be a copy whose place was lost, which would then
+  // be there twice.
+  int CheckEmpty() const {
+    if (!Appends(to_) || choices_.append) return kDone;
+    agx_history there = AGX_HISTORY_INIT;
+    const agx_status status = agx_history_info(to(), &there);
+    if (status != AGX_OK && status != AGX_NONE) return Fail(status);
+    if (there.length == 0) return kDone;
+    Complain(to_.text + " has events, and does not say how far it is a copy of " + from_.text +
+             ": delete it, name another TO, or, with --append, copy all of it behind them");
+    return kFailed;
   }
 
   // Becomes the producer of the copy, and goes on where an earlier bridge was.
@@ -459,9 +476,9 @@ class Bridge {
 
   // In a format without an end a stop takes only the live flag away, as a cancel does: either way
   // it is over. Where there is one, a flag that goes without it is a producer that did not get there.
-  bool WasStopped(const std::string& reason) const {
-    return !HasEnds(from_) && (reason.find("the session was stopped") != reason.npos ||
-                               reason.find("its live flag was taken away") != reason.npos);
+  bool WasStopped(agx_listener* listener) const {
+    const agx_gone_reason gone = agx_listener_gone(listener);
+    return !HasEnds(from_) && (gone == AGX_GONE_STOPPED || gone == AGX_GONE_TAKEN);
   }
 
   static bool MayBeOver(agx_status status) {
@@ -530,6 +547,10 @@ int RunBridge(const Arguments& arguments) {
     Complain("--prefix is of the sessions of the format agx, which neither FROM nor TO is");
     return kUsage;
   }
+  if (arguments.Has("append") && !Appends(to)) {
+    Complain("--append is for a TO of openai-agents or ag2: another one is begun anew");
+    return kUsage;
+  }
   if (AreTheSame(arguments, from, to)) {
     SayTheSame(from);
     return kUsage;
@@ -537,7 +558,8 @@ int RunBridge(const Arguments& arguments) {
   Watcher watcher;
   if (const int exit = Open(arguments, &from); exit != kDone) return exit;
   if (const int exit = Open(arguments, &to); exit != kDone) return exit;
-  Bridge::Choices choices = {arguments.Has("skip"), arguments.Has("stop"), {}};
+  Bridge::Choices choices = {
+      arguments.Has("skip"), arguments.Has("stop"), arguments.Has("append"), {}};
   if (arguments.Has("grace")) choices.grace_ms = *grace;
   Bridge bridge(from, to, choices, watcher);
   bool finished = false;

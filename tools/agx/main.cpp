@@ -102,6 +102,7 @@ constexpr std::array kMessagesOptions = {
 constexpr std::array kBridgeOptions = {
     Option{"skip", "", "pass over what cannot be read, or held by TO, instead of stopping there"},
     Option{"stop", "", "end TO too if FROM is gone or silent, and not live, without an end"},
+    Option{"append", "", "copy behind what is in TO, though nothing says how far that is a copy"},
     Option{"grace", "S", "seconds until a finished copy is gone; default 5"},
     Option{"wait", "S", "give up if FROM has not appeared by then; default 3; never"},
     Option{"timeout", "S", "give up after so long without an event; default 60; never"},

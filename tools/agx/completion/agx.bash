@@ -18,7 +18,7 @@ _agx_options() {
         chat) echo "--model --system --timeout --grace --pretty --json" ;;
         run) echo "--feed --grace --save --quiet" ;;
         messages) echo "--nodes --title" ;;
-        bridge) echo "--skip --stop --grace --wait --timeout" ;;
+        bridge) echo "--skip --stop --append --grace --wait --timeout" ;;
         ls) echo "--json" ;;
     esac
 }

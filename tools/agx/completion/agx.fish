@@ -88,5 +88,6 @@ complete -c agx -n '__fish_seen_subcommand_from messages' -l nodes -d 'Its nodes
 complete -c agx -n '__fish_seen_subcommand_from messages' -l title -d 'Its title'
 complete -c agx -n '__fish_seen_subcommand_from listen history bridge' -l skip -d 'Pass over what cannot be read or held'
 complete -c agx -n '__fish_seen_subcommand_from bridge' -l stop -d 'End the copy of what is gone'
+complete -c agx -n '__fish_seen_subcommand_from bridge' -l append -d 'Copy behind what is there'
 complete -c agx -n '__fish_seen_subcommand_from bridge' -l wait -x -a never -d 'Seconds'
 complete -c agx -n '__fish_seen_subcommand_from bridge' -l timeout -x -a never -d 'Seconds'

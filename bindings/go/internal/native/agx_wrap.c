@@ -1067,6 +1067,67 @@ intgo _wrap_agx_listener_position_native_e2cf14798e770227(agx_listener *_swig_go
 }
 
 
+intgo _wrap_AGX_GONE_NOT_native_e2cf14798e770227() {
+  enum agx_gone_reason result;
+  intgo _swig_go_result;
+  
+  
+  result = AGX_GONE_NOT;
+  
+  _swig_go_result = (intgo)result; 
+  return _swig_go_result;
+}
+
+
+intgo _wrap_AGX_GONE_EXPIRED_native_e2cf14798e770227() {
+  enum agx_gone_reason result;
+  intgo _swig_go_result;
+  
+  
+  result = AGX_GONE_EXPIRED;
+  
+  _swig_go_result = (intgo)result; 
+  return _swig_go_result;
+}
+
+
+intgo _wrap_AGX_GONE_TAKEN_native_e2cf14798e770227() {
+  enum agx_gone_reason result;
+  intgo _swig_go_result;
+  
+  
+  result = AGX_GONE_TAKEN;
+  
+  _swig_go_result = (intgo)result; 
+  return _swig_go_result;
+}
+
+
+intgo _wrap_AGX_GONE_STOPPED_native_e2cf14798e770227() {
+  enum agx_gone_reason result;
+  intgo _swig_go_result;
+  
+  
+  result = AGX_GONE_STOPPED;
+  
+  _swig_go_result = (intgo)result; 
+  return _swig_go_result;
+}
+
+
+intgo _wrap_agx_listener_gone_native_e2cf14798e770227(agx_listener *_swig_go_0) {
+  agx_listener *arg1 = (agx_listener *) 0 ;
+  agx_gone_reason result;
+  intgo _swig_go_result;
+  
+  arg1 = (agx_listener *)_swig_go_0; 
+  
+  result = (agx_gone_reason)agx_listener_gone(arg1);
+  _swig_go_result = (intgo)result; 
+  return _swig_go_result;
+}
+
+
 void _wrap_agx_listener_close_native_e2cf14798e770227(agx_listener *_swig_go_0) {
   agx_listener *arg1 = (agx_listener *) 0 ;
   

@@ -173,6 +173,11 @@ extern swig_intgo _wrap_agx_wait_canceled_native_e2cf14798e770227(uintptr_t arg1
 extern swig_intgo _wrap_agx_listener_interrupt_native_e2cf14798e770227(uintptr_t arg1);
 extern swig_intgo _wrap_agx_listener_fd_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
 extern swig_intgo _wrap_agx_listener_position_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
+extern swig_intgo _wrap_AGX_GONE_NOT_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_GONE_EXPIRED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_GONE_TAKEN_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_AGX_GONE_STOPPED_native_e2cf14798e770227(void);
+extern swig_intgo _wrap_agx_listener_gone_native_e2cf14798e770227(uintptr_t arg1);
 extern void _wrap_agx_listener_close_native_e2cf14798e770227(uintptr_t arg1);
 extern swig_intgo _wrap_agx_waited_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
 extern swig_intgo _wrap_agx_set_waited_native_e2cf14798e770227(uintptr_t arg1, swig_voidp arg2);
@@ -796,6 +801,42 @@ func Agx_listener_position(arg1 uintptr, arg2 *byte) (_swig_ret Enum_SS_agx_stat
 	_swig_i_0 := arg1
 	_swig_i_1 := arg2
 	swig_r = (Enum_SS_agx_status)(C._wrap_agx_listener_position_native_e2cf14798e770227(C.uintptr_t(_swig_i_0), C.swig_voidp(_swig_i_1)))
+	return swig_r
+}
+
+type Enum_SS_agx_gone_reason int
+func _swig_getAGX_GONE_NOT() (_swig_ret Enum_SS_agx_gone_reason) {
+	var swig_r Enum_SS_agx_gone_reason
+	swig_r = (Enum_SS_agx_gone_reason)(C._wrap_AGX_GONE_NOT_native_e2cf14798e770227())
+	return swig_r
+}
+
+var AGX_GONE_NOT Enum_SS_agx_gone_reason = _swig_getAGX_GONE_NOT()
+func _swig_getAGX_GONE_EXPIRED() (_swig_ret Enum_SS_agx_gone_reason) {
+	var swig_r Enum_SS_agx_gone_reason
+	swig_r = (Enum_SS_agx_gone_reason)(C._wrap_AGX_GONE_EXPIRED_native_e2cf14798e770227())
+	return swig_r
+}
+
+var AGX_GONE_EXPIRED Enum_SS_agx_gone_reason = _swig_getAGX_GONE_EXPIRED()
+func _swig_getAGX_GONE_TAKEN() (_swig_ret Enum_SS_agx_gone_reason) {
+	var swig_r Enum_SS_agx_gone_reason
+	swig_r = (Enum_SS_agx_gone_reason)(C._wrap_AGX_GONE_TAKEN_native_e2cf14798e770227())
+	return swig_r
+}
+
+var AGX_GONE_TAKEN Enum_SS_agx_gone_reason = _swig_getAGX_GONE_TAKEN()
+func _swig_getAGX_GONE_STOPPED() (_swig_ret Enum_SS_agx_gone_reason) {
+	var swig_r Enum_SS_agx_gone_reason
+	swig_r = (Enum_SS_agx_gone_reason)(C._wrap_AGX_GONE_STOPPED_native_e2cf14798e770227())
+	return swig_r
+}
+
+var AGX_GONE_STOPPED Enum_SS_agx_gone_reason = _swig_getAGX_GONE_STOPPED()
+func Agx_listener_gone(arg1 uintptr) (_swig_ret Enum_SS_agx_gone_reason) {
+	var swig_r Enum_SS_agx_gone_reason
+	_swig_i_0 := arg1
+	swig_r = (Enum_SS_agx_gone_reason)(C._wrap_agx_listener_gone_native_e2cf14798e770227(C.uintptr_t(_swig_i_0)))
 	return swig_r
 }
 
