@@ -49,10 +49,12 @@ AGX_ARRAY(int64_t* numbers, long)
 
 AGX_VALUE(agxb_function, void*, System.IntPtr)
 AGX_VALUE(agx_status, int, int)
+AGX_VALUE(agx_gone_reason, int, int)
 AGX_VALUE(agx_part_kind, int, int)
 AGX_VALUE(agx_model_api, int, int)
 %ignore agx_log_level;
 %ignore agx_status;
+%ignore agx_gone_reason;
 %ignore agx_part_kind;
 %ignore agx_model_api;
 

@@ -210,6 +210,8 @@ func gone(t *testing.T, url string) {
 	want(t, next(t, l).Type, "begin")
 	_, err := nextErr(l)
 	wantIs(t, err, agx.ErrGone)
+	want(t, l.GoneReason(), agx.GoneExpired)
+	want(t, listen(t, s).GoneReason(), agx.NotGone)
 }
 
 func gap(t *testing.T, url string) {

@@ -22,7 +22,7 @@ const (
 	ErrTimeout     Code = 1  // nothing within the time given
 	ErrAbsent      Code = 3  // the session never appeared
 	ErrSilent      Code = 4  // no event for the listener's timeout
-	ErrGone        Code = 5  // the producer is gone, without an end
+	ErrGone        Code = 5  // the producer is gone, without an end; Listener.GoneReason tells more
 	ErrGap         Code = 6  // the store dropped events that the listener may still have needed
 	ErrInterrupted Code = 7  // the wait was interrupted
 	ErrCanceled    Code = 9  // the session was cancelled

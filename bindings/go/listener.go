@@ -545,6 +545,30 @@ func (l *Listener) Position() string {
 	return in.position
 }
 
+// GoneReason is what became of a producer of which a listener tells ErrGone.
+type GoneReason int
+
+const (
+	// NotGone: the listener has not told ErrGone.
+	NotGone GoneReason = 0
+	// GoneExpired: the lease ran out, or there was no live flag: the producer may have died.
+	GoneExpired GoneReason = 1
+	// GoneTaken: the live flag was taken away before that, and nothing came for a lease: the session was
+	// cancelled, or it was stopped and nobody could say so.
+	GoneTaken GoneReason = 2
+	// GoneStopped: it was stopped, or the session deleted, in a format without an end.
+	GoneStopped GoneReason = 3
+)
+
+// GoneReason tells what became of the producer, when ErrGone was last told.
+func (l *Listener) GoneReason() GoneReason {
+	if l.l == nil {
+		return NotGone
+	}
+	defer runtime.KeepAlive(l)
+	return GoneReason(native.Agx_listener_gone(l.l.handle))
+}
+
 // Close closes the listener. It never fails.
 func (l *Listener) Close() error {
 	if l.l == nil {

@@ -139,10 +139,25 @@ namespace Agx
         internal AgxSilentException(AgxStatus status, string message) : base(status, message) { }
     }
 
-    /// <summary>The producer's lease ran out, and there is no end. The listener can go on, in case another producer does.</summary>
+    /// <summary>The producer is gone without an end. The listener can go on, in case another producer does;
+    /// <see cref="AgxListener.GoneReason"/> tells what became of it.</summary>
     public sealed class AgxGoneException : AgxException
     {
         internal AgxGoneException(AgxStatus status, string message) : base(status, message) { }
+    }
+
+    /// <summary>What became of a producer that is gone.</summary>
+    public enum AgxGoneReason
+    {
+        /// <summary>The listener has not told that it is gone.</summary>
+        Not = 0,
+        /// <summary>Its lease ran out, or there was no live flag: it may have died.</summary>
+        Expired = 1,
+        /// <summary>Its live flag was taken away before that, and nothing came for a lease: it was
+        /// cancelled, or it was stopped and nobody could say so.</summary>
+        Taken = 2,
+        /// <summary>It was stopped, or the session deleted, in a format without an end.</summary>
+        Stopped = 3,
     }
 
     /// <summary>There is no such session, group, message or part.</summary>

@@ -75,6 +75,17 @@ namespace Agx
             }
         }
 
+        /// <summary>What became of the producer, when the listener last told that it is gone.</summary>
+        public AgxGoneReason GoneReason
+        {
+            get
+            {
+                int reason = agxnative.agx_listener_gone(Number);
+                GC.KeepAlive(this);
+                return (AgxGoneReason)reason;
+            }
+        }
+
         internal ListenerHandle Handle
         {
             get { return handle; }

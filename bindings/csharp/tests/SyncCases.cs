@@ -276,7 +276,9 @@ namespace Agx.Tests
                 using (AgxListener listener = session.OpenListener())
                 {
                     Equal("begin", listener.Next(Long).Type);
+                    Equal(AgxGoneReason.Not, listener.GoneReason);
                     Throws<AgxGoneException>(() => listener.Next(Long));
+                    Equal(AgxGoneReason.Expired, listener.GoneReason);
                 }
             });
         }

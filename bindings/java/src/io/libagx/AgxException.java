@@ -221,7 +221,10 @@ public class AgxException extends RuntimeException {
     }
   }
 
-  /** The producer is gone without an end. The listener can go on, in case another takes over. */
+  /**
+   * The producer is gone without an end. The listener can go on, in case another takes over; {@link
+   * AgxListener#goneReason()} tells what became of it.
+   */
   public static final class Gone extends AgxException {
     private static final long serialVersionUID = 1;
 

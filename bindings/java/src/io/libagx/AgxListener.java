@@ -159,6 +159,20 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
     return listener.limited();
   }
 
+  /**
+   * What became of the producer, when this last told that it is gone.
+   *
+   * @return how it went
+   */
+  public AgxGoneReason goneReason() {
+    try {
+      handle.get();
+      return listener.goneReason();
+    } finally {
+      java.lang.ref.Reference.reachabilityFence(this);
+    }
+  }
+
   /** Closes it. Who waits on it gets {@link AgxException.Closed}. */
   @Override
   public void close() {

@@ -423,6 +423,10 @@ final class ListenerCore implements Batch.Sink {
     }
   }
 
+  AgxGoneReason goneReason() {
+    return AgxGoneReason.values()[agxnative.agx_listener_gone(handle)];
+  }
+
   /** Why nothing will come any more, if that is no end; else null. */
   AgxException broken() {
     lock.lock();

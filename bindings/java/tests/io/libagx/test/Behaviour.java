@@ -12,6 +12,7 @@ import io.libagx.AgxClient;
 import io.libagx.AgxDeadLetter;
 import io.libagx.AgxEvent;
 import io.libagx.AgxException;
+import io.libagx.AgxGoneReason;
 import io.libagx.AgxGroup;
 import io.libagx.AgxGroupInfo;
 import io.libagx.AgxGroupOptions;
@@ -264,7 +265,9 @@ abstract class Behaviour {
     dying.close();
     try (AgxListener listener = other.listen()) {
       assertEquals("begin", listener.next(PATIENCE).type());
+      assertEquals(AgxGoneReason.NOT, listener.goneReason());
       assertThrows(AgxException.Gone.class, () -> listener.next(PATIENCE));
+      assertEquals(AgxGoneReason.EXPIRED, listener.goneReason());
     }
   }
 
