@@ -292,7 +292,8 @@ typedef struct agx_stream_options {
  * "ag2" (AG2's RedisStream). Their entries are read as events, and agx_event_field has what an
  * event has no place for; what is added is written as the framework's own processes would, so that
  * these follow it. What a format cannot hold is AGX_EUNSUPPORTED, and nothing is written.
- * docs/protocol.md says what becomes of what. A live flag, {stream's key}:live, gives each of them
+ * docs/protocol.md says what becomes of what. Where a framework's versions differ, or entries are
+ * numbered, a handle's first add looks at the stream's last entry, which is a command more. A live flag, {stream's key}:live, gives each of them
  * start, stop, cancel and leases. */
 
 /** Opens a session by its stream's name, in a format that has names: no I/O. name is free text of 1

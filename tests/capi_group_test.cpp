@@ -1060,7 +1060,7 @@ TEST_F(CapiGroupOnRedis, ALetterOfAnotherProgramIsReplayed) {
   GroupPtr group = OpenGroup(session_);
   Raw({"XADD", "agx:1:2:s:dlq", "*", "dlq_timestamp", "1700000000.1", "attempts", "3", "type",
        "tool_call", "original_id", "5-1", "original_stream", "agx:1:2:s", "failure_reason", "why",
-       "data", "{}"});
+       "replayed_from_dlq", "4-1", "data", "{}"});
   std::vector<Letter> letters = DeadLetters(group);
   ASSERT_THAT(letters, SizeIs(1));
   EXPECT_STREQ(letters[0].told.original_id, "5-1");
@@ -1070,7 +1070,9 @@ TEST_F(CapiGroupOnRedis, ALetterOfAnotherProgramIsReplayed) {
   const char* id = text.c_str();
   EXPECT_EQ(agx_group_replay(group.get(), &id, 1, nullptr), AGX_OK);
   std::string stream = Raw({"XRANGE", "agx:1:2:s", "-", "+"});
-  EXPECT_THAT(stream, HasSubstr("replayed_from_dlq"));
+  EXPECT_THAT(stream, HasSubstr("replayed_from_dlq, " + text))
+      << "and no longer from an earlier one";
+  EXPECT_THAT(stream, testing::Not(HasSubstr("4-1")));
   EXPECT_THAT(stream, testing::Not(HasSubstr("failure_reason")));
 }
 

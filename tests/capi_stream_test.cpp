@@ -1141,6 +1141,40 @@ TEST_F(CapiStreamWire, Ag2ReadersGetWhatTheyExpect) {
   }
 }
 
+// Versions of ag2 differ in the name, and none reads another's; what is there says which one reads.
+TEST_F(CapiStreamWire, AnAg2EventNamesItsClassAsTheListDoes) {
+  Ag2Process process(server_.Connect(), false);
+  auto last = [&] { return Raw({"LINDEX", "ag2:stream:s", "-1"}); };
+  constexpr const char* kOld = R"({"__type__": "autogen.beta.A", "n":1})";
+  constexpr const char* kNew = R"({"__event__": "autogen.beta.A", "n":1})";
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  Add(session, "autogen.beta.A", R"({"n":1})");
+  EXPECT_EQ(last(), kOld) << "nothing says anything";
+  for (const char* seen : {kNew, kOld}) {
+    process.Send(seen);
+    session = OpenStream(client_, "s", "ag2");
+    Add(session, "autogen.beta.A", R"({"n":1})");
+    EXPECT_EQ(last(), seen);
+    std::vector<agx_new_event> many(2, {"autogen.beta.A", "o", R"({"n":1})"});
+    EXPECT_EQ(agx_add_many(session.get(), many.data(), many.size(), nullptr, nullptr), AGX_OK);
+    EXPECT_EQ(last(), seen);
+    session = OpenStream(client_, "s", "ag2");
+    for (int round = 0; round < 2; ++round) {
+      agx_addition addition = {session.get(), many[0], AGX_OK, {}};
+      EXPECT_EQ(agx_add_each(&addition, 1), AGX_OK);
+      EXPECT_EQ(last(), seen);
+    }
+    Add(session, "ag2.A", R"({"n":1})");
+    EXPECT_EQ(last(), R"({"__event__": "ag2.A", "n":1})") << "an older one has no such class";
+    Add(session, "my.A", seen == kNew ? R"({"__type__": "my.A"})" : R"({"__event__": "my.A"})");
+    EXPECT_THAT(last(), HasSubstr(seen == kNew ? "__type__" : "__event__")) << "as was asked for";
+  }
+  process.Send("\x80\x04\x95pickle");
+  session = OpenStream(client_, "s", "ag2");
+  EXPECT_EQ(agx_add(session.get(), "my.A", "o", nullptr, nullptr), AGX_EUNSUPPORTED);
+  EXPECT_THAT(agx_last_error(), HasSubstr("PICKLE"));
+}
+
 TEST_F(CapiStreamWire, WhoeverMayNotPublishAddsNothing) {
   Raw({"ACL", "SETUSER", "mute", "on", ">p", "~*", "&none", "+@all"});
   ClientPtr client = OpenClient("redis://mute:p@127.0.0.1:" + std::to_string(server_.port()));

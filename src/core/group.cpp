@@ -490,8 +490,9 @@ Status Group::DeadLetters(const char* after, Entry** entries, size_t capacity, s
 Status Group::Replay(const char* const* ids, size_t count, uint64_t* replayed) {
   std::vector<EntryId> parsed;
   if (Status status = ParseIds(ids, count, &parsed); !status.ok()) return status;
-  constexpr std::string_view kOwn[] = {kOriginalStream, kOriginalId, kFailureReason, kAttempts,
-                                       kDlqTimestamp};
+  // The mark of an earlier replay, too.
+  constexpr std::string_view kOwn[] = {kOriginalStream, kOriginalId,   kFailureReason,
+                                       kAttempts,       kDlqTimestamp, kReplayed};
   for (EntryId id : parsed) {
     char text[AGX_ID_SIZE];
     std::string_view id_text(text, PrintEntryId(id, text));

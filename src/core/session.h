@@ -186,6 +186,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);
   Target target() const;
   Result<Stamp> NextStamp(std::unique_lock<std::mutex>* numbering);
+  bool LooksBeforeItWrites() const;
+  Status FindDialect();
   Status FindNumber();
   void Numbered(const Status& status, size_t count) noexcept;
   int64_t expire_ms() const;
@@ -224,6 +226,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   // Held while entries are written in a format that numbers them, so that these come in order.
   std::mutex numbering_mutex_;
   std::optional<uint64_t> next_number_;  // none: the stream's last entry tells
+  std::atomic<int> dialect_{-1};         // -1: the stream's last entry tells
 
   std::mutex flag_mutex_;  // one start, stop or taking back of a lease that ran out at a time
 

@@ -136,10 +136,10 @@ void Session::AddEach(std::span<ToAdd> events) {
   std::vector<EventFields> fields(events.size());  // entries point at them
   std::vector<Addition> additions;
   std::vector<ToAdd*> added;
-  std::vector<ToAdd*> numbered;
+  std::vector<ToAdd*> alone;
   additions.reserve(events.size());
   added.reserve(events.size());
-  numbered.reserve(events.size());
+  alone.reserve(events.size());
   Stamp stamp = Now();
   for (size_t i = 0; i < events.size(); ++i) {
     ToAdd& one = events[i];
@@ -147,10 +147,11 @@ void Session::AddEach(std::span<ToAdd> events) {
     one.status = CheckEvent(one.event, &length);
     if (one.status.ok() && one.session->taken_over()) one.status = TakenOver();
     if (!one.status.ok()) continue;
-    if (one.session->format_->traits().numbered) {
-      numbered.push_back(&one);
+    if (one.session->LooksBeforeItWrites()) {
+      alone.push_back(&one);
       continue;
     }
+    stamp.dialect = one.session->dialect_;
     one.status = one.session->format_->Write(EventOf(one.event, length), stamp, &fields[i]);
     if (!one.status.ok()) continue;
     additions.push_back({one.session->target(), fields[i].entry(), {}, {}, false});
@@ -169,7 +170,7 @@ void Session::AddEach(std::span<ToAdd> events) {
       if (one->status.code() == AGX_NONE) one->status = {AGX_ENOMEM, {}};
     }
   }
-  for (ToAdd* one : numbered) one->AddByItself();
+  for (ToAdd* one : alone) one->AddByItself();
 }
 
 // What was checked. An interceptor that has come since is not asked: it might close the handle, which is
@@ -306,9 +307,38 @@ Status Session::BeginAnew() {
   return status;
 }
 
+bool Session::LooksBeforeItWrites() const {
+  return format_->traits().numbered || (format_->traits().has_dialects && dialect_ < 0);
+}
+
+// Sets dialect_ by what is in the stream; what nobody could read beside it is not written at all.
+Status Session::FindDialect() {
+  RangeRequest last;
+  last.key = key_;
+  last.reverse = true;
+  last.list = is_list();
+  last.count = 1;
+  BatchPtr batch;
+  if (Status status = client_->store().Range(last, &batch); !status.ok()) return status;
+  if (batch == nullptr || batch->empty()) return {};  // the next to write looks again
+  Entry* entry = batch->first();
+  format_->Read(entry);
+  if (entry->refusal != nullptr) {
+    return {AGX_EUNSUPPORTED, Cat("the last event of ", key_, " cannot be read: ", entry->refusal)};
+  }
+  dialect_ = format_->Dialect(*entry);
+  return {};
+}
+
 // For what is about to be written. Where entries are numbered it holds the lock until that is done.
 Result<Stamp> Session::NextStamp(std::unique_lock<std::mutex>* numbering) {
   Stamp stamp = Now();
+  if (format_->traits().has_dialects) {
+    if (LooksBeforeItWrites()) {
+      if (Status status = FindDialect(); !status.ok()) return status;
+    }
+    stamp.dialect = std::max(dialect_.load(), 0);
+  }
   if (!format_->traits().numbered) return stamp;
   *numbering = std::unique_lock(numbering_mutex_);
   if (!next_number_) {

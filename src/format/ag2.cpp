@@ -1,5 +1,5 @@
 // AG2's RedisStream: a list whose elements are JSON objects, with `__type__` the event's class, and a
-// channel on which each is published. Since its package is called ag2 the name is `__event__`.
+// channel on which each is published. Newer versions call it `__event__`.
 #include <algorithm>
 
 #include "base/json.h"
@@ -13,6 +13,7 @@ constexpr std::string_view kName = "ag2";
 constexpr std::string_view kPrefix = "ag2:stream";
 constexpr std::string_view kType = "__type__";
 constexpr std::string_view kNewType = "__event__";
+enum Dialect { kOld = 1, kNew = 2 };
 // Classes that only those versions have which know the new name.
 constexpr std::string_view kNewPackage = "ag2.";
 // What a pickle of each protocol since 2 begins with, and JSON never does.
@@ -53,7 +54,8 @@ Status Refuse(std::string_view what) {
 
 class Ag2 final : public Format {
  public:
-  constexpr Ag2() : Format({.name = kName.data(), .named = true, .list = true}) {}
+  constexpr Ag2()
+      : Format({.name = kName.data(), .named = true, .list = true, .has_dialects = true}) {}
 
   Result<std::string> Key(std::string_view prefix, std::string_view name) const override {
     return Cat(prefix.empty() ? kPrefix : prefix, ":", name);
@@ -82,7 +84,13 @@ class Ag2 final : public Format {
     if (type.is_string()) entry->type = entry->batch->Copy(type.String());
   }
 
-  Status Write(const NewEvent& event, const Stamp& /*stamp*/, EventFields* fields) const override {
+  int Dialect(const Entry& entry) const override {
+    if (entry.type.empty()) return 0;
+    JsonValue element(entry.body);
+    return element[kType] ? kOld : element[kNewType] ? kNew : 0;
+  }
+
+  Status Write(const NewEvent& event, const Stamp& stamp, EventFields* fields) const override {
     if (event.type.empty()) {  // a copy of what has none
       fields->Add(kElement, event.body.data() != nullptr ? event.body : "{}");
       return {};
@@ -96,7 +104,8 @@ class Ag2 final : public Format {
       fields->Add(kElement, event.body);
       return {};
     }
-    std::string_view name = event.type.starts_with(kNewPackage) ? kNewType : kType;
+    bool renamed = stamp.dialect == kNew || event.type.starts_with(kNewPackage);
+    std::string_view name = renamed ? kNewType : kType;
     std::string element = Cat("{\"", name, "\": ");
     AppendJsonString(event.type, &element);
     JsonMembers members(body);

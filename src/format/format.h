@@ -27,6 +27,7 @@ struct NewEvent {
 struct Stamp {
   int64_t now_ms = 0;     // since 1970
   uint64_t sequence = 0;  // from 0 in each run
+  int dialect = 0;        // the stream's, where the format has several; 0: nothing tells
 };
 
 // The fields of an entry to be written. They point at the caller's texts, or at `texts`.
@@ -61,6 +62,8 @@ class Format {
     bool has_begin = false;
     // Entries are numbered from 0 in each run.
     bool numbered = false;
+    // Its own versions write it in several ways; what a stream holds says which its readers know.
+    bool has_dialects = false;
     int64_t max_length = 0;       // by default
     int64_t entry_expire_ms = 0;  // > 0: the stream expires so long after each entry, by default
   };
@@ -95,6 +98,8 @@ class Format {
   virtual std::span<const Field> end_marks() const { return {}; }
   // The number of an entry, if it tells one.
   virtual bool ReadSequence(const Entry& /*entry*/, uint64_t* /*sequence*/) const { return false; }
+  // How an entry is written; 0 if it does not tell.
+  virtual int Dialect(const Entry& /*entry*/) const { return 0; }
 
  protected:
   constexpr explicit Format(const Traits& traits) : traits_(traits) {}
