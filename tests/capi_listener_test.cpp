@@ -318,6 +318,25 @@ TEST_P(CapiListener, HugeAndNegativeTimesNeverCome) {
   }
 }
 
+// Whoever takes longer for an event than a session may be silent is given the next all the same.
+TEST_P(CapiListener, ASlowReaderIsNotToldOfASilenceThatWasNone) {
+  for (bool first : {true, false}) {
+    SessionPtr session = Started(client_, first ? "slow-1" : "slow-2");
+    agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+    options.timeout_ms = 100;
+    ListenerPtr listener = Listen(session, options);
+    EXPECT_EQ(Next(listener).text(), "begin");
+    if (!first) {  // one that was at the store's end before
+      Add(session, "a");
+      EXPECT_EQ(Next(listener).text(), "a");
+    }
+    Add(session, "late");
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    EXPECT_EQ(Next(listener).text(), "late");
+    EXPECT_EQ(Next(listener).status, AGX_SILENT);
+  }
+}
+
 TEST_P(CapiListener, IsSilentAfterItsTimeoutOnce) {
   SessionPtr session = Started(client_);
   agx_listen_options options = Patient();

@@ -148,11 +148,9 @@ bool Cursor::WantsEntries() const {
 
 // An outcome is told only after a read that came later than the moment from which it holds.
 agx_status Cursor::Outcome(TimePoint now) const {
-  TimePoint silent = SilentAt();
-  TimePoint gone = GoneAt();
-  TimePoint first = std::min(silent, gone);
+  TimePoint first = TellsAt();
   if (now < first || read_at_ < first) return AGX_OK;
-  if (gone <= silent) return AGX_GONE;
+  if (GoneAt() <= SilentAt()) return AGX_GONE;
   return appeared_ ? AGX_SILENT : AGX_ABSENT;
 }
 
@@ -170,7 +168,7 @@ TimePoint Cursor::Due() const {
 }
 
 TimePoint Cursor::DueAfterEvents() const {
-  return std::min({check_at_, SilentAt(), GoneAt(), read_at_ + kReadAnyway});
+  return std::min({check_at_, TellsAt(), read_at_ + kReadAnyway});
 }
 
 // After an outcome that is not final: a further call waits as a new listener would.

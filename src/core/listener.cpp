@@ -274,7 +274,8 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   ReadRequest answer;
   cursor_.Prepare(&answer);
   if (!tail_->pending()) {
-    tail_follows_ = !cursor_.more();
+    // What is to be told if there is nothing needs an answer, not a wait that is over before it can come.
+    tail_follows_ = !cursor_.more() && Clock::now() < cursor_.TellsAt();
     Status status = tail_->Request(key(), answer.after, answer.count, tail_follows_);
     if (!status.ok()) return status;
   }

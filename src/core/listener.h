@@ -57,6 +57,8 @@ class Cursor {
   // The same, for when the entries at hand have been taken.
   TimePoint DueAfterEvents() const;
   // The live flag is to be looked at with the next read.
+  // From when on it is to be told that nothing came, if a look says so.
+  TimePoint TellsAt() const { return std::min(SilentAt(), GoneAt()); }
   bool WantsFlag(TimePoint now) const { return now >= check_at_; }
   // The stream's last entry is to be looked at: the session may have ended before the cursor.
   bool WantsLast() const { return last_ == Last::kWanted; }
