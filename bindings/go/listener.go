@@ -67,7 +67,8 @@ func milliseconds(d time.Duration) int64 {
 }
 
 // Listener is a cursor over one session's events: it replays, then follows. Waiting costs no
-// thread, but for one of a client's listeners, which receives for itself.
+// thread, but for one of a client's goroutines, which receives for itself if its context is one that is
+// never done.
 type Listener struct {
 	l *listener
 	c *Client // is not collected as long as there is a listener
@@ -91,6 +92,7 @@ type listener struct {
 	position string
 	inMux    bool
 	inCall   bool // a goroutine receives
+	stalled  bool // it left the mux because the queue was full
 	final    bool
 	isClosed bool
 	feeds    map[*feed]struct{}
@@ -152,7 +154,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 func (l *listener) join() error {
 	err := call(func() native.Enum_SS_agx_status { return native.Agx_mux_add(l.mux, l.handle) })
 	if err == nil {
-		l.inMux = true
+		l.inMux, l.stalled = true, false
 		l.client.listens.poke()
 	}
 	return err
@@ -200,7 +202,9 @@ func (l *listener) put(it item, final bool) {
 		l.queue = append(l.queue, it)
 		l.bytes += len(it.event.Body)
 	}
-	if final || it.err != nil || len(l.queue)-l.head >= queueEvents || l.bytes >= queueBytes {
+	full := len(l.queue)-l.head >= queueEvents || l.bytes >= queueBytes
+	if final || it.err != nil || full {
+		l.stalled = l.stalled || l.inMux && full
 		l.leave()
 	}
 	l.wake()
@@ -226,7 +230,7 @@ func (l *listener) wake() {
 }
 
 // take gives what is there, and has the position behind it if it is handed on. It goes back into the mux
-// when the queue is half empty, or, if join says so, when somebody asks for what comes behind it.
+// when a queue that was full is half empty, or, if join says so, when somebody asks for what comes behind it.
 func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,7 +259,7 @@ func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
 }
 
 // receive waits in C for what comes, if nobody else of the client's does. False: it did not.
-func (l *listener) receive(ctx context.Context) (received bool, err error) {
+func (l *listener) receive() (received bool, err error) {
 	b := l.client.receiver.begin()
 	if b == nil {
 		return false, nil
@@ -268,7 +272,10 @@ func (l *listener) receive(ctx context.Context) (received bool, err error) {
 	if !free {
 		return false, nil
 	}
-	err = l.await(ctx, b)
+	// An outcome that comes first is an error.
+	err = call(func() native.Enum_SS_agx_status {
+		return native.Agxb_listen_batch(l.handle, -1, batchEvents, batchBytes, b.handle)
+	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inCall = false
@@ -289,24 +296,6 @@ func (l *listener) receive(ctx context.Context) (received bool, err error) {
 		l.put(item{err: err}, false)
 	}
 	return true, nil
-}
-
-// await fills the batch. An outcome that comes first is an error.
-func (l *listener) await(ctx context.Context, b *batch) error {
-	if ctx.Done() != nil {
-		over := make(chan struct{})
-		defer close(over)
-		go func() {
-			select {
-			case <-ctx.Done():
-				native.Agx_listener_interrupt(l.handle)
-			case <-over:
-			}
-		}()
-	}
-	return call(func() native.Enum_SS_agx_status {
-		return native.Agxb_listen_batch(l.handle, -1, batchEvents, batchBytes, b.handle)
-	})
 }
 
 // move has the position behind what was handed on. It holds mu.
@@ -331,6 +320,9 @@ func (l *listener) putBack(it item) {
 	}
 	l.bytes += len(it.event.Body)
 	l.wake()
+	if l.inCall {
+		native.Agx_listener_interrupt(l.handle) // whoever receives takes this first
+	}
 }
 
 func (l *listener) settle() {
@@ -346,7 +338,7 @@ func (l *listener) settle() {
 	} else {
 		l.wake()
 	}
-	if !l.inMux && !l.final && left > 0 && left <= queueEvents/2 && l.bytes <= queueBytes/2 &&
+	if l.stalled && !l.inCall && !l.final && left > 0 && left <= queueEvents/2 && l.bytes <= queueBytes/2 &&
 		l.queue[len(l.queue)-1].err == nil {
 		// If it fails, so it does again when the queue is empty, and somebody is told.
 		_ = l.join()
@@ -398,29 +390,23 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 	}
 	defer runtime.KeepAlive(l)
 	in := l.l
+	receives := ctx.Done() == nil // else the wait has to end when C cannot: while the store hangs
 	for {
 		if err := ctx.Err(); err != nil {
 			return Event{}, err
 		}
-		it, ok, err := in.take(true, false)
+		it, ok, err := in.take(true, !receives)
 		if err != nil {
 			return Event{}, err
 		}
 		if ok {
 			return it.event, doneToo(ctx, it.err)
 		}
-		received, err := in.receive(ctx)
-		if err != nil {
-			return Event{}, err
-		}
-		if received {
+		if receives {
+			if receives, err = in.receive(); err != nil {
+				return Event{}, err
+			}
 			continue
-		}
-		if it, ok, err = in.take(true, true); err != nil {
-			return Event{}, err
-		}
-		if ok {
-			return it.event, it.err
 		}
 		select {
 		case <-in.ready:

@@ -98,11 +98,9 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 		must(t, s.Stop(background, grace))
 		// The one goroutine that receives for itself is another.
-		ctx, cancel := context.WithCancel(background)
-		defer cancel()
 		other := listen(t, s, agx.OnlyNew())
-		go func() { _, _ = other.Next(ctx) }()
-		until(t, "another receives", func() bool { return inside("(*listener).await(") == 1 })
+		go func() { _, _ = other.Next(background) }()
+		until(t, "another receives", func() bool { return inside("(*listener).receive(") == 1 })
 		slow, last := listen(t, s), ""
 		n := 0
 		for event, err := nextErr(slow); err == nil; event, err = nextErr(slow) {
@@ -204,35 +202,83 @@ func TestAChannelThatIsLeftLosesNothing(t *testing.T) {
 	})
 }
 
-// Whoever receives for itself may go away; those who wait beside it are served.
-func TestTheOneThatReceivesMayGo(t *testing.T) {
+// A goroutine that receives for itself takes its turn with those that do not.
+func TestOneThatReceivesSharesItsListener(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
-		s := session(t, open(t, url))
+		c := open(t, url)
+		s := session(t, c)
 		must(t, s.Start(background))
+		receives := func() bool { return inside("(*listener).receive(") == 1 }
 		for n := 0; n < 200; n++ {
 			l := listen(t, s, agx.OnlyNew())
-			ctx, cancel := context.WithCancel(background)
-			first, second := make(chan error, 1), make(chan agx.Event, 1)
+			first, second := make(chan agx.Event, 1), make(chan agx.Event, 1)
 			go func() {
-				_, err := l.Next(ctx)
-				first <- err
+				event, _ := l.Next(background)
+				first <- event
 			}()
 			if n%2 == 0 {
-				until(t, "it receives", func() bool { return inside("(*listener).await(") == 1 })
+				until(t, "it receives", receives)
 			}
 			go func() {
 				event, _ := nextErr(l)
 				second <- event
 			}()
-			channel, stop := context.WithCancel(background)
-			items := l.Chan(channel)
-			cancel()
-			wantIs(t, <-first, context.Canceled)
 			ids := map[string]bool{add(t, s, n): true, add(t, s, n): true}
-			one := <-second
-			two := (<-items).Event
+			one, two := <-first, <-second
 			want(t, ids[one.ID] && ids[two.ID] && one.ID != two.ID, true)
-			stop()
+			must(t, l.Close())
+		}
+		// It does so again after it was given several at once, and closing ends it.
+		l := listen(t, s)
+		for n := 0; n <= 400; n++ {
+			_, err := l.Next(background)
+			must(t, err)
+		}
+		ended := make(chan error)
+		go func() {
+			_, err := l.Next(background)
+			ended <- err
+		}()
+		until(t, "it receives", receives)
+		must(t, l.Close())
+		wantIs(t, <-ended, agx.ErrClosed)
+	})
+}
+
+// What a channel gives back, whoever receives meanwhile is given.
+func TestWhatIsGivenBackIsNotWaitedFor(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		for n := 0; n < 6; n++ {
+			s := session(t, c)
+			must(t, s.Start(background))
+			l := listen(t, s)
+			_, err := l.Next(background)
+			must(t, err)
+			add(t, s, 1)
+			_, err = s.Drop(background)
+			must(t, err)
+			ctx, cancel := context.WithCancel(background)
+			items := l.Chan(ctx)
+			until(t, "the gap is offered", func() bool { return inside("(*feed).give(") > 0 })
+			got := make(chan error, 1)
+			go func() {
+				_, err := l.Next(background)
+				got <- err
+			}()
+			if n%2 == 0 {
+				until(t, "it receives", func() bool { return inside("(*listener).receive(") == 1 })
+			}
+			cancel()
+			for range items {
+			}
+			select {
+			case err := <-got:
+				wantIs(t, err, agx.ErrGap)
+			case <-time.After(10 * time.Second):
+				t.Fatal("it is waited for")
+			}
+			must(t, l.Close())
 		}
 	})
 }
@@ -253,10 +299,13 @@ func TestAllWhoWaitOnOneListenerShareIt(t *testing.T) {
 		var all sync.WaitGroup
 		for i := 0; i < 4; i++ {
 			all.Add(1)
-			go func() {
+			go func(receives bool) {
 				defer all.Done()
 				for {
 					ctx, cancel := context.WithTimeout(background, time.Millisecond)
+					if receives {
+						ctx = background
+					}
 					event, err := l.Next(ctx)
 					cancel()
 					if err == nil {
@@ -265,7 +314,7 @@ func TestAllWhoWaitOnOneListenerShareIt(t *testing.T) {
 						return
 					}
 				}
-			}()
+			}(i < 2)
 		}
 		all.Add(1)
 		go func() {

@@ -203,3 +203,25 @@ func TestContextEndsACommandOfAServerThatHangs(t *testing.T) {
 	}
 	must(t, c.Close()) // also ends what is under way
 }
+
+// Nor does a wait for an event outlast its context, whether the listener has waited before or not.
+func TestContextEndsAWaitWhileTheServerHangs(t *testing.T) {
+	r := ownRedis(t)
+	c := open(t, r.url())
+	s := session(t, c)
+	must(t, s.Start(background))
+	waited, fresh := listen(t, s), listen(t, s)
+	want(t, next(t, waited).Type, "begin")
+	must(t, r.command.Process.Signal(syscall.SIGSTOP))
+	t.Cleanup(func() { _ = r.command.Process.Signal(syscall.SIGCONT) })
+	began := time.Now()
+	for _, l := range []*agx.Listener{waited, fresh, waited} {
+		ctx, cancel := context.WithTimeout(background, 50*time.Millisecond)
+		_, err := l.Next(ctx)
+		wantIs(t, err, context.DeadlineExceeded)
+		cancel()
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Fatalf("it took %v", took)
+	}
+}

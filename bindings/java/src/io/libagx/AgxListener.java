@@ -21,7 +21,9 @@ import java.util.stream.StreamSupport;
  * them. What comes for these and is not taken is kept up to a bound, and beyond it stays in the store.
  *
  * <p>An interrupted thread leaves its wait at once, a cancelled future takes nothing with it, and
- * the listener goes on to be usable.
+ * the listener goes on to be usable. Only where the store has a connection and does not answer, a
+ * thread in {@link #next()} or the iterator leaves it after the URL's {@code command_timeout}; {@link
+ * #next(Duration)} and futures end in time also then.
  */
 public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   private final AgxClient client;
@@ -142,7 +144,8 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   }
 
   /**
-   * Whether the iteration is over and everything was taken.
+   * Whether the iteration is known to be over and everything was taken; at the latest when {@link
+   * #next()} has given null.
    *
    * @return true if so
    */
@@ -151,7 +154,8 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   }
 
   /**
-   * Whether it is over because of the limit, so that there may be more behind {@link #position()}.
+   * Whether it is over because of the limit, so that there may be more behind {@link #position()}; known
+   * when {@link #next()} has given null.
    *
    * @return true if so
    */

@@ -5,7 +5,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
@@ -99,7 +98,7 @@ final class ListenerCore implements Batch.Sink {
       if (closed) return;
       for (Object item : received) put(item);
       bytes += size;
-      stalled = attached && !finished && full();
+      stalled |= attached && !finished && full();
       if (finished || stalled) detach();
     } finally {
       lock.unlock();
@@ -229,14 +228,14 @@ final class ListenerCore implements Batch.Sink {
       for (;;) {
         if (Thread.interrupted()) throw new InterruptedException();
         long left = bounded ? nanos - (System.nanoTime() - begin) : nanos;
-        // Who only looks does not wait for the store either.
-        boolean waits = left > 0 && !attached && !receiving && !Threads.isVirtual();
+        // A wait that is bounded is so also while the store hangs, when C cannot end it.
+        boolean waits = !bounded && !attached && !receiving && !Threads.isVirtual();
         Object item = waits ? takeHeld() : take();
         if (item == END) return null;
         if (item instanceof AgxEvent event) return event;
         if (item != null) throw(AgxException) item;
         if (waits) {
-          boolean open = receive(left);
+          boolean open = receive();
           others = !waiters.isEmpty() || subscriber != null;
           if (!open) throw closedException();
         } else if (left <= 0) {
@@ -255,20 +254,18 @@ final class ListenerCore implements Batch.Sink {
   }
 
   /** Waits in C, in this thread, which gives the lock up meanwhile. False: it was closed. */
-  private boolean receive(long nanos) {
-    long millis =
-        nanos == Long.MAX_VALUE ? -1 : TimeUnit.NANOSECONDS.toMillis(nanos + 999_999);
+  private boolean receive() {
     Batch batch = client.batches().take();
     receiving = true;
     lock.unlock();
     Batch.Outcome outcome = null;
-    InterruptWatch watch = new InterruptWatch(() -> agxnative.agx_listener_interrupt(handle));
+    InterruptWatch watch = new InterruptWatch(this::interrupt);
     try {
       int status;
       watch.start();
       try {
         status = agxnative.agxb_listen_batch(
-            handle, millis, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
+            handle, -1, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
       } finally {
         watch.stop();
       }
@@ -285,6 +282,10 @@ final class ListenerCore implements Batch.Sink {
     }
     client.batches().give(batch);
     return outcome == null || outcome.status() != AgxStatus.ECLOSED;
+  }
+
+  private void interrupt() {
+    agxnative.agx_listener_interrupt(handle);
   }
 
   private void keep(Batch batch) {
@@ -375,6 +376,8 @@ final class ListenerCore implements Batch.Sink {
       bytes += size(event);
       position = before;
       arrived.signalAll();
+      // Whoever receives takes this first.
+      if (receiving) interrupt();
     } finally {
       lock.unlock();
     }

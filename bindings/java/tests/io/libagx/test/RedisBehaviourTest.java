@@ -2,11 +2,13 @@ package io.libagx.test;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.libagx.AgxEvent;
 import io.libagx.AgxException;
 import io.libagx.AgxListener;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
@@ -48,11 +50,43 @@ class RedisBehaviourTest extends Behaviour {
     }
   }
 
+  /** The clocks of whoever waits for a time, or is interrupted, do not stop with the server. */
   @Test
-  void killed_and_restarted() throws Exception {
+  void a_wait_for_a_time_ends_in_time_while_the_server_hangs() throws Exception {
     session.start();
     try (AgxListener listener = other.listen()) {
-      assertEquals("begin", listener.next(PATIENCE).type());
+      server.hang(true);
+      long begin = System.nanoTime();
+      assertThrows(AgxException.Timeout.class, () -> listener.next(Duration.ofMillis(100)));
+      Waiting thread = new Waiting(() -> listener.next(PATIENCE));
+      thread.awaitBlocked();
+      thread.interrupt();
+      assertEquals(InterruptedException.class, thread.failure().getClass());
+      CompletableFuture<AgxEvent> future = listener.nextAsync();
+      assertTrue(future.cancel(true));
+      long took = TimeUnit.NANOSECONDS.toMillis(System.nanoTime() - begin);
+      assertTrue(took < 2000, took + " ms");
+    } finally {
+      server.hang(false);
+    }
+  }
+
+  @Test
+  void killed_and_restarted() throws Exception {
+    restart(true);
+  }
+
+  /** Of which a thread receives for itself. */
+  @Test
+  void killed_and_restarted_under_a_thread_that_receives() throws Exception {
+    restart(false);
+  }
+
+  private void restart(boolean dispatched) throws Exception {
+    session.start();
+    try (AgxListener listener = other.listen()) {
+      AgxEvent first = dispatched ? listener.next(PATIENCE) : listener.next();
+      assertEquals("begin", first.type());
       CompletableFuture<List<AgxEvent>> seen = CompletableFuture.supplyAsync(() -> {
         List<AgxEvent> events = new ArrayList<>();
         for (AgxEvent event : listener) events.add(event);

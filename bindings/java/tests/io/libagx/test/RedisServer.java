@@ -69,6 +69,13 @@ final class RedisServer implements AutoCloseable {
     }
   }
 
+  /** It holds its connections, and answers nothing; or goes on. */
+  void hang(boolean hangs) throws IOException, InterruptedException {
+    String pid = String.valueOf(process.pid());
+    int status = new ProcessBuilder("kill", hangs ? "-STOP" : "-CONT", pid).start().waitFor();
+    if (status != 0) throw new IOException("kill gave " + status);
+  }
+
   @Override
   public void close() {
     kill();
