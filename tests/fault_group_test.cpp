@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -186,7 +187,7 @@ class CutAttempts : public testing::Test {
       const Handler& handler;
       Calls& calls;
     } both{handler, calls_};
-    options.backoff_ms = 1;
+    if (options.backoff_ms == 0) options.backoff_ms = 1;
     return agx_group_process(
         group, &options,
         [](const agx_event* event, int64_t attempt, void* user_data) {
@@ -208,15 +209,100 @@ class CutAttempts : public testing::Test {
     ASSERT_EQ(StoredAttempts(), 1) << "the second was taken back";
     calls_.clear();
   }
+  // Of a consumer that went away with events which it had read, and are idle now.
+  void LeaveWithAnother(size_t most) {
+    Owned<agx_group> group = OpenGroup(session_.get(), "another");
+    std::vector<agx_event*> events(most);
+    size_t count = 0;
+    Require(agx_group_read(group.get(), AGX_GROUP_NEW, 0, events.data(), most, &count));
+    for (size_t i = 0; i < count; ++i) agx_event_free(events[i]);
+    ASSERT_TRUE(WaitUntil([&] {
+      std::vector<agx_pending_event> pending = Pending();
+      return std::all_of(pending.begin(), pending.end(),
+                         [](const agx_pending_event& one) { return one.idle_ms > 1; });
+    }));
+  }
+  // Of three events one is handled, `fail` is called in the second, and the third is held when it turns
+  // out that the first cannot be acknowledged.
+  agx_status ProcessUntilItFails(agx_group* group, const std::function<void()>& fail) {
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.outage_ms = 0;
+    std::chrono::steady_clock::time_point first;
+    agx_status status = Process(
+        group,
+        [&](int number) {
+          if (number == 0) first = std::chrono::steady_clock::now();
+          if (number != 1) return AGX_OK;
+          fail();
+          // The acknowledgement waits for company for 50 ms.
+          std::this_thread::sleep_until(first + std::chrono::milliseconds(80));
+          return AGX_OK;
+        },
+        options);
+    EXPECT_EQ(calls_, (Calls{{0, 1}, {1, 1}}));
+    EXPECT_EQ(Pending().size(), 3U);
+    calls_.clear();
+    return status;
+  }
+  void FailForLackOfAStore(agx_group* group) {
+    agx_status status = ProcessUntilItFails(group, [&] {
+      proxy_.RefuseConnections(true);
+      proxy_.CutAll();
+    });
+    EXPECT_TRUE(IsOutage(status) || status == AGX_EUNCERTAIN) << Explain(status);
+    proxy_.RefuseConnections(false);
+  }
+  Calls ProcessUpTo(agx_group* group, int64_t limit, int64_t max_retries = 9) {
+    agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+    options.max_retries = max_retries;
+    options.limit = limit;
+    options.timeout_ms = 10000;
+    agx_status status = Process(
+        group, [](int) { return AGX_OK; }, options);
+    EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+    EXPECT_TRUE(Pending().empty());
+    return std::exchange(calls_, {});
+  }
+  // The numbers of what comes until nothing does.
+  std::vector<int> ReadAll(agx_group* group, agx_group_source source) {
+    std::vector<int> numbers;
+    for (;;) {
+      agx_event* events[2] = {};
+      size_t count = 0;
+      agx_status status = agx_group_read(group, source, 0, events, 2, &count);
+      if (status != AGX_OK) {
+        EXPECT_TRUE(status == AGX_TIMEOUT || status == AGX_ENDED) << Explain(status);
+        return numbers;
+      }
+      for (size_t i = 0; i < count; ++i) {
+        Owned<agx_event> event(events[i]);
+        Numbered numbered;
+        EXPECT_TRUE(ParseBody(agx_event_body(events[i], nullptr), &numbered));
+        numbers.push_back(numbered.number);
+      }
+    }
+  }
   // Loses the reply to the nth script of what is called.
   template <class Function>
   agx_status LosingReply(int nth, const Function& call) {
-    proxy_.HoldReply("EVAL", nth);
+    return Losing("EVAL", nth, false, call);
+  }
+  // Loses the reply to a read of new ones, and the store for a while.
+  template <class Function>
+  void LosingRead(const Function& call) {
+    agx_status status = Losing("XREADGROUP", 1, true, call);
+    EXPECT_TRUE(IsOutage(status) || status == AGX_EUNCERTAIN) << Explain(status);
+    proxy_.RefuseConnections(false);
+  }
+  template <class Function>
+  agx_status Losing(const char* command, int nth, bool store, const Function& call) {
+    proxy_.HoldReply(command, nth);
     std::atomic<bool> done{false};
     std::thread cutter([&] {
-      lost_ = WaitUntil([&] { return done || !proxy_.HeldReply("EVAL").empty(); }) && !done;
+      lost_ = WaitUntil([&] { return done || !proxy_.HeldReply(command).empty(); }) && !done;
+      if (store) proxy_.RefuseConnections(true);
       proxy_.CutAll();
-      proxy_.ReleaseReply("EVAL");
+      proxy_.ReleaseReply(command);
     });
     agx_status status = call();
     done = true;
@@ -357,6 +443,160 @@ TEST_F(CutAttempts, AnAcknowledgementThatFailsWhileAHandlerStops) {
   EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
   EXPECT_EQ(calls_, (Calls{{0, 1}, {1, 1}, {0, 2}, {1, 1}}));
   EXPECT_TRUE(Pending().empty());
+}
+
+TEST_F(CutAttempts, WhatWasHeldWhenTheStoreFailedForTooLongHasLostNoAttempt) {
+  Add(3);
+  Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+  FailForLackOfAStore(group.get());
+  EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 2}, {1, 2}, {2, 1}}));
+}
+
+TEST_F(CutAttempts, WhatIsHeldIsGivenBackAtOnceWhereTheStoreRefuses) {
+  Add(3);
+  Owned<agx_group> group = OpenThrough();
+  agx_status status = ProcessUntilItFails(
+      group.get(), [&] { proxy_.RefuseCommand("XACK", "NOPERM this user has no permissions"); });
+  EXPECT_EQ(status, AGX_EDENIED) << Explain(status);
+  EXPECT_EQ(Pending().back().attempts, 0);
+  EXPECT_GE(Pending().back().idle_ms, 300000) << "whoever looks for what was left takes it";
+  proxy_.ForgetCommandRules();
+  // What was given back is there for all, and may come first.
+  Calls calls = ProcessUpTo(group.get(), 3);
+  std::sort(calls.begin(), calls.end());
+  EXPECT_EQ(calls, (Calls{{0, 2}, {1, 2}, {2, 1}}));
+}
+
+// Nor where the store refuses that as well, for the time being.
+TEST_F(CutAttempts, WhatCannotBeGivenBackIsSoByTheNextProcessing) {
+  Add(3);
+  Owned<agx_group> group = OpenThrough();
+  agx_status status = ProcessUntilItFails(group.get(), [&] {
+    proxy_.RefuseCommand("XACK", "NOPERM this user has no permissions");
+    proxy_.RefuseCommand("EVAL", "NOPERM this user has no permissions");
+  });
+  EXPECT_EQ(status, AGX_EDENIED) << Explain(status);
+  EXPECT_EQ(Pending().back().attempts, 1);
+  proxy_.ForgetCommandRules();
+  EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 2}, {1, 2}, {2, 1}}));
+}
+
+// Whatever is read between, unless it is that.
+TEST_F(CutAttempts, ReadsLeaveTheAttemptsOfWhatTheyDoNotGive) {
+  Add(3);
+  Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+  FailForLackOfAStore(group.get());
+  agx_event* event = nullptr;
+  size_t count = 0;
+  EXPECT_EQ(agx_group_read(group.get(), AGX_GROUP_NEW, 0, &event, 1, &count), AGX_TIMEOUT);
+  Require(agx_group_interrupt(group.get()));
+  EXPECT_EQ(agx_group_read(group.get(), AGX_GROUP_PENDING_ONLY, 0, &event, 1, &count),
+            AGX_INTERRUPTED);
+  EXPECT_EQ(agx_group_read(group.get(), AGX_GROUP_PENDING_ONLY, 0, &event, 1, &count), AGX_OK);
+  agx_event_free(event);
+  EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 3}, {1, 2}, {2, 1}}));
+}
+
+TEST_F(CutAttempts, WhatIsReadOrClaimedCountsAsGiven) {
+  for (bool claim : {false, true}) {
+    Add(3);
+    Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+    FailForLackOfAStore(group.get());
+    agx_event* events[3] = {};
+    size_t count = 0;
+    char cursor[AGX_ID_SIZE] = "";
+    agx_status status =
+        claim ? agx_group_autoclaim(group.get(), 0, cursor, events, 3, &count)
+              : agx_group_read(group.get(), AGX_GROUP_PENDING_ONLY, 0, events, 3, &count);
+    EXPECT_EQ(status, AGX_OK) << Explain(status);
+    EXPECT_EQ(count, 3U);
+    for (agx_event* event : events) agx_event_free(event);
+    EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 3}, {1, 3}, {2, 3}}));
+  }
+}
+
+// --- What is read, or processed, behind a processing of which a reply was lost
+
+TEST_F(CutAttempts, WhatAClaimTookWhoseReplyWasLostIsPendingAndNotNew) {
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.outage_ms = 0;
+  options.claim_idle_ms = 1;
+  Owned<agx_group> group = OpenThrough();
+  auto lose = [&] {
+    Add(3);
+    LeaveWithAnother(3);
+    agx_status status = LosingReply(1, [&] {
+      return Process(
+          group.get(), [](int) { return AGX_OK; }, options);
+    });
+    EXPECT_EQ(status, AGX_EUNCERTAIN) << Explain(status);
+    EXPECT_EQ(calls_, Calls{});
+    EXPECT_EQ(Pending().size(), 3U);
+    EXPECT_STREQ(Pending()[0].consumer, "me");
+  };
+  lose();
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), std::vector<int>{});
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_PENDING_FIRST), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_PENDING_ONLY), std::vector<int>{});
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_PENDING_ONLY), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(ProcessUpTo(group.get(), 3).size(), 3U);
+  lose();
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_PENDING_ONLY), (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 3}, {1, 3}, {2, 3}}));
+  lose();
+  EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 2}, {1, 2}, {2, 2}}));
+}
+
+TEST_F(CutAttempts, WhatAReadTookWhoseReplyWasLostComesOnce) {
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.outage_ms = 0;
+  options.timeout_ms = 10000;
+  Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+  auto lose = [&] {
+    Add(3);
+    LosingRead([&] {
+      return Process(
+          group.get(), [](int) { return AGX_OK; }, options);
+    });
+    EXPECT_EQ(calls_, Calls{});
+    EXPECT_EQ(Pending().size(), 3U);
+  };
+  for (agx_group_source source : {AGX_GROUP_NEW, AGX_GROUP_PENDING_FIRST, AGX_GROUP_PENDING_ONLY}) {
+    lose();
+    EXPECT_EQ(ReadAll(group.get(), source), (std::vector<int>{0, 1, 2})) << source;
+    EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), std::vector<int>{}) << source;
+    EXPECT_EQ(ProcessUpTo(group.get(), 3).size(), 3U) << source;
+  }
+  lose();
+  EXPECT_EQ(ProcessUpTo(group.get(), 3, 1), (Calls{{0, 1}, {1, 1}, {2, 1}}));
+}
+
+// It was given before, to another and to the handler; what the read gave was not.
+TEST_F(CutAttempts, WhatWasClaimedIsNoneOfWhatALostReadTook) {
+  Add(1);
+  LeaveWithAnother(1);
+  Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.outage_ms = 0;
+  options.timeout_ms = 10000;
+  options.claim_idle_ms = 1;
+  options.backoff_ms = options.backoff_max_ms = 600000;
+  LosingRead([&] {
+    return Process(
+        group.get(),
+        [&](int) {
+          Add(1);
+          return AGX_EFAILED;
+        },
+        options);
+  });
+  EXPECT_EQ(std::exchange(calls_, {}), (Calls{{0, 2}}));
+  ASSERT_EQ(Pending().size(), 2U);
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW).size(), 1U);
+  agx_status status = Process(
+      group.get(), [](int) { return AGX_INTERRUPTED; }, AGX_GROUP_PROCESS_OPTIONS_INIT);
+  EXPECT_EQ(status, AGX_INTERRUPTED) << Explain(status);
+  EXPECT_EQ(std::exchange(calls_, {}).front(), (std::pair<int, int64_t>(0, 3)));
 }
 
 // One command, with what is pending and its attempts: nothing can come between, and a cut leaves all or nothing.

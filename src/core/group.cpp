@@ -102,6 +102,7 @@ Status Group::GiveRest(Entry** entries, size_t capacity, size_t* count) {
     if (first->refusal != nullptr && *count > 0) return {};
     first = rest_->TakeFirst();
     if (first->refusal != nullptr) return Refuse(first);
+    KeepAttempts(first->id);
     entries[(*count)++] = first;
   }
   if (rest_ != nullptr && rest_->empty()) rest_.reset();
@@ -232,7 +233,6 @@ Status Group::Read(agx_group_source source, TimePoint deadline, Entry** entries,
   capacity = std::min(capacity, kMostAtOnce);
   Turn turn(this);
   if (Status status = turn.Take(deadline, false); !status.ok()) return status;
-  given_back_.clear();      // what is read is given once more
   bool made_again = false;  // and is not to be gone at once
   for (;;) {
     uint32_t ticket = bell_.ticket();
@@ -275,17 +275,21 @@ Status Group::Look(agx_group_source source, TakeMode own, size_t count, bool arm
                    bool* again) {
   *taken = {};
   *again = true;
-  if (recovering_) {
+  bool from_own = source != AGX_GROUP_NEW && !own_done_;
+  // A read of what is pending comes to it anyway; a processing tells it from what was given before.
+  if (recovering_ && (!from_own || own == TakeMode::kSame)) {
     bool done = false;
-    bool claims = recovering_claims_;
-    Status status = TakeOwn(claims ? own : TakeMode::kSame, &recover_after_, count, taken, &done);
-    taken->given_now = !claims;
+    Status status = TakeOwn(TakeMode::kSame, &recover_after_, count, taken, &done);
+    taken->given_now = true;
     if (status.ok() && done) recovering_ = false;
     if (status.ok()) last_new_ = std::max(last_new_, recover_after_);
     return status;
   }
-  if (source != AGX_GROUP_NEW && !own_done_) {
-    return TakeOwn(own, &own_after_, count, taken, &own_done_);
+  if (from_own) {
+    Status status = TakeOwn(own, &own_after_, count, taken, &own_done_);
+    recover_after_ = std::max(recover_after_, own_after_);
+    if (status.ok() && own_done_) recovering_ = false;
+    return status;
   }
   *again = false;
   if (source == AGX_GROUP_PENDING_ONLY) return {};
@@ -307,6 +311,7 @@ Status Group::TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* take
   Status status = groups().Take(request, taken);
   if (!status.ok()) return status;
   *after = std::max(*after, taken->last);
+  last_taken_ = std::max(last_taken_, taken->last);
   *done = !taken->more;
   return status;
 }
@@ -319,21 +324,16 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   request.arm = arm;
   request.stop = &interrupted_;
   // Until its answer is there: also if memory runs out on the way.
-  Recover(last_new_, false);
+  recover_after_ = std::max(last_new_, last_taken_);
+  recovering_ = true;
   consumed_ = true;
   Status status = groups().ReadNew(request, &taken->batch);
   if (status.ok() || status.code() == AGX_NONE) recovering_ = false;
   if (taken->batch == nullptr) return status;
   size_t size = taken->batch->size();
   short_ = size < count;
-  last_new_ = taken->batch->last()->id;
+  last_new_ = last_taken_ = taken->batch->last()->id;
   return status;
-}
-
-void Group::Recover(EntryId after, bool claimed) noexcept {
-  recover_after_ = after;
-  recovering_ = true;
-  recovering_claims_ = claimed;
 }
 
 // Behind what this handle was given, if it still is the stream from which that came. One that was
@@ -353,6 +353,7 @@ Status Group::MakeAgain(bool* absent) {
     start = old || last_new_.ms == 0 ? last_new_ : EntryId{last_new_.ms - 1, UINT64_MAX};
   }
   last_new_ = start.value_or(EntryId{});
+  last_taken_ = {};
   recovering_ = false;
   bool created = false;
   if (facts.exists) status = groups().CreateGroup(of(), start, false, &created);
@@ -387,6 +388,11 @@ std::string Group::TakeFailReason() {
   return std::exchange(reason_, {});
 }
 
+void Group::KeepAttempts(EntryId id) noexcept {
+  std::lock_guard lock(given_back_mutex_);
+  std::erase_if(given_back_, [&](const Held& one) { return one.id == id; });
+}
+
 Status Group::Acknowledge(const char* const* ids, size_t count, uint64_t* acknowledged) {
   std::vector<EntryId> parsed;
   if (Status status = ParseIds(ids, count, &parsed); !status.ok()) return status;
@@ -405,6 +411,7 @@ Status Group::Claim(int64_t min_idle_ms, const char* const* ids, size_t id_count
   Status status =
       groups().Claim(of(), consumer_, std::max<int64_t>(min_idle_ms, 0), parsed, &taken);
   if (status.ok()) status = Give(std::move(taken.batch), entries, id_count, count);
+  for (size_t i = 0; i < *count; ++i) KeepAttempts(entries[i]->id);
   return status;
 }
 
@@ -422,7 +429,9 @@ Status Group::AutoClaim(int64_t min_idle_ms, EntryId* cursor, Entry** entries, s
   Status status = groups().Take(request, &taken);
   if (!status.ok()) return status;
   *cursor = taken.more ? taken.last : EntryId{};
-  return Give(std::move(taken.batch), entries, capacity, count);
+  status = Give(std::move(taken.batch), entries, capacity, count);
+  for (size_t i = 0; i < *count; ++i) KeepAttempts(entries[i]->id);
+  return status;
 }
 
 Status Group::PendingEntries(const char* consumer, int64_t min_idle_ms, const char* after,

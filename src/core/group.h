@@ -128,13 +128,13 @@ class Group final : public Watcher, public Client::Sleeper {
   }
   Status TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* taken, bool* done);
   Status ReadNew(size_t count, bool arm, Takings* taken);
-  // What was given by a reply that was lost is looked for behind this id. claimed: it was given before.
-  void Recover(EntryId after, bool claimed) noexcept;
   // The group is gone. *absent: so is the stream, and the group can be made when there is one.
   Status MakeAgain(bool* absent);
   Status Watch();
   void Sleep(uint32_t ticket, TimePoint until);
   std::string TakeFailReason();
+  // It is given once more: what it was given before counts.
+  void KeepAttempts(EntryId id) noexcept;
 
   const std::shared_ptr<Client> client_;
   const Format& format_;
@@ -160,12 +160,16 @@ class Group final : public Watcher, public Client::Sleeper {
   bool watched_ = false;
   bool short_ = false;  // the last look found less than there was room for: the next arms the watch
   EntryId last_new_;    // the last that was given as new
+  // No read of new ones gives what is not behind this: it is the last that was taken, whoever had it.
+  EntryId last_taken_;
+  // What a read of new ones has given, whose reply was lost, is looked for behind this.
   bool recovering_ = false;
-  bool recovering_claims_ = false;
   EntryId recover_after_;
   bool own_done_ = false;  // all that was pending for this consumer was handed on
   EntryId own_after_;
-  BatchPtr rest_;                 // was taken, and comes next
+  BatchPtr rest_;  // was taken, and comes next
+
+  std::mutex given_back_mutex_;
   std::vector<Held> given_back_;  // by a processing, and the store does not know it yet
 
   std::mutex reason_mutex_;

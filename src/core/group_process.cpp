@@ -105,7 +105,8 @@ class Processor {
 
   Status Step(bool* done);
   Status Finish(Status outcome);
-  Status GiveBack();
+  void NoteHeld();
+  Status GiveBack(int64_t idle_ms);
   Status Outage(const Status& status);
   Held::iterator NextDue(TimePoint now);
   Status Serve(Held::iterator one);
@@ -177,9 +178,12 @@ Status Processor::Run() {
       if (!done) continue;
     }
     if (done) return Finish(std::move(status));
-    if (!IsPassing(status) && status.code() != AGX_NONE) return status;
-    if (status = Outage(status); !status.ok())
-      return stopping_ ? Finish(std::move(status)) : status;
+    // The store answers.
+    if (!IsPassing(status) && status.code() != AGX_NONE) return Finish(std::move(status));
+    if (status = Outage(status); status.ok()) continue;
+    if (stopping_) return Finish(std::move(status));
+    NoteHeld();
+    return status;
   }
 }
 
@@ -200,7 +204,8 @@ Status Processor::Step(bool* done) {
     if (stopping_) return {AGX_INTERRUPTED, "interrupted"};
     return {AGX_LIMIT, Cat(handled_, " events were handled")};
   }
-  if (Status status = GiveBack(); !status.ok()) return status;
+  // This handle goes on with it, in the order in which it came.
+  if (Status status = GiveBack(0); !status.ok()) return status;
   bool got = false;
   // Not while it is looked for what a lost reply has given: which was given before could not be told.
   if (!absent && now >= claim_at_ && (!group_.recovering_ || Room() == 0)) {
@@ -226,8 +231,17 @@ Status Processor::Step(bool* done) {
   return {};
 }
 
-// Gives back what waits to be tried again: whoever looks for events that were left takes it at once.
+// Gives back what is held: whoever looks for events that were left takes it at once.
 Status Processor::Finish(Status outcome) {
+  NoteHeld();
+  // A connection that is lost at this moment is made again once, but not waited for.
+  int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
+  if (IsPassing(GiveBack(idle_ms))) (void)GiveBack(idle_ms);
+  return outcome;
+}
+
+void Processor::NoteHeld() {
+  std::lock_guard lock(group_.given_back_mutex_);
   for (const Holding& one : held_) {
     if (one.loose) continue;
     // What was counted when it was read, and not handed on, was not given.
@@ -235,19 +249,21 @@ Status Processor::Finish(Status outcome) {
     int64_t attempts = one.dying ? -1 : one.attempt - (unused ? 1 : 0);
     group_.given_back_.push_back({one.entry->id, attempts, false});
   }
-  // A connection that is lost at this moment is made again once, but not waited for.
-  if (IsPassing(GiveBack())) (void)GiveBack();
-  return outcome;
 }
 
 // Failing that the next processing begins with it.
-Status Processor::GiveBack() {
-  std::vector<agx::Held>& left = group_.given_back_;
+Status Processor::GiveBack(int64_t idle_ms) {
+  std::vector<agx::Held> left;
+  {
+    std::lock_guard lock(group_.given_back_mutex_);
+    left = group_.given_back_;
+  }
   if (left.empty()) return {};
-  int64_t idle_ms = std::max<int64_t>(limits_.claim_idle_ms, 0);
   Status status =
       group_.groups().Hold(group_.of(), group_.consumer_, idle_ms, left, &group_.interrupted_);
-  if (!IsPassing(status)) left.clear();
+  if (!status.ok() && status.code() != AGX_NONE) return status;
+  std::lock_guard lock(group_.given_back_mutex_);
+  group_.given_back_.clear();
   return status;
 }
 
@@ -413,12 +429,13 @@ Status Processor::ClaimSome(bool* got) {
   group_.consumed_ = true;
   Status status = group_.groups().Take(request, &taken);
   if (!status.ok()) {
-    // What a lost reply has given is pending for this consumer.
-    if (status.code() == AGX_EUNCERTAIN) group_.Recover({}, true);
+    // What a lost reply has given is pending for this consumer, and was given before.
+    if (status.code() == AGX_EUNCERTAIN) group_.PendingAnew();
     // Nothing was left: what is new is looked for first.
     if (status.code() == AGX_NONE) claim_at_ = DeadlineAfter(pause_ms);
     return status;
   }
+  group_.last_taken_ = std::max(group_.last_taken_, taken.last);
   claim_after_ = taken.more ? taken.last : EntryId{};
   if (!taken.more) claim_at_ = DeadlineAfter(pause_ms);
   *got = taken.more || taken.batch != nullptr;
