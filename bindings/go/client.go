@@ -125,6 +125,7 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 	}
 	c := &client{handle: handle, log: log, watchers: make(chan struct{}, maxWatchers),
 		openings:      make(chan struct{}, maxOpenings),
+		receiver:      receiver{over: make(chan struct{})},
 		subscriptions: map[*Subscription]struct{}{}}
 	c.listens.init(c)
 	c.adds.init()
@@ -152,7 +153,7 @@ func (c *client) close() {
 	}
 	native.Agx_close(c.handle)
 	c.listens.close()
-	c.receiver.close()
+	close(c.receiver.over)
 	for _, s := range c.allSubscriptions() {
 		s.Close()
 	}

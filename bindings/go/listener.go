@@ -67,15 +67,13 @@ func milliseconds(d time.Duration) int64 {
 }
 
 // Listener is a cursor over one session's events: it replays, then follows. Waiting costs no
-// thread, but for one of a client's goroutines, which receives for itself if its context is one that is
-// never done.
+// thread.
 type Listener struct {
 	l *listener
 	c *Client // is not collected as long as there is a listener
 }
 
-// What the dispatcher holds of a listener. It receives for all but the one whose goroutine waits in C
-// itself, to which nothing has to be handed over.
+// What the dispatcher holds of a listener. It receives for all but one, for which the receiver does.
 type listener struct {
 	client *client
 	handle uintptr
@@ -91,7 +89,7 @@ type listener struct {
 	bytes    int
 	position string
 	inMux    bool
-	inCall   bool // a goroutine receives
+	inCall   bool // the receiver waits for it
 	stalled  bool // it left the mux because the queue was full
 	final    bool
 	isClosed bool
@@ -258,44 +256,44 @@ func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
 	return it, true, nil
 }
 
-// receive waits in C for what comes, if nobody else of the client's does. False: it did not.
-func (l *listener) receive() (received bool, err error) {
-	b := l.client.receiver.begin()
-	if b == nil {
-		return false, nil
+// ask has the client's receiver wait in C for what comes. False: it waits for another.
+func (l *listener) ask() bool {
+	r := &l.client.receiver
+	if !atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
+		return false
 	}
-	defer l.client.receiver.end(l.client)
 	l.mu.Lock()
 	free := !l.inMux && !l.inCall && !l.isClosed && !l.final && l.head == len(l.queue)
-	l.inCall = l.inCall || free
+	asked := free && r.begin()
+	l.inCall = l.inCall || asked
 	l.mu.Unlock()
-	if !free {
-		return false, nil
+	if asked {
+		r.asked <- l
+	} else {
+		atomic.StoreInt32(&r.busy, 0)
 	}
+	return asked
+}
+
+// receive waits in C for what comes.
+func (l *listener) receive(b *batch) {
 	// An outcome that comes first is an error.
-	err = call(func() native.Enum_SS_agx_status {
+	err := call(func() native.Enum_SS_agx_status {
 		return native.Agxb_listen_batch(l.handle, -1, batchEvents, batchBytes, b.handle)
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inCall = false
-	defer l.wake() // others who wait may be the next to receive
 	if err == nil {
 		b.each(l.keep)
-		return true, nil
-	}
-	e, ok := err.(*Error)
-	if !ok || e.Code == ErrClosed {
-		return true, err
-	}
-	switch native.Enum_SS_agx_status(e.Code) {
-	case codeEnded, codeLimit:
+	} else if e, ok := err.(*Error); ok && (e.Code == Code(codeEnded) || e.Code == Code(codeLimit)) {
 		l.put(item{}, true)
-	case native.AGX_INTERRUPTED:
-	default:
+	} else if !isClosed(err) {
 		l.put(item{err: err}, false)
 	}
-	return true, nil
+	// First: whoever is woken may ask again.
+	atomic.StoreInt32(&l.client.receiver.busy, 0)
+	l.wake()
 }
 
 // move has the position behind what was handed on. It holds mu.
@@ -320,9 +318,6 @@ func (l *listener) putBack(it item) {
 	}
 	l.bytes += len(it.event.Body)
 	l.wake()
-	if l.inCall {
-		native.Agx_listener_interrupt(l.handle) // whoever receives takes this first
-	}
 }
 
 func (l *listener) settle() {
@@ -345,38 +340,37 @@ func (l *listener) settle() {
 	}
 }
 
-// A receiver is what the one goroutine of a client has that waits in C for its listener itself.
+// A receiver is a goroutine that waits in C for one of a client's listeners at a time. Whoever asked it
+// need not wait for it: what it brings comes into the listener's queue.
 type receiver struct {
-	busy int32
-	b    batch
+	busy  int32          // it has been asked
+	asked chan *listener // nil: not begun
+	over  chan struct{}  // the client is closed
 }
 
-// begin gives its batch, or nil: another waits, or there is no memory.
-func (r *receiver) begin() *batch {
-	if !atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
-		return nil
+// begin begins it, if need be. False: there is no memory. For who has set busy.
+func (r *receiver) begin() bool {
+	if r.asked != nil {
+		return true
 	}
-	if r.b.handle == 0 {
-		var err error
-		if r.b, err = newBatch(); err != nil {
-			atomic.StoreInt32(&r.busy, 0)
-			return nil
+	b, err := newBatch()
+	if err != nil {
+		return false
+	}
+	r.asked = make(chan *listener, 1)
+	go r.run(b)
+	return true
+}
+
+func (r *receiver) run(b batch) {
+	defer b.free()
+	for {
+		select {
+		case l := <-r.asked:
+			l.receive(&b)
+		case <-r.over:
+			return
 		}
-	}
-	return &r.b
-}
-
-func (r *receiver) end(c *client) {
-	atomic.StoreInt32(&r.busy, 0)
-	if c.closed() {
-		r.close()
-	}
-}
-
-// close comes after the client was closed in C. Whoever waits still does it in the end.
-func (r *receiver) close() {
-	if atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
-		r.b.free()
 	}
 }
 
@@ -390,23 +384,19 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 	}
 	defer runtime.KeepAlive(l)
 	in := l.l
-	receives := ctx.Done() == nil // else the wait has to end when C cannot: while the store hangs
 	for {
 		if err := ctx.Err(); err != nil {
 			return Event{}, err
 		}
-		it, ok, err := in.take(true, !receives)
+		it, ok, err := in.take(true, false)
+		if err == nil && !ok && !in.ask() {
+			it, ok, err = in.take(true, true)
+		}
 		if err != nil {
 			return Event{}, err
 		}
 		if ok {
 			return it.event, doneToo(ctx, it.err)
-		}
-		if receives {
-			if receives, err = in.receive(); err != nil {
-				return Event{}, err
-			}
-			continue
 		}
 		select {
 		case <-in.ready:

@@ -97,7 +97,7 @@ func TestQueueIsBounded(t *testing.T) {
 			must(t, err)
 		}
 		must(t, s.Stop(background, grace))
-		// The one goroutine that receives for itself is another.
+		// The one that has the receiver is another.
 		other := listen(t, s, agx.OnlyNew())
 		go func() { _, _ = other.Next(background) }()
 		until(t, "another receives", func() bool { return inside("(*listener).receive(") == 1 })
@@ -202,7 +202,7 @@ func TestAChannelThatIsLeftLosesNothing(t *testing.T) {
 	})
 }
 
-// A goroutine that receives for itself takes its turn with those that do not.
+// One that has the receiver takes its turn with those that wait beside it.
 func TestOneThatReceivesSharesItsListener(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		c := open(t, url)
@@ -228,7 +228,7 @@ func TestOneThatReceivesSharesItsListener(t *testing.T) {
 			want(t, ids[one.ID] && ids[two.ID] && one.ID != two.ID, true)
 			must(t, l.Close())
 		}
-		// It does so again after it was given several at once, and closing ends it.
+		// It has it again after it was given several at once, and closing ends the wait.
 		l := listen(t, s)
 		for n := 0; n <= 400; n++ {
 			_, err := l.Next(background)
@@ -245,7 +245,7 @@ func TestOneThatReceivesSharesItsListener(t *testing.T) {
 	})
 }
 
-// What a channel gives back, whoever receives meanwhile is given.
+// What a channel gives back, whoever waits meanwhile is given.
 func TestWhatIsGivenBackIsNotWaitedFor(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		c := open(t, url)

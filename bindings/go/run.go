@@ -95,7 +95,7 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 	var handle uintptr
 	beginning := command{keep: s, writes: true, undo: func() { native.Agx_run_close(handle) }}
 	err := beginning.do(ctx, func() native.Enum_SS_agx_status {
-		defer s.waiting.tell()
+		defer s.begun()
 		return native.Agxb_run_begin(s.handle, o.coalesce, o.coalesceAt, flag(o.start.takeOver),
 			o.start.lease, start, origin, o.grace, &handle)
 	})

@@ -219,7 +219,7 @@ func (s *Session) Start(ctx context.Context, options ...StartOption) error {
 		return t.err
 	}
 	return s.writeBehind(ctx, func() native.Enum_SS_agx_status {
-		defer s.waiting.tell()
+		defer s.begun()
 		return native.Agxb_start(s.handle, flag(chosen.takeOver), flag(chosen.detached),
 			chosen.lease, origin, flag(chosen.keep))
 	})
@@ -292,14 +292,23 @@ const (
 
 // A watch waits for a session's cancel, once for all who do.
 type watch struct {
-	mu      sync.Mutex
-	waiters int
-	round   *watchRound // or nil
+	mu    sync.Mutex
+	round *watchRound // or nil
 }
 
+// A watchRound is of one run: what it is told of that is nothing to who waits in the next.
 type watchRound struct {
-	done chan struct{}
-	err  error
+	waiters int
+	done    chan struct{}
+	err     error
+}
+
+// begun is called when the session was started, or would not be.
+func (s *Session) begun() {
+	s.watch.mu.Lock()
+	s.watch.round = nil
+	s.watch.mu.Unlock()
+	s.waiting.tell()
 }
 
 // WaitCanceled waits until the session that this handle started is cancelled: nil. ErrTakenOver:
@@ -313,16 +322,16 @@ func (s *Session) WaitCanceled(ctx context.Context) error {
 	}
 	w := &s.watch
 	w.mu.Lock()
-	w.waiters++
 	if w.round == nil {
 		w.round = &watchRound{done: make(chan struct{})}
 		go s.watchFor(w.round)
 	}
 	round := w.round
+	round.waiters++
 	w.mu.Unlock()
 	defer func() {
 		w.mu.Lock()
-		w.waiters--
+		round.waiters--
 		w.mu.Unlock()
 	}()
 	select {
@@ -338,12 +347,14 @@ func (s *Session) watchFor(round *watchRound) {
 	for {
 		err := s.watchOnce()
 		w.mu.Lock()
-		if isTimeout(err) && w.waiters > 0 {
+		if isTimeout(err) && round.waiters > 0 {
 			w.mu.Unlock()
 			continue
 		}
 		round.err = err
-		w.round = nil
+		if w.round == round {
+			w.round = nil
+		}
 		w.mu.Unlock()
 		close(round.done)
 		return
