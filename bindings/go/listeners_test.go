@@ -248,9 +248,8 @@ func TestOneThatReceivesSharesItsListener(t *testing.T) {
 // What a channel gives back, whoever waits meanwhile is given.
 func TestWhatIsGivenBackIsNotWaitedFor(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
-		c := open(t, url)
 		for n := 0; n < 6; n++ {
-			s := session(t, c)
+			s := session(t, open(t, url)) // whose receiver is free, so that no more is read than is taken
 			must(t, s.Start(background))
 			l := listen(t, s)
 			_, err := l.Next(background)
