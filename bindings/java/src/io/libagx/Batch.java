@@ -33,7 +33,10 @@ final class Batch implements AutoCloseable {
     void takeOwn(Outcome outcome);
   }
 
+  private static final int LARGE = 16 * 1024;
+
   final long handle;
+  private boolean large;
   private final Records records = new Records();
 
   Batch() {
@@ -48,7 +51,13 @@ final class Batch implements AutoCloseable {
 
   private byte[] data() {
     byte[] data = agxnative.agxb_batch_data(handle);
+    large |= data != null && data.length > LARGE;
     return data == null ? new byte[0] : data;
+  }
+
+  /** Its buffer is larger than what many who wait should each hold on to. */
+  boolean large() {
+    return large;
   }
 
   void read(Sink sink) {

@@ -277,7 +277,7 @@ final class ListenerCore implements Batch.Sink {
     }
     if (outcome == null) {
       keep(batch);
-    } else if (outcome.status() != AgxStatus.TIMEOUT && outcome.status() != AgxStatus.ECLOSED) {
+    } else if (outcome.status() != AgxStatus.ECLOSED) {
       put(outcome);
     }
     client.batches().give(batch);
