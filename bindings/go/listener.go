@@ -174,7 +174,6 @@ func (l *listener) keep(r *record) {
 		l.put(item{event: r.event}, false)
 	case r.status == codeEnded || r.status == codeLimit:
 		l.put(item{}, true)
-	case r.status == native.AGX_INTERRUPTED: // too late for the call that it was to end
 	default:
 		l.put(item{err: r.err()}, false)
 	}
@@ -284,11 +283,12 @@ func (l *listener) receive(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inCall = false
-	if err == nil {
+	switch err = endIsEOF(err); {
+	case err == nil:
 		b.each(l.keep)
-	} else if e, ok := err.(*Error); ok && (e.Code == Code(codeEnded) || e.Code == Code(codeLimit)) {
+	case err == io.EOF:
 		l.put(item{}, true)
-	} else if !isClosed(err) {
+	case !isClosed(err):
 		l.put(item{err: err}, false)
 	}
 	// First: whoever is woken may ask again.

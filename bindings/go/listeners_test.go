@@ -79,6 +79,19 @@ func serveListeners(t *testing.T, url string, count int) {
 	}
 }
 
+// addInBatches adds so many events, some at a time.
+func addInBatches(t testing.TB, s *agx.Session, count, atOnce int) {
+	t.Helper()
+	batch := make([]agx.NewEvent, atOnce)
+	for i := range batch {
+		batch[i] = agx.NewEvent{Type: "event", Origin: "test"}
+	}
+	for n := 0; n < count; n += atOnce {
+		_, err := s.AddMany(background, batch)
+		must(t, err)
+	}
+}
+
 func TestTenThousandListeners(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) { serveListeners(t, url, 10000) })
 }
@@ -88,14 +101,7 @@ func TestQueueIsBounded(t *testing.T) {
 		const count = 50000
 		s := session(t, open(t, url))
 		must(t, s.Start(background))
-		batch := make([]agx.NewEvent, 1000)
-		for i := range batch {
-			batch[i] = agx.NewEvent{Type: "event", Origin: "test"}
-		}
-		for i := 0; i < count/len(batch); i++ {
-			_, err := s.AddMany(background, batch)
-			must(t, err)
-		}
+		addInBatches(t, s, count, 1000)
 		must(t, s.Stop(background, grace))
 		// The one that has the receiver is another.
 		other := listen(t, s, agx.OnlyNew())
@@ -322,14 +328,7 @@ func TestAllWhoWaitOnOneListenerShareIt(t *testing.T) {
 				saw(item.Event)
 			}
 		}()
-		batch := make([]agx.NewEvent, 50)
-		for i := range batch {
-			batch[i] = agx.NewEvent{Type: "event", Origin: "test"}
-		}
-		for i := 0; i < count/len(batch); i++ {
-			_, err := s.AddMany(background, batch)
-			must(t, err)
-		}
+		addInBatches(t, s, count, 50)
 		must(t, s.Stop(background, grace))
 		all.Wait()
 		want(t, len(seen), count+1)
