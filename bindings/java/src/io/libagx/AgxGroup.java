@@ -9,8 +9,10 @@ import java.util.ArrayList;
 import java.util.Collection;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
 
 /**
  * A consumer of a group: consumers of a group share a session's events. Each event is given to one of
@@ -21,8 +23,9 @@ import java.util.concurrent.locks.ReentrantLock;
  * parts, for programs that do it their own way. Each may throw {@link AgxException.NotFound} if
  * there is no such group any more, and blocks for a command of the store unless it says otherwise.
  *
- * <p>What waits holds a thread: the caller's, or with a future one of the client's. It ends at once
- * if the thread is interrupted or the future cancelled.
+ * <p>What waits holds a thread: the caller's, or with a future or in a virtual thread one of the
+ * client's, which then calls the handler too. It ends at once if the caller's thread is interrupted or
+ * the future cancelled.
  */
 public final class AgxGroup implements AutoCloseable {
   private static final int ID_SIZE = agxnativeConstants.AGX_ID_SIZE;
@@ -135,6 +138,7 @@ public final class AgxGroup implements AutoCloseable {
    */
   public List<AgxEvent> read(Source source, Duration timeout, int most)
       throws InterruptedException {
+    if (Threads.isVirtual()) return elsewhere(call -> read(call, source, timeout, most));
     return read(new Interrupter.Turn(), source, timeout, most);
   }
 
@@ -199,6 +203,8 @@ public final class AgxGroup implements AutoCloseable {
     private final Interrupter.Turn call = new Interrupter.Turn();
     /** That waits, while it does; guarded by this. */
     private Thread thread;
+    /** It was to be interrupted before it began; likewise. */
+    private boolean interrupted;
 
     Wait() {
       whenComplete((result, failure) -> interrupter.end(call));
@@ -208,6 +214,7 @@ public final class AgxGroup implements AutoCloseable {
     synchronized boolean begin() {
       if (isDone()) return false;
       thread = Thread.currentThread();
+      if (interrupted) thread.interrupt();
       return true;
     }
 
@@ -220,10 +227,13 @@ public final class AgxGroup implements AutoCloseable {
     @Override
     public boolean cancel(boolean mayInterrupt) {
       boolean cancelled = super.cancel(mayInterrupt);
-      synchronized (this) {
-        if (cancelled && mayInterrupt && thread != null) thread.interrupt();
-      }
+      if (cancelled && mayInterrupt) interrupt();
       return cancelled;
+    }
+
+    synchronized void interrupt() {
+      interrupted = true;
+      if (thread != null) thread.interrupt();
     }
   }
 
@@ -231,8 +241,14 @@ public final class AgxGroup implements AutoCloseable {
     T get(Interrupter.Turn call) throws InterruptedException;
   }
 
-  private <T> CompletableFuture<T> await(Waits<T> waits, java.util.function.Consumer<T> giveBack) {
+  private <T> CompletableFuture<T> await(Waits<T> waits, Consumer<T> giveBack) {
     Wait<T> future = new Wait<>();
+    await(future, waits, giveBack, core::deliver);
+    return future;
+  }
+
+  private <T> void await(Wait<T> future, Waits<T> waits, Consumer<T> giveBack,
+      Consumer<Runnable> deliver) {
     handle.get();
     core.await(() -> {
       // Cancelled before its turn: nothing is done.
@@ -240,15 +256,42 @@ public final class AgxGroup implements AutoCloseable {
       try {
         T result = waits.get(future.call);
         future.end();
-        core.deliver(() -> {
+        deliver.accept(() -> {
           if (!future.complete(result)) giveBack.accept(result);
         });
       } catch (Throwable failure) {
         future.end();
-        core.deliver(() -> future.completeExceptionally(failure));
+        deliver.accept(() -> future.completeExceptionally(failure));
       }
     });
-    return future;
+  }
+
+  /**
+   * A virtual thread that waits in C keeps the thread that carries it from all others, which may be
+   * those that it waits for; so one of the client's waits instead, and is interrupted with it.
+   */
+  private <T> T elsewhere(Waits<T> waits) throws InterruptedException {
+    Wait<T> future = new Wait<>();
+    await(future, waits, result -> {}, Runnable::run);
+    boolean interrupted = false;
+    try {
+      for (;;) {
+        try {
+          return future.get();
+        } catch (InterruptedException e) {
+          interrupted = true;
+          future.interrupt();
+        }
+      }
+    } catch (ExecutionException e) {
+      if (e.getCause() instanceof InterruptedException) {
+        interrupted = false;
+        throw new InterruptedException();
+      }
+      throw Calls.asSuch(e.getCause());
+    } finally {
+      if (interrupted) Thread.currentThread().interrupt();
+    }
   }
 
   /**
@@ -281,7 +324,7 @@ public final class AgxGroup implements AutoCloseable {
   }
 
   /**
-   * Hands the group's events to a handler, in this thread: first what is pending for this consumer,
+   * Hands the group's events to a handler, in this thread unless it is a virtual one: first what is pending for this consumer,
    * then new ones and those that other consumers have left. An event that was handled is
    * acknowledged; one that failed is tried again after a pause, and after so many attempts becomes a
    * dead letter. It goes on when the connection is lost and the store is restarted.
@@ -301,6 +344,7 @@ public final class AgxGroup implements AutoCloseable {
    */
   public AgxStatus process(AgxProcessOptions options, AgxHandler handler)
       throws InterruptedException {
+    if (Threads.isVirtual()) return elsewhere(call -> process(call, options, handler));
     return process(new Interrupter.Turn(), options, handler);
   }
 
