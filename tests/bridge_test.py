@@ -583,6 +583,69 @@ class Streams(unittest.TestCase):
             self.assertEqual(told, ["one", "two", "last"] if words else ["one"], error)
             self.server("DEL", "agx:1:2:s", "agx:1:2:s:live")
 
+    def test_a_type_that_would_end_or_begin_the_copy_is_refused(self):
+        def add(kind, text):
+            return self.server("XADD", "t", "*", "type", kind, "timestamp", "1.5", "data",
+                               '{"text":"%s"}' % text)
+        for of, kinds in (("agx:1/2/c", ("end", "begin")), ("agent-framework:c", ("end",))):
+            for kind in kinds:
+                with self.subTest(to=of, kind=kind):
+                    self.server("FLUSHALL")
+                    add("event", "one")
+                    wrong = add(kind, "two")
+                    add("event", "three")
+                    add("event", "four")
+                    words = ["bridge", "openai-agents:t", of, "--timeout", "0"]
+                    self.agx(*words, status=4)
+                    why = ("the event %s of openai-agents:t: its type is \"%s\", which would %s the "
+                           "session in the format %s" % (wrong, kind, kind, of.partition(":")[0]))
+                    self.assertEqual(self.said, "agx: %s; --skip passes over it\n" % why)
+                    self.agx(*words, "--skip", status=7)
+                    self.assertIn("agx: passed over %s\n" % why, self.said)
+                    form, _, name = of.partition(":")
+                    out = self.agx("--format", form, "listen", name, "--timeout", "0", status=7)
+                    events = [json.loads(line) for line in out.splitlines()]
+                    self.assertEqual([(e["type"], e["body"].get("text") or
+                                       e["body"].get("content_delta")) for e in events
+                                      if e["type"] != "begin"],
+                                     [("event", "one"), ("event", "three"), ("event", "four")])
+                    self.assertLessEqual(sum(e["type"] == "begin" for e in events), 1)
+
+    def test_where_types_have_no_meaning_they_are_copied(self):
+        kinds = ["begin", "end", "error", "token"]
+        for kind in kinds:
+            self.server("XADD", "t", "*", "type", kind, "data", "{}")
+        self.agx("bridge", "openai-agents:t", "openai-agents:c", "--timeout", "0", status=7)
+        self.assertEqual([e["type"] for e in self.server.entries("c")], kinds)
+
+    def test_an_end_is_one_where_the_source_has_ends(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "info")
+        self.agx("stop", "1/2/s", "--grace", "600")
+        # Another program began it again over what was there.
+        for fields in (["begin", "body", "{}"], ["event", "body", '{"text":"Hi"}'], ["end"]):
+            self.server("XADD", "agx:1:2:s", "*", "origin", "o", "type", *fields)
+        self.agx("bridge", "agx:1/2/s", "agx:1/2/c")
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:c")],
+                         ["begin", "info", "event", "end"])
+
+    def test_an_error_of_openai_agents_ends_a_copy_only_as_the_last(self):
+        def add(kind, text):
+            self.server("XADD", "t", "*", "type", kind, "data", '{"text":"%s","msg":"E"}' % text)
+        add("event", "one")
+        add("error", "")
+        words = ["bridge", "openai-agents:t", "agent-framework:c", "--timeout", "0"]
+        self.agx(*words, status=7)
+        self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["one"])
+        add("event", "two")
+        self.agx(*words, status=4)
+        self.assertIn("ends with an error, and more follows; --skip", self.said)
+        self.agx(*words, "--skip", status=7)
+        add("error", "")
+        self.agx(*words, "--skip", "--stop")
+        self.assertEqual([e.get("error") or e["text"]
+                          for e in self.server.entries("agent-stream:c")], ["one", "two", "E"])
+
     def test_grace_is_how_long_a_finished_copy_stays(self):
         self.server("XADD", "agent-stream:c", "*", "text", "", "done", "true", "sequence", "0")
         for words, least, most in (([], 0, 5000), (["--grace", "700"], 600000, 700000),

@@ -322,9 +322,9 @@ class Bridge {
   int Copy(std::vector<Event> events) {
     // A list that was deleted is an empty one to whoever adds to it.
     if (to_.format == "ag2" && !events.empty() && IsLost()) return BeginAnew();
-    // An error ends a session of agent-framework, and none of agx: it is held back until it is known to
-    // be the last.
-    if (from_.format != "agx" || to_.format != "agent-framework") return CopyAll(events);
+    // An error ends a session of agent-framework, and none of another format: it is held back until it is
+    // known to be the last.
+    if (to_.format != "agent-framework" || from_.format == to_.format) return CopyAll(events);
     std::vector<Event> ready;
     for (Event& event : events) {
       if (held_ != nullptr) {
@@ -363,11 +363,11 @@ class Bridge {
 
   int CopyAtOnce(const std::vector<Event>& events, size_t begin, size_t end) {
     std::vector<agx_new_event> copies;
-    bool has_nul = false;
+    std::string refusal;
     for (size_t i = begin; i < end; ++i) {
       const agx_event* event = events[i].get();
       const auto whole = [&](const char* text, size_t length) {
-        has_nul = has_nul || std::strlen(text) != length;
+        if (std::strlen(text) != length) refusal = "it has a U+0000";
         return text;
       };
       // Another format's readers may need it; those of the same do without already.
@@ -382,10 +382,15 @@ class Bridge {
       const char* body = agx_event_body(event, &length);
       const agx_new_event copy = {type, origin, whole(body, length)};
       // The copy has a begin of its own.
-      if (from_.format != "agx" || std::strcmp(copy.type, "begin") != 0) copies.push_back(copy);
+      if (from_.format == "agx" && std::strcmp(copy.type, "begin") == 0) continue;
+      if (SaysMoreThere(copy.type)) {
+        refusal = "its type is \"" + std::string(copy.type) + "\", which would " + copy.type +
+                  " the session in the format " + to_.format;
+      }
+      copies.push_back(copy);
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
-    agx_status status = has_nul ? AGX_EINVAL : Move(copies.data(), copies.size(), last);
+    agx_status status = refusal.empty() ? Move(copies.data(), copies.size(), last) : AGX_EINVAL;
     // One of them cannot be held: which?
     if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
@@ -402,7 +407,12 @@ class Bridge {
     }
     if (status == AGX_OK) return kDone;
     if (!IsRefusal(status)) return FailToMove(status, "the event " + last + " of " + from_.text);
-    return Refuse(last, has_nul ? "it has a U+0000" : ErrorOfOne());
+    return Refuse(last, refusal.empty() ? ErrorOfOne() : refusal);
+  }
+
+  // Where FROM has such a begin or end itself, no listener hands it on as an event, or it is left out.
+  bool SaysMoreThere(std::string_view type) const {
+    return (type == "end" && HasEnds(to_)) || (type == "begin" && to_.format == "agx");
   }
 
   // Of one that the other format cannot hold.
