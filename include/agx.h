@@ -413,7 +413,8 @@ AGX_API agx_status agx_add_each(agx_addition* additions, size_t count);
  * anything else than `from`, somebody else has moved it: AGX_ECONFLICT, and nothing is written.
  * Interceptors do not see these events: a copy is to be what it is a copy of. So the type and the
  * origin of each may be "" as well: it is written without, as the format reads it then;
- * agent-framework needs a type.
+ * agent-framework needs a type. For ag2 the body may have the numbers NaN, Infinity and -Infinity,
+ * which Python's json writes and reads.
  *
  * It is kept in the hash {stream's key}:from, which lives as long as the stream: it expires and is
  * deleted with it. If this handle has started the session and the store has lost the stream, the

@@ -812,6 +812,39 @@ class Streams(unittest.TestCase):
         self.agx("bridge", "agent-framework:c", "agent-framework:d", "--timeout", "0", status=4)
         self.assertIn("This is an event without a type", self.said)
 
+    def test_ag2_keeps_the_numbers_of_pythons_json(self):
+        elements = ['{"__type__":"m.X","a":NaN}', '{"a": NaN}', '{"__event__": "m.Y", "a": [-Infinity]}',
+                    "Infinity", '{"__type__": "m.X", "a": 1}']
+        self.server("RPUSH", "ag2:stream:s", *elements)
+        self.agx("bridge", "ag2:s", "ag2:t", "--timeout", "0", status=7)
+        self.assertEqual(self.server("LRANGE", "ag2:stream:t", 0, -1), elements)
+        # What openai-agents writes is of Python as well.
+        self.server("XADD", "o", "*", "type", "m.X", "data", '{"a": NaN}')
+        self.agx("bridge", "openai-agents:o", "ag2:u", "--timeout", "0", status=7)
+        self.assertEqual(self.server("LRANGE", "ag2:stream:u", 0, -1),
+                         ['{"__type__": "m.X", "a": NaN}'])
+        # Other formats have no such numbers: there it is text.
+        self.agx("bridge", "ag2:s", "openai-agents:p", "--timeout", "0", status=7)
+        self.assertEqual([json.loads(e["data"]) for e in self.server.entries("p")],
+                         elements[:-1] + [{"__type__": "m.X", "a": 1}])
+
+    def test_what_is_not_json_is_refused_by_ag2(self):
+        good = '{"__type__": "m.X", "n": 1}'
+        for wrong, why in (("notjson", "body is not valid JSON at byte 1: "),
+                           ("", "its body is empty, which is not JSON"),
+                           ('{"__type__": "m.X", "n": }', "body is not valid JSON at byte 25: "),
+                           ('{"a": Nan}', "body is not valid JSON at byte 6: ")):
+            with self.subTest(wrong=wrong):
+                self.server("FLUSHALL")
+                self.server("RPUSH", "ag2:stream:s", good, wrong, good)
+                words = ["bridge", "ag2:s", "ag2:t", "--timeout", "0"]
+                self.agx(*words, status=4)
+                self.assertRegex(self.said, r"^agx: the event 2-\d+ of ag2:s: %s.*; --skip passes over "
+                                 r"it\n$" % why)
+                self.agx(*words, "--skip", status=7)
+                self.assertRegex(self.said, r"passed over the event 2-\d+ of ag2:s: %s" % why)
+                self.assertEqual(self.server("LRANGE", "ag2:stream:t", 0, -1), [good, good])
+
     def test_killed_again_and_again_it_neither_loses_nor_repeats(self):
         count = 4000
         source = {

@@ -851,6 +851,28 @@ TEST_P(CapiStream, ACheckpointMovesWithWhatIsAdded) {
   }
 }
 
+TEST_P(CapiStream, ACopyOfAg2KeepsTheNumbersOfPythonsJson) {
+  SessionPtr session = OpenStream(client_, "s", "ag2");
+  const char* typed = R"({"__type__":"my.A","a":NaN})";
+  const char* untyped = R"([Infinity, -Infinity])";
+  agx_new_event events[] = {{"my.A", "", typed}, {"", "", untyped}, {"my.B", "", R"({"a":NaN})"}};
+  EXPECT_EQ(agx_add_checked(session.get(), events, 3, "x", "", "1"), AGX_OK) << agx_last_error();
+  std::vector<agx_event*> stored(4);
+  size_t count = 0;
+  ASSERT_EQ(agx_history_read(session.get(), nullptr, stored.data(), stored.size(), &count), AGX_OK);
+  std::vector<std::string> bodies;
+  for (size_t i = 0; i < count; ++i) {
+    bodies.emplace_back(agx_event_body(stored[i], nullptr));
+    agx_event_free(stored[i]);
+  }
+  EXPECT_THAT(bodies, ElementsAre(typed, untyped, R"({"__type__": "my.B", "a":NaN})"));
+  agx_new_event wrong[] = {{"", "", "nan"}};
+  EXPECT_EQ(agx_add_checked(session.get(), wrong, 1, "x", "1", "2"), AGX_EJSON);
+  EXPECT_EQ(agx_add(session.get(), "my.A", "o", typed, nullptr), AGX_EJSON) << "a copy alone may";
+  SessionPtr other = OpenStream(client_, "o", "openai-agents");
+  EXPECT_EQ(agx_add_checked(other.get(), events, 1, "x", "", "1"), AGX_EJSON);
+}
+
 TEST_P(CapiStream, WhatIsRefusedMovesNoCheckpoint) {
   SessionPtr session = OpenStream(client_, "c", "agent-framework");
   agx_new_event events[] = {{"event", "o", R"({"text":"a"})"}, {"info", "o", nullptr}};

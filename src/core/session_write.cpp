@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/token.h"
 #include "core/session.h"
 #include "format/agx_format.h"
@@ -41,6 +42,16 @@ Status CheckCopy(const agx_new_event& event, size_t* body_length) {
   if (Status status = check("type", event.type); !status.ok()) return status;
   if (Status status = check("origin", event.origin); !status.ok()) return status;
   return CheckBody(event.body, body_length);
+}
+
+// The same, with the numbers that Python's json writes and JSON has not.
+Status CheckPythonCopy(const agx_new_event& event, size_t* body_length) {
+  Status status = CheckCopy(event, body_length);
+  if (status.code() != AGX_EJSON) return status;
+  std::string_view body = event.body;
+  if (!ValidatePythonJson(body, AGX_DEPTH_MAX)) return status;
+  *body_length = body.size();
+  return {};
 }
 
 Status CheckAll(std::span<const agx_new_event> events, std::vector<NewEvent>* checked,
@@ -231,7 +242,8 @@ Status Session::AddChecked(std::span<const agx_new_event> events, const char* na
   }
   if (std::string_view(from) == to) return {AGX_EINVAL, "from and to are to be different"};
   std::vector<NewEvent> checked;
-  if (Status status = CheckAll(events, &checked, CheckCopy); !status.ok()) return status;
+  auto* check = format_->traits().python_json ? CheckPythonCopy : CheckCopy;
+  if (Status status = CheckAll(events, &checked, check); !status.ok()) return status;
   return Onto([&]() -> Status {
     Written written;
     if (Status status = WriteAll(checked, nullptr, &written); !status.ok()) return status;

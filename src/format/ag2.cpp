@@ -55,7 +55,11 @@ Status Refuse(std::string_view what) {
 class Ag2 final : public Format {
  public:
   constexpr Ag2()
-      : Format({.name = kName.data(), .named = true, .list = true, .has_dialects = true}) {}
+      : Format({.name = kName.data(),
+                .named = true,
+                .list = true,
+                .has_dialects = true,
+                .python_json = true}) {}
 
   Result<std::string> Key(std::string_view prefix, std::string_view name) const override {
     return Cat(prefix.empty() ? kPrefix : prefix, ":", name);

@@ -64,6 +64,8 @@ class Format {
     bool numbered = false;
     // Its own versions write it in several ways; what a stream holds says which its readers know.
     bool has_dialects = false;
+    // Its own programs write NaN and Infinity, as Python's json does.
+    bool python_json = false;
     int64_t max_length = 0;       // by default
     int64_t entry_expire_ms = 0;  // > 0: the stream expires so long after each entry, by default
   };

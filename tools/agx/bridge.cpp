@@ -399,6 +399,11 @@ class Bridge {
       return kDone;
     }
     std::string quoted;
+    if (status == AGX_EJSON && to_.format == "ag2") {
+      // It holds no text.
+      refusal = *copies[0].body == '\0' ? "its body is empty, which is not JSON" : ErrorOfOne();
+      status = AGX_EINVAL;
+    }
     if (status == AGX_EJSON) {
       // What is not JSON is copied as text.
       quoted = Quoted(copies[0].body);
