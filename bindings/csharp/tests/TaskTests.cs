@@ -1,5 +1,6 @@
 #nullable enable
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Linq;
@@ -538,6 +539,79 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
             await own.Completion.WaitAsync(Long);
         }
     }
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatAwaitsAnEventMayBlock(string store) => Each(store, async (client, session) =>
+    {
+        // More than there are threads for it, each kept until the last is there.
+        using var all = new Barrier(18);
+        var threads = new ConcurrentBag<string?>();
+        async Task ListenAndBlock(AgxListener listener)
+        {
+            Assert.Equal("1", (await listener.NextAsync().ConfigureAwait(false))!.Body);
+            threads.Add(Thread.CurrentThread.Name);
+            Assert.True(all.SignalAndWait(Long), "an event did not come");
+            Task<AgxEvent?> next = listener.NextAsync().AsTask();
+            Assert.True(next.Wait(Long), "the next event did not come");
+            Assert.Equal("2", next.Result!.Body);
+        }
+        AgxSession[] own = Enumerable.Range(0, all.ParticipantCount).Select(_ => Session(client)).ToArray();
+        var listeners = new List<AgxListener>();
+        var listening = new List<Task>();
+        foreach (AgxSession one in own)
+        {
+            await one.StartAsync();
+            listeners.Add(await one.OpenListenerAsync(new() { After = AgxListenOptions.New }));
+            listening.Add(ListenAndBlock(listeners[^1]));
+            await one.AddAsync("info", "test", "1");
+            for (var waited = Stopwatch.StartNew(); threads.Count < listening.Count;)
+            {
+                Assert.True(waited.Elapsed < Long, $"listener {listening.Count} is not told");
+                await Task.Delay(1);
+            }
+        }
+        foreach (AgxSession one in own) await one.AddAsync("info", "test", "2");
+        await Task.WhenAll(listening).WaitAsync(Long);
+        // Nobody had to wake the first.
+        Assert.Contains("agx listeners", threads);
+        foreach (AgxListener one in listeners) await one.DisposeAsync();
+        foreach (AgxSession one in own) await one.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatAwaitsAnEventMayDisposeOfTheClient(string store) => Each(store, async (client, session) =>
+    {
+        foreach (string what in new[] { "client", "client sync", "listener", "after another" })
+        {
+            AgxClient other = await AgxClient.OpenAsync(stores.Url(store));
+            await using AgxSession own = Session(other);
+            await own.StartAsync();
+            AgxListener listener = await own.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            AgxListener second = await own.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            async Task ListenAndDispose()
+            {
+                await listener.NextAsync().ConfigureAwait(false);
+                if (what == "after another") Assert.NotNull(await listener.NextAsync().ConfigureAwait(false));
+                if (what == "client") await other.DisposeAsync();
+                else if (what == "listener") listener.Dispose();
+                else other.Dispose();
+            }
+            Task listening = ListenAndDispose();
+            Task<AgxEvent?> waiting = second.NextAsync().AsTask();
+            await own.AddAsync("info", "test", "1");
+            Assert.Equal("1", (await waiting.WaitAsync(Long))!.Body);
+            waiting = second.NextAsync().AsTask();
+            if (what == "after another")
+            {
+                await own.AddAsync("info", "test", "2");
+                Assert.Equal("2", (await waiting.WaitAsync(Long))!.Body);
+                waiting = second.NextAsync().AsTask();
+            }
+            await listening.WaitAsync(Long);
+            await other.DisposeAsync().AsTask().WaitAsync(Long);
+            await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        }
+    });
 
     // What people write, and what of it a compiler might misunderstand.
     [Theory, MemberData(nameof(All))]
