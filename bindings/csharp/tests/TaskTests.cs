@@ -541,6 +541,51 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
     }
 
     [Theory, MemberData(nameof(All))]
+    public Task SeveralThreadsMayAskFirst(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        const int Rounds = 1000;
+        using var round = new Barrier(4);
+        AgxListener? listener = null;
+        var wrong = new ConcurrentBag<Exception>();
+        void Ask(Action<AgxListener> ask)
+        {
+            for (int i = 0; i < Rounds; ++i)
+            {
+                round.SignalAndWait(Long);
+                try
+                {
+                    ask(listener!);
+                }
+                catch (Exception error)
+                {
+                    wrong.Add(error);
+                }
+                round.SignalAndWait(Long);
+            }
+        }
+        void ByTask(AgxListener its)
+        {
+            ValueTask<AgxEvent?> next = its.NextAsync();
+            if (next.IsFaulted) next.GetAwaiter().GetResult();
+        }
+        Task[] asking =
+        [
+            .. Enumerable.Range(0, 3).Select(_ => Task.Factory.StartNew(() => Ask(ByTask), TaskCreationOptions.LongRunning)),
+        ];
+        for (int i = 0; i < Rounds; ++i)
+        {
+            listener = session.OpenListener(new() { After = AgxListenOptions.New });
+            round.SignalAndWait(Long);
+            round.SignalAndWait(Long);
+            listener.Dispose();
+        }
+        await Task.WhenAll(asking).WaitAsync(Long);
+        Assert.Empty(wrong);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
     public Task WhatAwaitsAnEventMayBlock(string store) => Each(store, async (client, session) =>
     {
         // More than there are threads for it, each kept until the last is there.

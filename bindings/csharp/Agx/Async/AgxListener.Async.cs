@@ -13,6 +13,7 @@ namespace Agx
         /// <summary>The next event; null is the end. No thread waits: one of the client's serves all of
         /// its listeners. A token that is cancelled ends the wait and leaves the listener as it
         /// was.</summary>
+        /// <exception cref="AgxBusyException">A thread waits on the listener.</exception>
         public ValueTask<AgxEvent?> NextAsync(CancellationToken cancellationToken = default)
         {
             try
@@ -57,34 +58,29 @@ namespace Agx
 
         ListenerQueue Attach()
         {
-            if (!Monitor.TryEnter(reading))
-            {
-                // A thread waits in it, or another attaches it just now.
-                if (queue is ListenerQueue already) return already;
-                throw AgxException.Of(AgxStatus.Busy, "a thread waits on the listener");
-            }
-            try
+            lock (gate)
             {
                 if (closed) throw AgxException.Closed("listener");
                 if (queue is ListenerQueue already) return already;
-                var attached = new ListenerQueue(client.Dispatcher, Number, token, TakeAll(), ended);
+                if (receiving) throw AgxException.Of(AgxStatus.Busy, "a thread waits on the listener");
+                var attached = new ListenerQueue(client.Dispatcher, Number, token, ready, ended);
+                ready.Clear();
                 handle.Closing += () => attached.Close("listener");
                 // Closed meanwhile: nobody else would tell it.
                 if (handle.IsClosed) attached.Close("listener");
                 queue = attached;
                 return attached;
             }
-            finally
-            {
-                Monitor.Exit(reading);
-            }
         }
 
-        partial void TryNextAttached(TimeSpan timeout, CancellationToken cancellationToken, ref bool attached, ref bool came, ref AgxEvent? next)
+        partial void UseQueue(ref bool queued)
         {
-            if (queue == null) return;
-            attached = true;
-            using CancellationTokenSource source = Limited(timeout, cancellationToken);
+            queued = queue != null;
+        }
+
+        partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next)
+        {
+            using CancellationTokenSource source = Limited(TimeSpan.FromMilliseconds(left), cancellationToken);
             try
             {
                 next = NextAsync(source.Token).AsTask().GetAwaiter().GetResult();

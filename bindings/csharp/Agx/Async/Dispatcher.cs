@@ -351,7 +351,7 @@ namespace Agx
         bool finished; // nothing further will come
         string? closed;
 
-        internal ListenerQueue(Dispatcher dispatcher, IntPtr listener, long token, Batch.Record[] before, bool ended)
+        internal ListenerQueue(Dispatcher dispatcher, IntPtr listener, long token, IEnumerable<Batch.Record> before, bool ended)
         {
             this.dispatcher = dispatcher;
             this.listener = listener;
