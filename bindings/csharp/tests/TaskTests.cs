@@ -541,6 +541,47 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
     }
 
     [Theory, MemberData(nameof(All))]
+    public Task AThreadThatWaitsWantsNothingOfThePool(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync();
+        Assert.Equal("begin", (await listener.NextAsync())!.Type);
+        ThreadPool.GetMaxThreads(out int most, out int ports);
+        var free = new ManualResetEventSlim(); // which who is late still asks
+        bool timedOut = false;
+        string? body = null;
+        // From here on not even a timer's function has a thread.
+        ThreadPool.SetMaxThreads(Environment.ProcessorCount, ports);
+        try
+        {
+            var wait = Stopwatch.StartNew();
+            for (int available = 1; available > 0; ThreadPool.GetAvailableThreads(out available, out _))
+            {
+                Assert.True(wait.Elapsed < Long, "the pool's threads are not taken");
+                ThreadPool.QueueUserWorkItem(_ => free.Wait());
+                Thread.Sleep(1);
+            }
+            Task waiting = Task.Factory.StartNew(() =>
+            {
+                timedOut = !listener.TryNext(TimeSpan.FromMilliseconds(50), out _);
+                session.Add("info", "test", "1");
+                body = listener.Next(Long)?.Body;
+            }, TaskCreationOptions.LongRunning);
+            bool ended = waiting.Wait(Long / 2);
+            free.Set();
+            Assert.True(ended, "the thread waits for the pool");
+            Assert.True(timedOut);
+            Assert.Equal("1", body);
+        }
+        finally
+        {
+            free.Set();
+            ThreadPool.SetMaxThreads(most, ports);
+        }
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
     public Task SeveralThreadsMayAskFirst(string store) => Each(store, async (client, session) =>
     {
         await session.StartAsync();

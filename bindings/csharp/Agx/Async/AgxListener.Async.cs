@@ -80,16 +80,7 @@ namespace Agx
 
         partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next)
         {
-            using CancellationTokenSource source = Limited(TimeSpan.FromMilliseconds(left), cancellationToken);
-            try
-            {
-                next = NextAsync(source.Token).AsTask().GetAwaiter().GetResult();
-                came = true;
-            }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-            {
-                came = false;
-            }
+            came = queue!.TryNext(this, left, cancellationToken, out next);
         }
 
         /// <summary>Closes the listener. Whoever waits in it gets an

@@ -337,6 +337,14 @@ namespace Agx
                 Owner = null;
             }
 
+            /// <summary>Nobody waits any more. false: somebody completes it, or has.</summary>
+            internal bool Withdraw()
+            {
+                if (!Take()) return false;
+                Owner = null;
+                return true;
+            }
+
             protected override void Canceled() => Owner = null;
         }
 
@@ -393,6 +401,38 @@ namespace Agx
         internal ValueTask<AgxEvent?> Next(AgxListener owner, CancellationToken cancellationToken)
         {
             if (cancellationToken.IsCancellationRequested) return ValueTask.FromCanceled<AgxEvent?>(cancellationToken);
+            return Next(owner, cancellationToken, blocks: false, out _);
+        }
+
+        /// <summary>The thread waits, and needs nobody to end its wait in time. false: nothing
+        /// came.</summary>
+        internal bool TryNext(AgxListener owner, long milliseconds, CancellationToken cancellationToken, out AgxEvent? next)
+        {
+            next = null;
+            ValueTask<AgxEvent?> asked = Next(owner, CancellationToken.None, blocks: true, out Waiter? waiter);
+            if (waiter != null)
+            {
+                try
+                {
+                    waiter.Task.Wait((int)Math.Min(milliseconds, int.MaxValue), cancellationToken);
+                }
+                catch (Exception told) when (told is AggregateException or OperationCanceledException)
+                {
+                }
+                if (waiter.Withdraw())
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    return false;
+                }
+                // Has it, or is just about to.
+            }
+            next = asked.AsTask().GetAwaiter().GetResult();
+            return true;
+        }
+
+        ValueTask<AgxEvent?> Next(AgxListener owner, CancellationToken cancellationToken, bool blocks, out Waiter? waiter)
+        {
+            waiter = null;
             lock (gate)
             {
                 if (closed != null) return ValueTask.FromException<AgxEvent?>(AgxException.Closed(closed));
@@ -405,7 +445,7 @@ namespace Agx
                 if (finished) return new ValueTask<AgxEvent?>((AgxEvent?)null);
                 // Those that were cancelled, if nothing came since.
                 HasWaiter();
-                Waiter waiter = dispatcher.Wait(owner, cancellationToken);
+                waiter = blocks ? new Waiter(owner, cancellationToken, continuesHere: false) : dispatcher.Wait(owner, cancellationToken);
                 waiters.Enqueue(waiter);
                 return new ValueTask<AgxEvent?>(waiter.Task);
             }
