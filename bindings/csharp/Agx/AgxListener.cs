@@ -92,6 +92,12 @@ namespace Agx
             get { return handle; }
         }
 
+        /// <summary>Takes it from the client's waiting thread, unless somebody waits by it.</summary>
+        internal void LeaveMux()
+        {
+            LeaveQueue();
+        }
+
         /// <summary>What came and was not handed on; somebody else does that now.</summary>
         internal Batch.Record[] TakeAll()
         {
@@ -99,6 +105,7 @@ namespace Agx
             {
                 Batch.Record[] records = ready.ToArray();
                 ready.Clear();
+                TakeQueued(ref records);
                 return records;
             }
         }
@@ -155,6 +162,8 @@ namespace Agx
 
         // Of the client's waiting thread, where there is one.
         partial void UseQueue(ref bool queued);
+        partial void LeaveQueue();
+        partial void TakeQueued(ref Batch.Record[] records);
         partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next);
 
         static long Left(long whole, Stopwatch clock)

@@ -1372,6 +1372,39 @@ namespace Agx.Tests
             }
         }
 
+        /// <summary>What does not wait gives what there is; and what was waited for in time may go on in a
+        /// mux.</summary>
+        public static void ALookTakesWhatIsThere(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                for (int i = 0; i < 1000; ++i) session.Add("info", "test", i.ToString());
+                using (AgxListener listener = session.OpenListener())
+                {
+                    int count = 0;
+                    AgxEvent one;
+                    while (listener.TryNext(TimeSpan.Zero, out one)) ++count;
+                    Equal(1001, count);
+                }
+                using (AgxListener listener = session.OpenListener())
+                using (AgxMux mux = new AgxMux(client))
+                {
+                    Equal("begin", listener.Next(Long).Type);
+                    mux.Add(listener);
+                    AgxMuxItem item;
+                    for (int i = 0; i < 1000; ++i)
+                    {
+                        True(mux.TryNext(Long, out item), "the mux goes on");
+                        Equal(i.ToString(), item.Event.Body);
+                    }
+                    mux.Remove(listener);
+                    session.Stop();
+                    Equal(null, listener.Next(Long));
+                }
+            });
+        }
+
         /// <summary>Not in the list: a server that is killed and started again loses nothing.</summary>
         public static void KilledAndRestarted(RedisServer server)
         {

@@ -627,6 +627,39 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
     });
 
     [Theory, MemberData(nameof(All))]
+    public Task WhatWasAwaitedMayGoOnInAMux(string store) => Each(store, async (client, session) =>
+    {
+        const int Count = 100;
+        await session.StartAsync();
+        for (int i = 0; i < 40; ++i)
+        {
+            await using AgxListener listener = await session.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            using var mux = new AgxMux(client);
+            Task<AgxEvent?> first = listener.NextAsync().AsTask();
+            Assert.Throws<AgxBusyException>(() => mux.Add(listener));
+            Task adding = Task.Run(() =>
+            {
+                for (int n = 0; n < Count; ++n) session.Add("info", "test", $"{n}");
+            });
+            Assert.Equal("0", (await first.WaitAsync(Long))!.Body);
+            // Some are on their way.
+            int next = 1;
+            for (; next <= i; ++next) Assert.Equal($"{next}", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+            mux.Add(listener);
+            for (; next < Count; ++next)
+            {
+                Assert.True(mux.TryNext(Long, out AgxMuxItem? item));
+                Assert.Equal($"{next}", item!.Event!.Body);
+            }
+            await adding;
+            mux.Remove(listener);
+            session.Add("info", "test", "-1");
+            Assert.Equal("-1", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        }
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
     public Task WhatAwaitsAnEventMayBlock(string store) => Each(store, async (client, session) =>
     {
         // More than there are threads for it, each kept until the last is there.

@@ -83,6 +83,16 @@ namespace Agx
             came = queue!.TryNext(this, left, cancellationToken, out next);
         }
 
+        partial void LeaveQueue()
+        {
+            queue?.Leave();
+        }
+
+        partial void TakeQueued(ref Batch.Record[] records)
+        {
+            if (queue is ListenerQueue its) records = its.TakeAll();
+        }
+
         /// <summary>Closes the listener. Whoever waits in it gets an
         /// <see cref="AgxClosedException"/>.</summary>
         public ValueTask DisposeAsync()

@@ -29,6 +29,7 @@ namespace Agx
         bool begun;
         bool closed;
         long additions;
+        long steps; // that were begun
 
         readonly object turns = new();
         Thread? receiver; // whose turn it is
@@ -89,6 +90,20 @@ namespace Agx
         {
             // One that was closed has left.
             agxnative.agx_mux_remove(mux, listener);
+        }
+
+        /// <summary>Until what was read before is delivered.</summary>
+        internal void Settle()
+        {
+            lock (gate)
+            {
+                long seen = steps;
+                // Also where there is nothing to be read.
+                ++additions;
+                Monitor.PulseAll(gate);
+                agxnative.agx_mux_interrupt(mux);
+                while (!closed && steps == seen) Monitor.Wait(gate);
+            }
         }
 
         /// <summary>A waiter, of which one at a time is to go on in the thread that received. That there
@@ -190,6 +205,8 @@ namespace Agx
             {
                 if (closed) return false;
                 seen = additions;
+                ++steps;
+                Monitor.PulseAll(gate);
             }
             int status = agxnative.agxb_mux_batch(mux, -1, MostEvents, MostBytes, batch!.Number);
             switch (status)
@@ -527,6 +544,31 @@ namespace Agx
                 if (waiter.Take()) return waiter;
             }
             return null;
+        }
+
+        /// <summary>So that another may put the listener into a mux.</summary>
+        internal void Leave()
+        {
+            lock (gate)
+            {
+                if (HasWaiter()) throw AgxException.Of(AgxStatus.Busy, "somebody waits on the listener");
+                if (joined) dispatcher.Leave(listener);
+                joined = false;
+            }
+            // What was read of it before still comes here.
+            dispatcher.Settle();
+        }
+
+        /// <summary>What came and was not asked for yet; it is asked for elsewhere.</summary>
+        internal Batch.Record[] TakeAll()
+        {
+            lock (gate)
+            {
+                Batch.Record[] left = records.ToArray();
+                records.Clear();
+                bytes = 0;
+                return left;
+            }
         }
 
         internal void Fail(int status, string message)
