@@ -659,6 +659,42 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         await session.StopAsync();
     });
 
+    // Who asks now and then is hardly ever there when the time is over.
+    [Theory, MemberData(nameof(All))]
+    public Task SilenceIsToldToWhoAsksNowAndThen(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        TimeSpan moment = TimeSpan.FromMilliseconds(1);
+        async Task<bool> AsksInVain(AgxListener listener, bool blocks)
+        {
+            try
+            {
+                if (blocks) listener.Next(moment);
+                else await listener.NextAsync(moment);
+                return false;
+            }
+            catch (AgxTimeoutException)
+            {
+                return true;
+            }
+        }
+        foreach (bool blocks in new[] { true, false })
+        {
+            await using AgxListener listener = await session.OpenListenerAsync(new() { Timeout = TimeSpan.FromMilliseconds(500) });
+            Assert.Equal("begin", (await listener.NextAsync())!.Type);
+            await Assert.ThrowsAsync<AgxSilentException>(async () =>
+            {
+                // For three times as long; a slow machine takes fewer.
+                for (int i = 0; i < 9; ++i)
+                {
+                    await Task.Delay(170);
+                    Assert.True(await AsksInVain(listener, blocks));
+                }
+            });
+        }
+        await session.StopAsync();
+    });
+
     [Theory, MemberData(nameof(All))]
     public Task WhatAwaitsAnEventMayBlock(string store) => Each(store, async (client, session) =>
     {

@@ -37,7 +37,7 @@ namespace Agx
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                throw AgxException.Of(AgxStatus.Timeout, "nothing came within the timeout");
+                throw queue?.TakeUnheard() ?? AgxException.Of(AgxStatus.Timeout, "nothing came within the timeout");
             }
         }
 

@@ -374,6 +374,7 @@ namespace Agx
         bool joined;
         bool told; // an outcome: it waits again when somebody asks for what comes behind it
         bool finished; // nothing further will come
+        Batch.Record? unheard; // that nothing comes, and nobody was asking
         string? closed;
 
         internal ListenerQueue(Dispatcher dispatcher, IntPtr listener, long token, IEnumerable<Batch.Record> before, bool ended)
@@ -439,12 +440,24 @@ namespace Agx
                 if (waiter.Withdraw())
                 {
                     cancellationToken.ThrowIfCancellationRequested();
+                    if (TakeUnheard() is AgxException error) throw error;
                     return false;
                 }
                 // Has it, or is just about to.
             }
             next = asked.AsTask().GetAwaiter().GetResult();
             return true;
+        }
+
+        /// <summary>What is to be told to one who has asked in vain, and was not asking when it was so.</summary>
+        internal AgxException? TakeUnheard()
+        {
+            lock (gate)
+            {
+                AgxException? error = unheard?.Error();
+                unheard = null;
+                return error;
+            }
         }
 
         ValueTask<AgxEvent?> Next(AgxListener owner, CancellationToken cancellationToken, bool blocks, out Waiter? waiter)
@@ -499,8 +512,13 @@ namespace Agx
                     if (IsEnd(record)) finished = true;
                     else if (record.Value == null) told = true;
                     Waiter? waiter = waiters.Count == 0 ? null : NextWaiter();
+                    unheard = null;
                     // That nothing comes may not be true any more when somebody asks: it is told then.
-                    if (waiter == null && IsOfNow(record)) continue;
+                    if (waiter == null && IsOfNow(record))
+                    {
+                        unheard = record;
+                        continue;
+                    }
                     if (waiter == null)
                     {
                         Keep(record);
@@ -567,6 +585,7 @@ namespace Agx
                 Batch.Record[] left = records.ToArray();
                 records.Clear();
                 bytes = 0;
+                unheard = null;
                 return left;
             }
         }
