@@ -115,13 +115,17 @@ namespace Agx
             position = value.Size <= LargestKept ? (object)value : value.Id;
         }
 
-        /// <summary>Waits for the next event; null is the end. The thread waits.</summary>
+        /// <summary>Waits for the next event; null is the end. The thread waits; without a token it receives
+        /// for itself, which is the fastest way, if nobody has waited with one, or otherwise,
+        /// before.</summary>
+        /// <remarks>As <see cref="TryNext"/> says.</remarks>
         public AgxEvent? Next(CancellationToken cancellationToken = default(CancellationToken))
         {
             return Next(Timeout.InfiniteTimeSpan, cancellationToken);
         }
 
         /// <summary>Waits for the next event; null is the end.</summary>
+        /// <remarks>As <see cref="TryNext"/> says.</remarks>
         /// <exception cref="AgxTimeoutException">Nothing came within the timeout.</exception>
         public AgxEvent? Next(TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
         {
@@ -132,7 +136,18 @@ namespace Agx
 
         /// <summary>As Next; false: nothing came within the timeout.</summary>
         /// <remarks>Any number of threads may wait, each with a time and a token of its own; an event goes to
-        /// one of them.</remarks>
+        /// one of them.
+        ///
+        /// On .NET the client's own thread receives for a wait that a time or a token may end, as it does for
+        /// tasks, so that it ends by them whatever the store does; and from then on for all waits of this
+        /// listener, each of which costs a switch of threads more. A timeout of zero looks what there is,
+        /// and takes as long as the store to answer unless that thread receives already.
+        ///
+        /// On .NET Standard, and so on Mono, the thread that waits receives, and a timeout does not count what
+        /// reconnecting takes: while the store cannot be reached an <see cref="AgxUnavailableException"/> comes
+        /// after the URL's reconnect_timeout; where it holds a connection and does not answer, up to
+        /// command_timeout and connect_timeout later. A token ends the former at once, the latter after
+        /// command_timeout.</remarks>
         public bool TryNext(TimeSpan timeout, out AgxEvent? next, CancellationToken cancellationToken = default(CancellationToken))
         {
             long whole = Text.Milliseconds(timeout);
@@ -148,7 +163,8 @@ namespace Agx
                     if (receiving) canceled = cancellationToken.Register(WakeAll);
                     if (!AwaitTurn(whole, clock, cancellationToken)) return false;
                     if (TakeReady(out next)) return true;
-                    UseQueue(ref queued);
+                    bool bounded = whole > 0 || whole < 0 && cancellationToken.CanBeCanceled;
+                    UseQueue(bounded, ref queued);
                     if (!queued) return Receive(whole, clock, cancellationToken) && TakeReady(out next);
                 }
             }
@@ -161,7 +177,7 @@ namespace Agx
         }
 
         // Of the client's waiting thread, where there is one.
-        partial void UseQueue(ref bool queued);
+        partial void UseQueue(bool bounded, ref bool queued);
         partial void LeaveQueue();
         partial void TakeQueued(ref Batch.Record[] records);
         partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next);

@@ -540,6 +540,40 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         }
     }
 
+    [Fact]
+    public void AThreadThatIsToWaitForATimeDoesSoWhileTheServerHangs()
+    {
+        using var server = new RedisServer();
+        TimeSpan hangs = TimeSpan.FromSeconds(10), some = TimeSpan.FromMilliseconds(200);
+        using AgxClient client = AgxClient.Open(server.Url + "&command_timeout=" + (long)hangs.TotalMilliseconds);
+        using AgxSession session = Session(client);
+        session.Start();
+        AgxListener used = session.OpenListener(), unused = session.OpenListener(), waiting = session.OpenListener();
+        Assert.Equal("begin", used.Next(Long)!.Type);
+        Assert.Equal("begin", waiting.Next()!.Type);
+        void Wait() => Assert.Throws<AgxClosedException>(() => waiting.Next());
+        Task receives = Task.Factory.StartNew(Wait, TaskCreationOptions.LongRunning);
+        server.Freeze();
+        var clock = Stopwatch.StartNew();
+        foreach (AgxListener listener in new[] { used, unused, waiting })
+        {
+            Assert.False(listener.TryNext(some, out _));
+            Assert.Throws<AgxTimeoutException>(() => listener.Next(some));
+            using var source = new CancellationTokenSource(some);
+            Assert.Throws<OperationCanceledException>(() => listener.Next(source.Token));
+            using var both = new CancellationTokenSource(some);
+            Assert.Throws<OperationCanceledException>(() => listener.TryNext(Long, out _, both.Token));
+        }
+        // Whoever does not receive leaves at once, the other with the command that it may have given.
+        Task waits = Task.Factory.StartNew(Wait, TaskCreationOptions.LongRunning);
+        used.Dispose();
+        unused.Dispose();
+        Task closes = Task.Factory.StartNew(waiting.Dispose, TaskCreationOptions.LongRunning);
+        Assert.True(waits.Wait(Long));
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, hangs / 2);
+        Assert.True(Task.WaitAll([receives, closes], Long));
+    }
+
     [Theory, MemberData(nameof(All))]
     public Task AThreadThatWaitsWantsNothingOfThePool(string store) => Each(store, async (client, session) =>
     {
@@ -612,7 +646,8 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         }
         Task[] asking =
         [
-            .. Enumerable.Range(0, 3).Select(_ => Task.Factory.StartNew(() => Ask(ByTask), TaskCreationOptions.LongRunning)),
+            .. Enumerable.Range(0, 2).Select(_ => Task.Factory.StartNew(() => Ask(ByTask), TaskCreationOptions.LongRunning)),
+            Task.Factory.StartNew(() => Ask(its => its.TryNext(TimeSpan.FromTicks(1), out _)), TaskCreationOptions.LongRunning),
         ];
         for (int i = 0; i < Rounds; ++i)
         {

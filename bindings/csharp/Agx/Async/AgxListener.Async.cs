@@ -13,7 +13,8 @@ namespace Agx
         /// <summary>The next event; null is the end. No thread waits: one of the client's serves all of
         /// its listeners. A token that is cancelled ends the wait and leaves the listener as it
         /// was.</summary>
-        /// <exception cref="AgxBusyException">A thread waits on the listener.</exception>
+        /// <exception cref="AgxBusyException">A thread receives for itself: it waits without a time and a
+        /// token.</exception>
         public ValueTask<AgxEvent?> NextAsync(CancellationToken cancellationToken = default)
         {
             try
@@ -73,8 +74,10 @@ namespace Agx
             }
         }
 
-        partial void UseQueue(ref bool queued)
+        // C cannot be left before a server that hangs is given up: what has to end sooner does not wait there.
+        partial void UseQueue(bool bounded, ref bool queued)
         {
+            if (bounded && queue == null) Attach();
             queued = queue != null;
         }
 
