@@ -1843,7 +1843,7 @@ TEST_P(StoreContract, ReplacingLeavesTheNewEntriesAlone) {
 TEST_P(StoreContract, ADroppedStreamIsEmptyAndGoesOnAfterItsLastId) {
   std::vector<EntryId> ids = AddNumbered("s", 3);
   bool created = false;
-  EXPECT_DONE(store_->groups().CreateGroup({"s", "g"}, EntryId{}, true, &created));
+  EXPECT_DONE(store_->groups().CreateGroup({{"s", "g"}, EntryId{}, true}, &created));
   EXPECT_EQ(Replace({"s"}, {}), 3U);
   EXPECT_THAT(ReadTexts("s"), IsEmpty());
   StreamFacts facts = Facts("s");
