@@ -72,7 +72,10 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
 
   /**
    * The next event, when it comes; null if the session ended or the limit is reached. Cancelling
-   * this future (not one that was derived from it) ends the wait and loses no event.
+   * this future (not one that was derived from it), or completing it in another way, such as {@link
+   * CompletableFuture#orTimeout}, ends the wait and loses no event: who goes on with the listener then
+   * gets the one that this would have got. A cancel that returns false came too late, and the future
+   * gets its event.
    *
    * @return the event
    */

@@ -327,6 +327,93 @@ class ListenerTest {
     for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), got.get(n));
   }
 
+  private interface GivingUp {
+    /** False: it was too late, and the future has an event. */
+    boolean giveUp(CompletableFuture<AgxEvent> future);
+  }
+
+  private static void spin(int most) {
+    for (int spins = ThreadLocalRandom.current().nextInt(most); spins > 0; --spins) {
+      Thread.onSpinWait();
+    }
+  }
+
+  /** Whoever goes on with the listener gets what comes next, as if that future had not been. */
+  private void assertTakesNothing(GivingUp way) throws Exception {
+    int count = 20_000;
+    for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
+    try (AgxListener listener = numbers()) {
+      for (int n = 0; n < count; ++n) {
+        CompletableFuture<AgxEvent> future = listener.nextAsync();
+        spin(2000);
+        AgxEvent event;
+        if (!way.giveUp(future)) {
+          event = future.get(30, TimeUnit.SECONDS);
+        } else if (n % 3 == 0) {
+          event = listener.next();
+        } else if (n % 3 == 1) {
+          event = listener.next(Behaviour.PATIENCE);
+        } else {
+          event = listener.nextAsync().get(30, TimeUnit.SECONDS);
+        }
+        assertEquals(String.valueOf(n), event.body());
+        assertEquals(event.id(), listener.position());
+      }
+    }
+  }
+
+  @Test
+  void a_future_that_is_cancelled_as_its_event_comes_takes_nothing() throws Exception {
+    assertTakesNothing(future -> future.cancel(true));
+  }
+
+  @Test
+  void a_future_that_the_program_completes_as_its_event_comes_takes_nothing() throws Exception {
+    IllegalStateException reason = new IllegalStateException("no longer needed");
+    AtomicInteger turn = new AtomicInteger();
+    assertTakesNothing(future -> {
+      switch (turn.getAndIncrement() % 4) {
+        case 0:
+          return future.complete(null);
+        case 1:
+          return future.completeExceptionally(reason);
+        case 2:
+          return future.completeAsync(() -> null, Runnable::run).isDone() && future.join() == null;
+        default:
+          future.completeAsync(() -> { throw reason; }, Runnable::run);
+          return future.handle((event, failure) -> failure != null).join();
+      }
+    });
+  }
+
+  @Test
+  void a_future_whose_time_is_over_as_its_event_comes_takes_nothing() throws Exception {
+    AtomicInteger turn = new AtomicInteger();
+    assertTakesNothing(future -> {
+      int micros = 1 + ThreadLocalRandom.current().nextInt(50);
+      if (turn.getAndIncrement() % 2 == 0) {
+        return future.completeOnTimeout(null, micros, TimeUnit.MICROSECONDS).join() == null;
+      }
+      future.orTimeout(micros, TimeUnit.MICROSECONDS);
+      return future.handle((event, failure) -> failure != null).join();
+    });
+  }
+
+  @Test
+  void a_future_whose_value_is_set_before_its_event_comes_takes_nothing() throws Exception {
+    try (AgxListener listener = numbers()) {
+      CompletableFuture<AgxEvent> set = listener.nextAsync();
+      set.obtrudeValue(null);
+      CompletableFuture<AgxEvent> failed = listener.nextAsync();
+      failed.obtrudeException(new IllegalStateException("no longer needed"));
+      CompletableFuture<AgxEvent> next = listener.nextAsync();
+      addNumbers(0, 1);
+      assertEquals("0", next.get(30, TimeUnit.SECONDS).body());
+      assertNull(set.join());
+      assertTrue(failed.isCompletedExceptionally());
+    }
+  }
+
   @Test
   void a_thread_that_is_interrupted_again_and_again_loses_nothing() throws Exception {
     int count = 5000;
