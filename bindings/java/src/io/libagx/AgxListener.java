@@ -128,7 +128,12 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   /**
    * What is left, for one subscriber at a time, who gets no more than is requested. The end of the
    * session completes it. What else the listener tells is its onError; as the listener can go on,
-   * so can a new subscriber. Cancelling leaves the listener open.
+   * so can a new subscriber.
+   *
+   * <p>Cancelling leaves the listener open. It waits for a call of the subscriber that another thread is
+   * in, so that none comes later, and who goes on with the listener gets what is behind the event that
+   * the subscriber got last; but no longer than a second, lest the two wait for each other. A call that takes
+   * longer keeps its event. From within a call it waits for nothing.
    *
    * @return the publisher
    */
