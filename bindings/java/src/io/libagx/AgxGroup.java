@@ -748,9 +748,10 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * Closes it. Who waits in it gets {@link AgxException.Closed}; what is pending for its consumer
-   * stays so.
+   * stays so. It waits for a handler that is under way, which therefore must not wait for it.
    *
-   * @throws AgxException.BadState in a handler of its own process, which {@link #interrupt()} ends
+   * @throws AgxException.BadState in a handler of its own process; {@link #interrupt()} ends that, and
+   *     whoever called it closes the group then
    */
   @Override
   public void close() {
