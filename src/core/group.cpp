@@ -203,7 +203,7 @@ void Group::Interrupt() noexcept {
 }
 
 Status Group::Ended() const {
-  if (closed_) return {AGX_ECLOSED, "the group handle was closed"};
+  if (closed_) return {AGX_ECLOSED, "the group is closed"};
   if (client_->closed()) return Client::ClosedStatus();
   return {};
 }

@@ -301,7 +301,7 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
     if (taken_over()) return TakenOver();
     return {AGX_CANCELED, "the session was cancelled"};
   } else if (status.code() == AGX_INTERRUPTED) {
-    return {AGX_ECLOSED, "the session handle was closed"};
+    return {AGX_ECLOSED, "the session is closed"};
   } else if (status.code() == AGX_GAP) {
     std::lock_guard lock(observer_mutex_);
     if (waited_to_ == after) waited_to_.emplace();  // the next call takes what is left

@@ -283,7 +283,7 @@ Status Session::WaitCanceled(TimePoint deadline) {
     if (client_->closed()) {
       status = Client::ClosedStatus();
     } else if (closed_) {
-      status = {AGX_ECLOSED, "the session handle was closed"};
+      status = {AGX_ECLOSED, "the session is closed"};
     } else if (now == State::kTakenOver) {
       status = TakenOver();
     } else if (now == State::kLive && watched) {
