@@ -2,7 +2,7 @@
 # agx --format and agx bridge, from outside: what other frameworks' processes would write and read is
 # written and read here by plain commands.
 # ctest-labels: redis
-# ctest-timeout: 120
+# ctest-timeout: 180
 import json
 import os
 import random
@@ -29,6 +29,7 @@ class Server:
             [program, "--port", "0", "--unixsocket", path, "--save", ""], cwd=self.directory,
             stdout=subprocess.DEVNULL)
         self.url = "unix://" + path
+        self.errors = "strict"
         until = time.monotonic() + DEADLINE
         while True:
             try:
@@ -56,8 +57,14 @@ class Server:
             return line[1:].decode()
         count = int(line[1:])
         if line[:1] == b"$":
-            return None if count < 0 else self.file.read(count + 2)[:-2].decode()
+            return None if count < 0 else self.file.read(count + 2)[:-2].decode(errors=self.errors)
         return None if count < 0 else [self.reply() for _ in range(count)]
+
+    def dump(self, key):
+        self.errors = "surrogateescape"
+        dumped = self("DUMP", key).encode(errors=self.errors)
+        self.errors = "strict"
+        return dumped
 
     def entries(self, key):
         return [dict(zip(e[1][::2], e[1][1::2])) for e in self("XRANGE", key, "-", "+")]
@@ -576,6 +583,69 @@ class Streams(unittest.TestCase):
             self.assertEqual(told, ["one", "two", "last"] if words else ["one"], error)
             self.server("DEL", "agx:1:2:s", "agx:1:2:s:live")
 
+    def test_a_type_that_would_end_or_begin_the_copy_is_refused(self):
+        def add(kind, text):
+            return self.server("XADD", "t", "*", "type", kind, "timestamp", "1.5", "data",
+                               '{"text":"%s"}' % text)
+        for of, kinds in (("agx:1/2/c", ("end", "begin")), ("agent-framework:c", ("end",))):
+            for kind in kinds:
+                with self.subTest(to=of, kind=kind):
+                    self.server("FLUSHALL")
+                    add("event", "one")
+                    wrong = add(kind, "two")
+                    add("event", "three")
+                    add("event", "four")
+                    words = ["bridge", "openai-agents:t", of, "--timeout", "0"]
+                    self.agx(*words, status=4)
+                    why = ("the event %s of openai-agents:t: its type is \"%s\", which would %s the "
+                           "session in the format %s" % (wrong, kind, kind, of.partition(":")[0]))
+                    self.assertEqual(self.said, "agx: %s; --skip passes over it\n" % why)
+                    self.agx(*words, "--skip", status=7)
+                    self.assertIn("agx: passed over %s\n" % why, self.said)
+                    form, _, name = of.partition(":")
+                    out = self.agx("--format", form, "listen", name, "--timeout", "0", status=7)
+                    events = [json.loads(line) for line in out.splitlines()]
+                    self.assertEqual([(e["type"], e["body"].get("text") or
+                                       e["body"].get("content_delta")) for e in events
+                                      if e["type"] != "begin"],
+                                     [("event", "one"), ("event", "three"), ("event", "four")])
+                    self.assertLessEqual(sum(e["type"] == "begin" for e in events), 1)
+
+    def test_where_types_have_no_meaning_they_are_copied(self):
+        kinds = ["begin", "end", "error", "token"]
+        for kind in kinds:
+            self.server("XADD", "t", "*", "type", kind, "data", "{}")
+        self.agx("bridge", "openai-agents:t", "openai-agents:c", "--timeout", "0", status=7)
+        self.assertEqual([e["type"] for e in self.server.entries("c")], kinds)
+
+    def test_an_end_is_one_where_the_source_has_ends(self):
+        self.agx("start", "1/2/s")
+        self.agx("add", "1/2/s", "--type", "info")
+        self.agx("stop", "1/2/s", "--grace", "600")
+        # Another program began it again over what was there.
+        for fields in (["begin", "body", "{}"], ["event", "body", '{"text":"Hi"}'], ["end"]):
+            self.server("XADD", "agx:1:2:s", "*", "origin", "o", "type", *fields)
+        self.agx("bridge", "agx:1/2/s", "agx:1/2/c")
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:c")],
+                         ["begin", "info", "event", "end"])
+
+    def test_an_error_of_openai_agents_ends_a_copy_only_as_the_last(self):
+        def add(kind, text):
+            self.server("XADD", "t", "*", "type", kind, "data", '{"text":"%s","msg":"E"}' % text)
+        add("event", "one")
+        add("error", "")
+        words = ["bridge", "openai-agents:t", "agent-framework:c", "--timeout", "0"]
+        self.agx(*words, status=7)
+        self.assertEqual([e["text"] for e in self.server.entries("agent-stream:c")], ["one"])
+        add("event", "two")
+        self.agx(*words, status=4)
+        self.assertIn("ends with an error, and more follows; --skip", self.said)
+        self.agx(*words, "--skip", status=7)
+        add("error", "")
+        self.agx(*words, "--skip", "--stop")
+        self.assertEqual([e.get("error") or e["text"]
+                          for e in self.server.entries("agent-stream:c")], ["one", "two", "E"])
+
     def test_grace_is_how_long_a_finished_copy_stays(self):
         self.server("XADD", "agent-stream:c", "*", "text", "", "done", "true", "sequence", "0")
         for words, least, most in (([], 0, 5000), (["--grace", "700"], 600000, 700000),
@@ -605,8 +675,8 @@ class Streams(unittest.TestCase):
                       for e in self.server.entries(key)]
             # As its grace does when it is over.
             self.assertGreater(int(self.server("PTTL", key + ":from")), 0)
-            self.assertLessEqual(int(self.server("PTTL", key + ":from")),
-                                 int(self.server("PTTL", key)))
+            left = int(self.server("PTTL", key))  # asked first: time goes by between the two
+            self.assertLessEqual(int(self.server("PTTL", key + ":from")), left)
             for name in (key, key + ":from"):
                 self.server("PEXPIRE", name, 1)
             wait_for("the end of the grace", lambda: self.server("EXISTS", key) == "0")
@@ -633,6 +703,83 @@ class Streams(unittest.TestCase):
         self.server("XADD", "t", "*", "type", "token", "data", "{}")
         wait_for("its event", lambda: self.server("XLEN", "agx:1:2:copy") == "3")
         self.assertIsNone(second.poll())
+
+    def test_of_bridges_that_overlap_exactly_one_goes_on(self):
+        targets = (
+            ("agx:1/2/copy", "event", lambda: [
+                json.loads(e["body"])["text"] for e in self.server.entries("agx:1:2:copy")
+                if e["type"] != "begin"]),
+            ("agent-framework:c", "event", lambda: [
+                e["text"] for e in self.server.entries("agent-stream:c")]),
+            ("openai-agents:c", "token", lambda: [
+                json.loads(e["data"])["text"] for e in self.server.entries("c")]),
+            ("ag2:c", "a.B", lambda: [
+                json.loads(e)["text"] for e in self.server("LRANGE", "ag2:stream:c", 0, -1)]),
+        )
+        for to, kind, copied in targets:
+            for _ in range(2):
+                self.server("FLUSHALL")
+                written = 0
+                def write(count):
+                    nonlocal written
+                    for _ in range(count):
+                        self.server("XADD", "t", "*", "type", kind, "data", '{"text":"%d"}' % written)
+                        written += 1
+                running = []
+                # Two at once, and then two more while the one that is left copies.
+                for _ in range(3):
+                    for _ in range(2):
+                        running.append(self.bridge("openai-agents:t", to, "--wait", "never",
+                                                   "--timeout", "never"))
+                        write(random.randrange(600))
+                    def most_have_ended():
+                        write(10)
+                        return sum(one.poll() is None for one in running) <= 1
+                    wait_for("the end of all but one", most_have_ended)
+                    ended = [one.poll() for one in running if one.poll() is not None]
+                    self.assertEqual(ended, [11] * (len(running) - 1), to)
+                    reached = len(copied())
+                    def goes_on():
+                        write(10)
+                        return len(copied()) > reached + 20
+                    wait_for("what the one that is left copies", goes_on)
+                    running = [one for one in running if one.poll() is None]
+                    self.assertEqual(len(running), 1, to)
+                wait_for("all of it", lambda: len(copied()) >= written)
+                self.assertEqual(copied(), [str(n) for n in range(written)])
+                running[0].kill()
+                running[0].wait()
+
+    def test_a_target_that_comes_back_with_an_older_state_is_copied_to_from_there(self):
+        def add(n):
+            self.server("XADD", "t", "*", "type", "token", "data", '{"n":%d}' % n)
+        def copied():
+            return [json.loads(e["body"])["n"] for e in self.server.entries("agx:1:2:copy")[1:]]
+        add(0)
+        self.bridge("openai-agents:t", "agx:1/2/copy", "--timeout", "never")
+        wait_for("the first", lambda: copied() == [0])
+        older = self.server.dump("agx:1:2:copy"), self.server.dump("agx:1:2:copy:from")
+        add(1)
+        add(2)
+        wait_for("the others", lambda: copied() == [0, 1, 2])
+        self.server("MULTI")
+        for key, state in zip(("agx:1:2:copy", "agx:1:2:copy:from"), older):
+            self.server("RESTORE", key, 0, state, "REPLACE")
+        self.server("EXEC")
+        self.assertEqual(copied(), [0])
+        add(3)
+        wait_for("the others again", lambda: copied() == [0, 1, 2, 3])
+
+    def test_a_claim_alone_finishes_nothing(self):
+        self.agx("start", "1/2/copy")
+        self.agx("stop", "1/2/copy", "--grace", "600")
+        # What a bridge leaves that is killed before it has begun the copy.
+        self.server("HSET", "agx:1:2:copy:from", "agent-framework:c", "0-0 1-2-3")
+        self.server("XADD", "agent-stream:c", "*", "text", "Hi", "sequence", "0")
+        self.server("XADD", "agent-stream:c", "*", "text", "", "done", "true", "sequence", "1")
+        self.agx("bridge", "agent-framework:c", "agx:1/2/copy")
+        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
+                         ["begin", "event", "end"])
 
     def test_what_has_no_type_or_origin_is_copied_as_unknown(self):
         self.server("XADD", "t", "*", "data", '{"n":1}')

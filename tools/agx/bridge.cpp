@@ -21,8 +21,8 @@ constexpr int64_t kTimeoutMs = 60000;
 // How often it is looked whether the copy was cancelled, and, while nothing comes, whether it is lost.
 constexpr int64_t kLookMs = 500;
 constexpr int kLooksUntilLost = 4;
-// No exit status: the copy was lost, and is to be made anew.
-constexpr int kAnew = -1;
+// No exit status: the copy goes on from elsewhere than where the listener is.
+constexpr int kAgain = -1;
 constexpr size_t kBatch = 128;
 constexpr size_t kBatchBytes = size_t{1024} * 1024;
 
@@ -122,7 +122,9 @@ class Bridge {
   int Find(bool* finished) {
     agx_status status = agx_checkpoint(to(), name(), position_);
     if (status != AGX_OK) return Fail(status);
-    if (*position_ == '\0') return CheckFree();
+    if (*position_ == '\0') {
+      if (const int exit = CheckFree(); exit != kAgain) return exit;
+    }
     agx_history copy = AGX_HISTORY_INIT;
     status = agx_history_info(to(), &copy);
     if (status != AGX_OK && status != AGX_NONE) return Fail(status);
@@ -137,10 +139,10 @@ class Bridge {
     return status == AGX_OK ? kDone : Fail(status);
   }
 
-  // kAnew: the copy was lost, and a listener from the beginning on is to be given to the next call.
+  // kAgain: a listener behind what is after() then is to be given to the next call.
   int Run(agx_listener* listener) {
     // A copy that is there already is live even while its source is away.
-    if ((*position_ != '\0' && !anew_) || IsLive(from_)) {
+    if (!started_ && ((*position_ != '\0' && !anew_) || IsLive(from_))) {
       if (const int exit = Start(); exit != kDone) return exit;
     }
     if (CameToAnError()) return Stop();
@@ -179,7 +181,8 @@ class Bridge {
   }
 
  private:
-  // A checkpoint that begins with this is at the beginning.
+  // A checkpoint that begins with this is at the beginning. One that has more is a bridge's claim, which
+  // need not have begun the copy yet.
   static constexpr const char* kBeginning = "0-0";
   // One that ends with this is further on, but what it came by left nothing in the copy.
   static constexpr std::string_view kNothingYet = " nothing";
@@ -216,9 +219,11 @@ class Bridge {
     return status == AGX_ENDED ? AGX_OK : status;
   }
 
+  bool IsClaim() const { return AtBeginning() && std::strcmp(position_, kBeginning) != 0; }
+
   int HasFinished(const agx_history& copy, bool* finished) const {
     *finished = false;
-    if (!HasEnds(to_) || copy.live != 0) return kDone;
+    if (!HasEnds(to_) || copy.live != 0 || IsClaim()) return kDone;
     Event last;
     const agx_status status = ReadLast(to_, &last);
     if (status != AGX_OK) return Fail(status);
@@ -236,23 +241,24 @@ class Bridge {
            agx_event_id(last.get(), nullptr) == after();
   }
 
+  // kAgain: another bridge of the same two has begun meanwhile, and says how far it is.
   int CheckFree() {
     int live = 0;
-    const agx_status status = agx_is_live(to(), &live);
-    if (status != AGX_OK) return Fail(status);
-    if (live == 0) return CheckEmpty();
-    Complain(to_.text + " is live already: somebody else writes there");
-    return kBusy;
-  }
-
-  // Where starting drops nothing, what is there may be a copy whose place was lost, which would then
-  // be there twice.
-  int CheckEmpty() const {
-    if (!Appends(to_) || choices_.append) return kDone;
     agx_history there = AGX_HISTORY_INIT;
-    const agx_status status = agx_history_info(to(), &there);
+    agx_status status = agx_is_live(to(), &live);
+    if (status == AGX_OK) status = agx_history_info(to(), &there);
     if (status != AGX_OK && status != AGX_NONE) return Fail(status);
-    if (there.length == 0) return kDone;
+    // Where starting drops nothing, what is there may be a copy whose place was lost, which would then
+    // be there twice.
+    const bool twice = Appends(to_) && !choices_.append && there.length != 0;
+    if (live == 0 && !twice) return kDone;
+    status = agx_checkpoint(to(), name(), position_);
+    if (status != AGX_OK) return Fail(status);
+    if (*position_ != '\0') return kAgain;
+    if (live != 0) {
+      Complain(to_.text + " is live already: somebody else writes there");
+      return kBusy;
+    }
     Complain(to_.text + " has events, and does not say how far it is a copy of " + from_.text +
              ": delete it, name another TO, or, with --append, copy all of it behind them");
     return kFailed;
@@ -261,18 +267,24 @@ class Bridge {
   // Becomes the producer of the copy, and goes on where an earlier bridge was.
   int Start() {
     agx_start_options options = AGX_START_OPTIONS_INIT;
-    options.take_over = 1;
-    options.keep = AtBeginning() ? 0 : 1;
+    options.take_over = options.keep = 1;
     if (*position_ == '\0' && !anew_) {
       if (const int exit = CheckFree(); exit != kDone) return exit;
     }
-    if (AtBeginning()) {
+    const bool begins = AtBeginning();
+    agx_status status = AGX_OK;
+    if (begins) {
+      // Where there is nothing to be dropped, what comes meanwhile is not either.
+      agx_history there = AGX_HISTORY_INIT;
+      status = agx_history_info(to(), &there);
+      if (status != AGX_OK && status != AGX_NONE) return Fail(status);
+      options.keep = IsGone(there) ? 1 : 0;
       if (const int exit = Claim(); exit != kDone) return exit;
     }
-    const agx_status status = agx_start(to(), &options);
+    status = agx_start(to(), &options);
     if (status != AGX_OK) return Fail(status);
     started_ = true;
-    return kDone;
+    return begins ? Confirm() : kDone;
   }
 
   // From here on whoever begins again knows that the copy is its own. A server has many names: if
@@ -281,14 +293,27 @@ class Bridge {
   int Claim() {
     const std::string mark = std::string(kBeginning) + " " + UniqueText();
     agx_status status = MoveTo(nullptr, 0, mark);
+    if (status != AGX_OK) return FailToMove(status);
     char seen[AGX_NAME_MAX + 1] = "";
-    if (status == AGX_ECONFLICT) return FailAsSecond();
-    if (status == AGX_OK) status = agx_checkpoint(from_.session.get(), name(), seen);
+    status = agx_checkpoint(from_.session.get(), name(), seen);
     if (status != AGX_OK) return Fail(status);
     anew_ = false;
     if (mark != seen) return kDone;
     SayTheSame(from_);
     return kUsage;
+  }
+
+  // Another bridge may have come between the claim and the start. If it had ended by then, what it
+  // copied went with the start.
+  int Confirm() {
+    const agx_status status = MoveTo(nullptr, 0, kBeginning);
+    if (status == AGX_OK) return kDone;
+    const int exit = FailToMove(status);
+    if (exit != kAgain || !HasCopied()) return exit;
+    bool there = false;
+    const agx_status read = HasMoreThanBegin(&there);
+    if (read != AGX_OK) return Fail(read);
+    return there ? kAgain : BeginAnew();
   }
 
   agx_session* to() const { return to_.session.get(); }
@@ -297,9 +322,9 @@ class Bridge {
   int Copy(std::vector<Event> events) {
     // A list that was deleted is an empty one to whoever adds to it.
     if (to_.format == "ag2" && !events.empty() && IsLost()) return BeginAnew();
-    // An error ends a session of agent-framework, and none of agx: it is held back until it is known to
-    // be the last.
-    if (from_.format != "agx" || to_.format != "agent-framework") return CopyAll(events);
+    // An error ends a session of agent-framework, and none of another format: it is held back until it is
+    // known to be the last.
+    if (to_.format != "agent-framework" || from_.format == to_.format) return CopyAll(events);
     std::vector<Event> ready;
     for (Event& event : events) {
       if (held_ != nullptr) {
@@ -338,11 +363,11 @@ class Bridge {
 
   int CopyAtOnce(const std::vector<Event>& events, size_t begin, size_t end) {
     std::vector<agx_new_event> copies;
-    bool has_nul = false;
+    std::string refusal;
     for (size_t i = begin; i < end; ++i) {
       const agx_event* event = events[i].get();
       const auto whole = [&](const char* text, size_t length) {
-        has_nul = has_nul || std::strlen(text) != length;
+        if (std::strlen(text) != length) refusal = "it has a U+0000";
         return text;
       };
       // Another format's readers may need it; those of the same do without already.
@@ -357,10 +382,15 @@ class Bridge {
       const char* body = agx_event_body(event, &length);
       const agx_new_event copy = {type, origin, whole(body, length)};
       // The copy has a begin of its own.
-      if (from_.format != "agx" || std::strcmp(copy.type, "begin") != 0) copies.push_back(copy);
+      if (from_.format == "agx" && std::strcmp(copy.type, "begin") == 0) continue;
+      if (SaysMoreThere(copy.type)) {
+        refusal = "its type is \"" + std::string(copy.type) + "\", which would " + copy.type +
+                  " the session in the format " + to_.format;
+      }
+      copies.push_back(copy);
     }
     const std::string last = agx_event_id(events[end - 1].get(), nullptr);
-    agx_status status = has_nul ? AGX_EINVAL : Move(copies.data(), copies.size(), last);
+    agx_status status = refusal.empty() ? Move(copies.data(), copies.size(), last) : AGX_EINVAL;
     // One of them cannot be held: which?
     if ((status == AGX_EJSON || IsRefusal(status)) && end - begin > 1) {
       for (size_t i = begin; i < end; ++i) {
@@ -376,10 +406,13 @@ class Bridge {
       status = Move(copies.data(), 1, last);
     }
     if (status == AGX_OK) return kDone;
-    if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
-    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
-    if (!IsRefusal(status)) return Fail(status, "the event " + last + " of " + from_.text);
-    return Refuse(last, has_nul ? "it has a U+0000" : ErrorOfOne());
+    if (!IsRefusal(status)) return FailToMove(status, "the event " + last + " of " + from_.text);
+    return Refuse(last, refusal.empty() ? ErrorOfOne() : refusal);
+  }
+
+  // Where FROM has such a begin or end itself, no listener hands it on as an event, or it is left out.
+  bool SaysMoreThere(std::string_view type) const {
+    return (type == "end" && HasEnds(to_)) || (type == "begin" && to_.format == "agx");
   }
 
   // Of one that the other format cannot hold.
@@ -390,9 +423,7 @@ class Bridge {
       return kFailed;
     }
     const agx_status status = Move(nullptr, 0, id);
-    if (status == AGX_ECONFLICT && IsLost()) return BeginAnew();
-    if (status == AGX_TAKEN_OVER || status == AGX_ECONFLICT) return FailAsSecond();
-    if (status != AGX_OK) return Fail(status);
+    if (status != AGX_OK) return FailToMove(status);
     Complain("passed over " + which + ": " + reason);
     return kDone;
   }
@@ -400,6 +431,23 @@ class Bridge {
   // The other format cannot hold it, or another program wrote what the library does not.
   static bool IsRefusal(agx_status status) {
     return status == AGX_EUNSUPPORTED || status == AGX_ETOOBIG || status == AGX_EINVAL;
+  }
+
+  int FailToMove(agx_status status, const std::string& what = "") {
+    if (status == AGX_TAKEN_OVER) return FailAsSecond();
+    return status == AGX_ECONFLICT ? LookAgain() : Fail(status, what);
+  }
+
+  // Somebody else has moved the checkpoint. Which bridge goes on the live flag says, which each takes when
+  // it starts: the others hear that they were taken over. Until they do they may write, and what they have
+  // written is where the one that goes on looks for its place.
+  int LookAgain() {
+    if (IsLost()) return BeginAnew();
+    if (agx_is_canceled(to()) != 0) return FailAsSecond();
+    held_.reset();
+    anew_ = false;
+    const agx_status status = agx_checkpoint(to(), name(), position_);
+    return status == AGX_OK ? kAgain : Fail(status);
   }
 
   // One that is begun again cannot tell whether the one before it lives, and goes on in its place.
@@ -428,15 +476,9 @@ class Bridge {
   // would be there twice.
   int BeginAnew() {
     held_.reset();
-    agx_event* first[2] = {};
-    size_t count = 0;
-    agx_status status = agx_history_read(to(), nullptr, first, 2, &count);
     bool more = false;
-    for (size_t i = 0; i < count; ++i) {
-      const Event event(first[i]);
-      more = more || std::strcmp(agx_event_type(event.get(), nullptr), "begin") != 0;
-    }
-    if (status != AGX_OK && status != AGX_ENDED) return Fail(status);
+    agx_status status = HasMoreThanBegin(&more);
+    if (status != AGX_OK) return Fail(status);
     if (more) {
       Complain(to_.text +
                " has lost how far the copy has come, but not what was copied: delete it, " +
@@ -449,7 +491,18 @@ class Bridge {
     anew_ = true;
     started_ = canceled_ = false;
     status = agx_checkpoint(to(), name(), position_);
-    return status == AGX_OK ? kAnew : Fail(status);
+    return status == AGX_OK ? kAgain : Fail(status);
+  }
+
+  agx_status HasMoreThanBegin(bool* more) const {
+    agx_event* first[2] = {};
+    size_t count = 0;
+    const agx_status status = agx_history_read(to(), nullptr, first, 2, &count);
+    for (size_t i = 0; i < count; ++i) {
+      const Event event(first[i]);
+      *more = *more || std::strcmp(agx_event_type(event.get(), nullptr), "begin") != 0;
+    }
+    return status == AGX_ENDED ? AGX_OK : status;
   }
 
   agx_status Move(const agx_new_event* events, size_t count, const std::string& id) {
@@ -567,8 +620,8 @@ int RunBridge(const Arguments& arguments) {
   agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
   options.wait_ms = *wait;
   options.timeout_ms = *timeout;
-  int exit = kAnew;
-  while (exit == kAnew && watcher.signal() == 0) {
+  int exit = kAgain;
+  while (exit == kAgain && watcher.signal() == 0) {
     const std::string after = bridge.after();
     options.after = after.c_str();
     agx_listener* opened = nullptr;
@@ -579,7 +632,7 @@ int RunBridge(const Arguments& arguments) {
     exit = bridge.Run(listener.get());
     watcher.OnWake({});
   }
-  return exit == kAnew ? kSignal + watcher.signal() : exit;
+  return exit == kAgain ? kSignal + watcher.signal() : exit;
 }
 
 }  // namespace cli
