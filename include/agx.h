@@ -582,10 +582,11 @@ AGX_API void* agx_listener_data(agx_listener* listener);
 AGX_API void agx_listener_close(agx_listener* listener);
 
 /** Waits for the next event of the session that a condition selects: how an agent waits for what a
- * person answers. The first call on a session handle that started the session looks at everything
- * from its begin on, on another handle at what comes from now on; each later call goes on behind the
- * event that the last one gave. So nothing is missed between a question and the wait for its answer;
- * let the condition tell them apart. where: see @ref conditions; NULL: any event.
+ * person answers. The first call after a session handle has started the session looks at everything
+ * from its begin on (where a format's stream keeps earlier runs, at what came after agx_start), on
+ * another handle at what comes from now on; each later call goes on behind the event that the last
+ * one gave, until agx_start begins another run. So nothing is missed between a question and the wait
+ * for its answer; let the condition tell them apart. where: see @ref conditions; NULL: any event.
  *
  * AGX_OK: *event is the caller's. Outcomes: AGX_TIMEOUT, AGX_ENDED (at once, if the session has
  * ended and is not live), AGX_GONE and AGX_GAP as for agx_listen_next; AGX_CANCELED and
@@ -934,8 +935,9 @@ typedef struct agx_group_options {
    * what comes from now on; else an id: with what came after it */
   const char* start;
   int must_exist; /**< 1: a group that is not there is not made, but AGX_NONE. Default 0 */
-  /** 1: agx_group_read makes the group again if it is gone; if its stream is, from the start of the
-   * next, for which it waits. Default 0: AGX_NONE */
+  /** 1: agx_group_read makes the group again if it is gone, behind what this handle was given, or
+   * else where it began; if its stream is, from the start of the next, for which it waits. Default 0:
+   * AGX_NONE */
   int recreate;
   /** Key of the stream in which events end up that could not be handled. Default NULL: the
    * stream's own key and ":dlq", which is the stream of the session whose id is this one's and
@@ -947,7 +949,8 @@ typedef struct agx_group_options {
   { sizeof(agx_group_options), NULL, NULL, 0, 0, NULL }
 
 /** Opens a group of the session's stream, and makes it unless it is there; the stream too, if need
- * be. The session handle may be closed afterwards. Blocks: one command. Free with agx_group_close.
+ * be, which then expires as after an add. The session handle may be closed afterwards. Blocks: a
+ * command or two. Free with agx_group_close.
  * Outcomes: AGX_NONE (options.must_exist). Errors: AGX_ETOOBIG, store errors. */
 AGX_API agx_status agx_group_open(agx_session* session, const char* group,
                                   const agx_group_options* options, agx_group** handle);

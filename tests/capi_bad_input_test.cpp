@@ -75,7 +75,9 @@ TEST_P(CapiBadInput, NullHandles) {
   EXPECT_EQ(agx_start(nullptr, nullptr), AGX_EINVAL);
   EXPECT_EQ(agx_stop(nullptr, 0), AGX_EINVAL);
   EXPECT_EQ(agx_add(nullptr, "t", "o", "{}", id), AGX_EINVAL);
+  *id = 'x';
   EXPECT_EQ(agx_add_many(nullptr, &added, 1, id, &count), AGX_EINVAL);
+  EXPECT_STREQ(id, "");
   EXPECT_EQ(agx_add_error(nullptr, "o", "{}", id), AGX_EINVAL);
   EXPECT_EQ(agx_add_info(nullptr, "o", "{}", id), AGX_EINVAL);
   EXPECT_EQ(agx_is_live(nullptr, &number), AGX_EINVAL);

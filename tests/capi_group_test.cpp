@@ -2,6 +2,8 @@
 // ctest-timeout: 120
 // Consumer groups through the C API.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <map>
 #include <set>
 #include <stdexcept>
@@ -472,6 +474,78 @@ TEST_P(CapiGroup, AWaitGoesOnInAGroupThatIsMadeAgain) {
   EXPECT_EQ(agx_history_delete(session_.get()), AGX_OK);
   Add(session_, "anew");
   EXPECT_THAT(Read(group).types(), ElementsAre("anew"));
+}
+
+agx_group_options FromNow() {
+  agx_group_options options = AGX_GROUP_OPTIONS_INIT;
+  options.start = "new";
+  options.recreate = 1;
+  return options;
+}
+
+// Whatever goes and comes back in its place: nothing that is added then is lost.
+TEST_P(CapiGroup, AGroupFromNowOnThatIsMadeAgainMissesNothing) {
+  Add(session_, "old");
+  SessionPtr other = OpenSession(other_);
+  for (bool given : {false, true}) {
+    for (bool stream : {false, true}) {
+      for (bool looked : {false, true}) {
+        SCOPED_TRACE(testing::Message() << given << stream << looked);
+        GroupPtr group = OpenGroup(session_, "c", FromNow());
+        if (given) {
+          Add(other, "given");
+          EXPECT_THAT(Read(group).types(), ElementsAre("given"));
+        }
+        if (stream) {
+          // Within the same millisecond a new stream may give out the old one's ids again.
+          auto millis = [] {
+            auto now = std::chrono::system_clock::now().time_since_epoch();
+            return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+          };
+          auto now = millis();
+          EXPECT_TRUE(WaitUntil([&] { return millis() > now; }));
+          EXPECT_EQ(agx_history_delete(other.get()), AGX_OK);
+        } else {
+          EXPECT_EQ(agx_group_delete(OpenGroup(other).get()), AGX_OK);
+        }
+        if (looked) {
+          EXPECT_EQ(Read(group, AGX_GROUP_NEW, 20).status, AGX_TIMEOUT);
+        }
+        std::string added = Add(other, "added");
+        std::vector<std::string> ids;
+        EXPECT_TRUE(WaitUntil([&] {
+          for (const std::string& id : Read(group, AGX_GROUP_NEW, 0).ids()) ids.push_back(id);
+          return !ids.empty() && ids.back() == added;
+        }));
+        EXPECT_EQ(agx_group_delete(group.get()), AGX_OK);
+      }
+    }
+  }
+}
+
+TEST_P(CapiGroup, AWorkerFromNowOnMissesNothingOfAStreamThatIsMadeAgain) {
+  GroupPtr group = OpenGroup(session_, "c", FromNow());
+  Seen seen;
+  std::atomic<int> handled{0};
+  seen.say = [&](const agx_event*, int64_t) {
+    ++handled;
+    return AGX_OK;
+  };
+  agx_group_process_options options = Quick(4);
+  Background<agx_status> worker(
+      [&] { return agx_group_process(group.get(), &options, Seen::Handle, &seen); });
+  worker.AwaitBlocked();
+  Add(session_, "a");
+  Add(session_, "b");
+  ASSERT_TRUE(WaitUntil([&] { return handled == 2; }));
+  worker.AwaitBlocked();
+  EXPECT_EQ(agx_history_delete(OpenSession(other_).get()), AGX_OK);
+  Add(session_, "c");
+  Add(session_, "d");
+  EXPECT_EQ(worker.Get(), AGX_LIMIT);
+  std::vector<std::string> types;
+  for (const auto& [type, attempt] : seen.calls) types.push_back(type);
+  EXPECT_THAT(types, ElementsAre("a", "b", "c", "d"));
 }
 
 bool IsThere(const SessionPtr& session) {

@@ -667,6 +667,92 @@ TEST_P(CapiStream, HistoryAndInfoReadEachFormat) {
   EXPECT_EQ(agx_history_info(session.get(), &info), AGX_NONE);
 }
 
+int64_t ExpiryOf(const SessionPtr& session) {
+  agx_history info = AGX_HISTORY_INIT;
+  EXPECT_EQ(agx_history_info(session.get(), &info), AGX_OK) << agx_last_error();
+  return info.expire_ms;
+}
+
+agx_status Fail(const agx_event*, int64_t, void*) { return AGX_EFAILED; }
+
+// The first event becomes a dead letter.
+void Bury(agx_group* group) {
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.max_retries = options.limit = 1;
+  EXPECT_EQ(agx_group_process(group, &options, Fail, nullptr), AGX_LIMIT) << agx_last_error();
+}
+
+void ReplayFirst(agx_group* group) {
+  agx_dead_letter letter = {};
+  size_t count = 0;
+  ASSERT_EQ(agx_group_dead_letters(group, nullptr, &letter, 1, &count), AGX_OK);
+  const char* id = agx_event_id(letter.event, nullptr);
+  uint64_t replayed = 0;
+  EXPECT_EQ(agx_group_replay(group, &id, 1, &replayed), AGX_OK) << agx_last_error();
+  EXPECT_EQ(replayed, 1u);
+  agx_event_free(letter.event);
+}
+
+using GroupHandle = std::unique_ptr<agx_group, decltype(&agx_group_close)>;
+
+GroupHandle OpenGroupOf(const SessionPtr& session) {
+  agx_group* group = nullptr;
+  EXPECT_EQ(agx_group_open(session.get(), "g", nullptr, &group), AGX_OK) << agx_last_error();
+  return {group, agx_group_close};
+}
+
+TEST_P(CapiStream, WhateverMakesAnExpiringStreamHasItExpire) {
+  SessionPtr session = OpenStream(client_, "c", "agent-framework");
+  agx_new_event event = {"event", "o", R"({"text":"a"})"};
+  EXPECT_EQ(agx_history_replace(session.get(), &event, 1, nullptr), AGX_OK);
+  EXPECT_GT(ExpiryOf(session), 0);
+  EXPECT_EQ(agx_history_delete(session.get()), AGX_OK);
+  GroupHandle group = OpenGroupOf(session);
+  EXPECT_GT(ExpiryOf(session), 0);
+  EXPECT_EQ(AddText(session, "a"), AGX_OK);
+  Bury(group.get());
+  // It has expired.
+  EXPECT_EQ(agx_history_delete(session.get()), AGX_OK);
+  ReplayFirst(group.get());
+  EXPECT_GT(ExpiryOf(session), 0);
+}
+
+TEST_P(CapiStream, WhateverIsWrittenRenewsTheExpiry) {
+  agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+  options.expire_ms = kPatienceMs;
+  SessionPtr session = OpenStream(client_, "c", "agent-framework", options);
+  GroupHandle group = OpenGroupOf(session);
+  EXPECT_EQ(AddText(session, "a"), AGX_OK);
+  Bury(group.get());
+  const int64_t less = kPatienceMs - 20;
+  EXPECT_TRUE(WaitUntil([&] { return ExpiryOf(session) < less; }));
+  ReplayFirst(group.get());
+  EXPECT_GE(ExpiryOf(session), less);
+  EXPECT_TRUE(WaitUntil([&] { return ExpiryOf(session) < less; }));
+  agx_new_event event = {"event", "o", R"({"text":"a"})"};
+  EXPECT_EQ(agx_history_replace(session.get(), &event, 1, nullptr), AGX_OK);
+  EXPECT_GE(ExpiryOf(session), less);
+}
+
+TEST_P(CapiStream, WhatIsReplayedBeginsNoRun) {
+  for (const char* format : {"agx", "agent-framework"}) {
+    bool named = std::string(format) != "agx";
+    SessionPtr session = named ? OpenStream(client_, "c", format) : OpenSession(client_, "c");
+    ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK) << agx_last_error();
+    EXPECT_EQ(AddText(session, "a"), AGX_OK);
+    EXPECT_EQ(agx_stop(session.get(), kPatienceMs), AGX_OK);
+    GroupHandle group = OpenGroupOf(session);
+    Bury(group.get());
+    ReplayFirst(group.get());
+    ListenerPtr listener = Listen(session);
+    EXPECT_EQ(Next(listener).type(), named ? "event" : "begin");
+    if (!named) {
+      EXPECT_EQ(Next(listener).type(), "event");
+    }
+    EXPECT_EQ(Next(listener).status, AGX_ENDED) << format;
+  }
+}
+
 TEST_P(CapiStream, ItsProducerSeesThatAnotherDeletedIt) {
   for (const char* format : {"openai-agents", "agent-framework", "ag2"}) {
     SCOPED_TRACE(format);

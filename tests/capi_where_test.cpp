@@ -170,6 +170,52 @@ TEST_P(CapiWhere, AnAnswerThatCameBeforeTheWaitIsNotMissed) {
   EXPECT_EQ(WaitFor(session_, "type = \"progress\"").type(), "progress");
 }
 
+// A handle is used for one run after another.
+TEST_P(CapiWhere, AWaitInAFurtherRunIsForThatRun) {
+  const char* const formats[] = {"agx", "openai-agents", "ag2"};
+  const std::string answers = "my.Answer";
+  for (const char* format : formats) {
+    agx_stream_options options = AGX_STREAM_OPTIONS_INIT;
+    options.format = format;
+    SessionPtr session = OpenSession(client_, "runs");
+    if (std::string(format) != "agx") {
+      agx_session* opened = nullptr;
+      ASSERT_EQ(agx_stream_open(client_.get(), format, &options, &opened), AGX_OK);
+      session.reset(opened);
+    }
+    for (const char* run : {"1", "2", "3"}) {
+      SCOPED_TRACE(std::string(format) + " run " + run);
+      std::string answer = std::string("{\"run\":") + run + "}";
+      ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK) << agx_last_error();
+      Add(session, "my.Question");
+      Add(session, answers, answer.c_str());
+      Told told = WaitFor(session, "type = \"my.Answer\"");
+      ASSERT_EQ(told.status, AGX_OK) << told.error;
+      EXPECT_THAT(told.body(), testing::AllOf(HasSubstr("run"), HasSubstr(run)));
+      // This one nobody waits for.
+      Add(session, answers, "{\"late\":1}");
+      EXPECT_EQ(WaitFor(session, "type = \"none\"", 0).status, AGX_TIMEOUT);
+      ASSERT_EQ(agx_stop(session.get(), *run == '1' ? kPatienceMs : 0), AGX_OK);
+    }
+  }
+}
+
+TEST_P(CapiWhere, WhoTakesOverWaitsForWhatItsPredecessorAskedFor) {
+  Add(session_, "answer", "{\"old\":1}");
+  SessionPtr other = OpenSession(other_);
+  agx_start_options options = TakeOver();
+  options.keep = 1;
+  ASSERT_EQ(agx_start(other.get(), &options), AGX_OK);
+  EXPECT_EQ(WaitFor(other, "type = \"answer\"").body(), "{\"old\":1}");
+  // And where it is taken over in its turn, and takes over again, goes on behind that.
+  ASSERT_EQ(agx_start(OpenSession(client_).get(), &options), AGX_OK);
+  EXPECT_TRUE(WaitUntil([&] { return agx_is_canceled(other.get()) != 0; }));
+  ASSERT_EQ(agx_start(other.get(), &options), AGX_OK);
+  EXPECT_EQ(WaitFor(other, "type = \"answer\"", 0).status, AGX_TIMEOUT);
+  Add(other, "answer", "{\"new\":1}");
+  EXPECT_EQ(WaitFor(other, "type = \"answer\"").body(), "{\"new\":1}");
+}
+
 TEST_P(CapiWhere, WhoDidNotStartTheSessionWaitsForWhatIsNew) {
   Add(session_, "old");
   SessionPtr other = OpenSession(other_);

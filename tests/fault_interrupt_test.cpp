@@ -195,6 +195,37 @@ TEST_F(Interrupt, EndsAProcessThatHoldsWhatFailed) {
   EndsIt(process, [&] { agx_group_interrupt(group.get()); });
 }
 
+// What was handled cannot be acknowledged: that is tried for as long as the client reconnects, but not
+// as long again because of the interrupt.
+TEST_F(Interrupt, OfAProcessThatCannotAcknowledgeDoesNotBeginAnew) {
+  constexpr int64_t kGivesUpMs = 3000;
+  agx_options limited = AGX_OPTIONS_INIT;
+  limited.reconnect_timeout_ms = kGivesUpMs;
+  limited.reconnect_attempts = 1000000;
+  Owned<agx_client> client = OpenClient(server_.url(), &limited);
+  Owned<agx_session> session = OpenSession(client.get(), "acknowledged");
+  Owned<agx_group> group = Open(session.get());
+  Require(agx_add(session.get(), "t", "o", nullptr, nullptr));
+  struct Handled {
+    RedisServer* server;
+    std::atomic<bool> done{false};
+  } handled{&server_};
+  auto handler = [](const agx_event*, int64_t, void* data) {
+    static_cast<Handled*>(data)->server->Stop();
+    static_cast<Handled*>(data)->done = true;
+    return AGX_OK;
+  };
+  Background<agx_status> process(
+      [&] { return agx_group_process(group.get(), nullptr, handler, &handled); });
+  ASSERT_TRUE(WaitUntil([&] { return handled.done.load(); }));
+  Stopwatch watch;
+  // The acknowledgement is under way.
+  ASSERT_TRUE(WaitUntil([&] { return watch.ms() > kGivesUpMs / 2; }));
+  agx_group_interrupt(group.get());
+  EXPECT_EQ(process.Get(), AGX_ECONNECT);
+  EXPECT_LT(watch.ms(), 2 * kGivesUpMs);
+}
+
 TEST_F(Interrupt, IsForOneOfTwoThatReadAGroup) {
   Owned<agx_group> group = Open(session_.get());
   EndsOneOfTwo([&] { return ReadOne(group.get()); }, [&] { agx_group_interrupt(group.get()); });

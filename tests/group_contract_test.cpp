@@ -47,7 +47,7 @@ class GroupContract : public testing::TestWithParam<StoreCase> {
   }
   bool Create(std::optional<EntryId> start = EntryId{}, GroupOf of = kGroup) {
     bool created = false;
-    EXPECT_DONE(groups_->CreateGroup(of, start, true, &created));
+    EXPECT_DONE(groups_->CreateGroup({of, start, true}, &created));
     return created;
   }
   BatchPtr Read(std::string_view consumer, size_t count = 1000, bool arm = false) {
@@ -227,7 +227,7 @@ TEST_P(GroupContract, AKeyOfAnotherTypeIsSaidToBeOne) {
   bool conflict = false;
   EXPECT_DONE(store_->PutText("s", "", "text", false, &version, &conflict));
   bool created = false;
-  EXPECT_EQ(groups_->CreateGroup(kGroup, EntryId{}, true, &created).code(), AGX_ETYPE);
+  EXPECT_EQ(groups_->CreateGroup({kGroup, EntryId{}, true}, &created).code(), AGX_ETYPE);
   BatchPtr batch;
   EXPECT_EQ(groups_->ReadNew({kGroup, "a", 1, true}, &batch).code(), AGX_ETYPE);
   Takings taken;
@@ -497,13 +497,13 @@ TEST_P(GroupContract, AConsumerGoesWithWhatIsPendingForIt) {
 
 TEST_P(GroupContract, AGroupIsMadeWithoutAStreamOnlyIfThatIsToBeMadeToo) {
   bool created = true;
-  EXPECT_EQ(groups_->CreateGroup(kGroup, EntryId{}, false, &created).code(), AGX_NONE);
+  EXPECT_EQ(groups_->CreateGroup({kGroup, EntryId{}}, &created).code(), AGX_NONE);
   EXPECT_FALSE(created);
   StreamFacts facts;
   EXPECT_DONE(store_->Facts(kGroup.key, "none", &facts));
   EXPECT_FALSE(facts.exists);
   std::vector<EntryId> ids = AddNumbered(1);
-  EXPECT_DONE(groups_->CreateGroup(kGroup, EntryId{}, false, &created));
+  EXPECT_DONE(groups_->CreateGroup({kGroup, EntryId{}}, &created));
   EXPECT_TRUE(created);
   EXPECT_THAT(IdsOf(Read("a")), ElementsAre(ids[0]));
 }

@@ -1843,7 +1843,7 @@ TEST_P(StoreContract, ReplacingLeavesTheNewEntriesAlone) {
 TEST_P(StoreContract, ADroppedStreamIsEmptyAndGoesOnAfterItsLastId) {
   std::vector<EntryId> ids = AddNumbered("s", 3);
   bool created = false;
-  EXPECT_DONE(store_->groups().CreateGroup({"s", "g"}, EntryId{}, true, &created));
+  EXPECT_DONE(store_->groups().CreateGroup({{"s", "g"}, EntryId{}, true}, &created));
   EXPECT_EQ(Replace({"s"}, {}), 3U);
   EXPECT_THAT(ReadTexts("s"), IsEmpty());
   StreamFacts facts = Facts("s");
@@ -1855,7 +1855,7 @@ TEST_P(StoreContract, ADroppedStreamIsEmptyAndGoesOnAfterItsLastId) {
   EXPECT_LT(ids[2], Add("s", Event("e")));
 }
 
-TEST_P(StoreContract, ReplacingKeepsExpiryFlagAndTheTargetsBoundsOut) {
+TEST_P(StoreContract, ReplacingKeepsTheFlagRenewsAnExpiryAndBoundsNothing) {
   StartFlag("s:live");
   Target expiring{"s"};
   expiring.expire_ms = kLong;
@@ -1869,11 +1869,13 @@ TEST_P(StoreContract, ReplacingKeepsExpiryFlagAndTheTargetsBoundsOut) {
   EXPECT_EQ(Replace(bounded, {a, a, a}), 1U);
   StreamFacts facts = Facts("s");
   EXPECT_EQ(facts.length, 3U);
-  EXPECT_GT(facts.ttl_ms, 0);
-  EXPECT_LE(facts.ttl_ms, left);
+  EXPECT_GT(facts.ttl_ms, left);
   EXPECT_TRUE(facts.live);
-  EXPECT_EQ(Replace({"s"}, {}), 3U);
-  EXPECT_GT(Facts("s").ttl_ms, 0);
+  const Event b("b");
+  EXPECT_EQ(Replace({"s"}, {b}), 3U);
+  EXPECT_GT(Facts("s").ttl_ms, left) << "one without an expiry leaves it";
+  EXPECT_EQ(Replace({"s"}, {}), 1U);
+  EXPECT_GT(Facts("s").ttl_ms, left);
 }
 
 TEST_P(StoreContract, ReplacingAListKeepsItsExpiry) {

@@ -86,6 +86,7 @@ type listener struct {
 	mu       sync.Mutex
 	queue    []item
 	head     int
+	puts     uint64 // how many came, by which what is given back finds its place
 	bytes    int
 	position string
 	inMux    bool
@@ -100,8 +101,9 @@ type listener struct {
 const maxOpenings = 16
 
 type item struct {
-	event Event
-	err   error // then no event
+	event  Event
+	err    error // then no event
+	number uint64
 }
 
 // OpenListener opens a listener. Without options it begins with the first event.
@@ -196,6 +198,8 @@ func (l *listener) put(it item, final bool) {
 		l.final = true
 	} else {
 		l.compact()
+		l.puts++
+		it.number = l.puts
 		l.queue = append(l.queue, it)
 		l.bytes += len(it.event.Body)
 	}
@@ -236,7 +240,6 @@ func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
 	}
 	if l.head == len(l.queue) {
 		if l.final {
-			l.wake() // the others who wait
 			return item{}, false, io.EOF
 		}
 		if join && !l.inMux && !l.inCall {
@@ -303,19 +306,25 @@ func (l *listener) move(it item) {
 	}
 }
 
-// putBack undoes a take of what was not handed on.
+// putBack undoes a take of what was not handed on: before all that came after it, though others may have
+// taken, and put back, some of that.
 func (l *listener) putBack(it item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
 		return
 	}
-	if l.head > 0 {
-		l.head--
-		l.queue[l.head] = it
-	} else {
-		l.queue = append([]item{it}, l.queue...)
+	if l.head == 0 {
+		l.queue = append([]item{{}}, l.queue...)
+		l.head = 1
 	}
+	l.head--
+	at := l.head
+	for at+1 < len(l.queue) && l.queue[at+1].number < it.number {
+		l.queue[at] = l.queue[at+1]
+		at++
+	}
+	l.queue[at] = it
 	l.bytes += len(it.event.Body)
 	l.wake()
 }
@@ -383,27 +392,68 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		return Event{}, notOpened("listener")
 	}
 	defer runtime.KeepAlive(l)
-	in := l.l
+	it, err := l.l.next(ctx, nil)
+	if err != nil {
+		return Event{}, err
+	}
+	return it.event, doneToo(ctx, it.err)
+}
+
+// next waits for what comes next, for a feed or, if that is nil, for Next.
+func (l *listener) next(ctx context.Context, f *feed) (it item, err error) {
+	defer func() {
+		if err != nil {
+			l.wake() // what woke this one may be there still, and is another's then
+		}
+	}()
+	var asked <-chan struct{}
+	if f != nil {
+		asked = f.asked
+	}
 	for {
 		if err := ctx.Err(); err != nil {
-			return Event{}, err
+			return item{}, err
 		}
-		it, ok, err := in.take(true, false)
-		if err == nil && !ok && !in.ask() {
-			it, ok, err = in.take(true, true)
+		if err := l.catchUp(ctx, f); err != nil {
+			return item{}, err
 		}
-		if err != nil {
-			return Event{}, err
+		it, ok, err := l.take(f == nil, f != nil)
+		if err == nil && !ok && f == nil && !l.ask() {
+			it, ok, err = l.take(true, true)
 		}
-		if ok {
-			return it.event, doneToo(ctx, it.err)
+		if ok || err != nil {
+			return it, err
 		}
 		select {
-		case <-in.ready:
-		case <-in.closed:
+		case <-l.ready:
+		case <-l.closed:
 		case <-ctx.Done():
+		case <-asked:
 		}
 	}
+}
+
+// catchUp waits until each feed whose context is done has given back what it had, which comes before what is
+// in the queue. But for a feed, for which another may wait in this way, it also has the others note what was
+// received of them.
+func (l *listener) catchUp(ctx context.Context, who *feed) error {
+	l.mu.Lock()
+	var feeds []*feed
+	for f := range l.feeds {
+		if f != who {
+			feeds = append(feeds, f)
+		}
+	}
+	l.mu.Unlock()
+	for _, f := range feeds {
+		if who != nil && f.ctx.Err() == nil {
+			continue
+		}
+		if err := f.ask(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Item is an event, or what came instead of one.
@@ -423,26 +473,27 @@ func (l *Listener) Chan(ctx context.Context) <-chan Item {
 		return said
 	}
 	out := make(chan Item)
-	f := &feed{listener: l, out: out, asked: make(chan struct{}), over: make(chan struct{})}
+	f := &feed{listener: l, ctx: ctx, out: out, asked: make(chan struct{}), over: make(chan struct{})}
 	l.l.mu.Lock()
 	if l.l.feeds == nil {
 		l.l.feeds = map[*feed]struct{}{}
 	}
 	l.l.feeds[f] = struct{}{}
 	l.l.mu.Unlock()
-	go f.run(ctx)
+	go f.run()
 	return out
 }
 
 // A feed is what fills a channel of Chan.
 type feed struct {
 	listener *Listener
+	ctx      context.Context
 	out      chan<- Item
-	asked    chan struct{} // whether what was received is known to have been
-	over     chan struct{}
+	asked    chan struct{} // to look at its context, having noted what was received
+	over     chan struct{} // it holds nothing any more
 }
 
-func (f *feed) run(ctx context.Context) {
+func (f *feed) run() {
 	in := f.listener.l
 	defer func() {
 		in.mu.Lock()
@@ -452,35 +503,27 @@ func (f *feed) run(ctx context.Context) {
 		close(f.out)
 		runtime.KeepAlive(f.listener)
 	}()
-	for ctx.Err() == nil {
-		it, ok, err := in.take(false, true)
+	for {
+		it, err := in.next(f.ctx, f)
 		switch {
-		case err == io.EOF:
-			return
-		case err != nil:
-			f.give(ctx, item{err: err})
-			if isClosed(err) {
-				return
-			}
-		case ok:
-			if !f.give(ctx, it) {
+		case err == nil:
+			if !f.give(it) {
 				in.putBack(it)
 				return
 			}
+		case err == io.EOF || f.ctx.Err() != nil:
+			return
 		default:
-			select {
-			case <-in.ready:
-			case <-in.closed:
-			case <-ctx.Done():
-			case <-f.asked:
+			if !f.give(item{err: err}) || isClosed(err) {
+				return
 			}
 		}
 	}
 }
 
 // give tells whether somebody received it.
-func (f *feed) give(ctx context.Context, it item) bool {
-	for ctx.Err() == nil {
+func (f *feed) give(it item) bool {
+	for f.ctx.Err() == nil {
 		select {
 		case f.out <- Item{it.event, it.err}:
 			in := f.listener.l
@@ -488,12 +531,29 @@ func (f *feed) give(ctx context.Context, it item) bool {
 			in.move(it)
 			in.mu.Unlock()
 			return true
-		case <-ctx.Done():
+		case <-f.ctx.Done():
 			return false
 		case <-f.asked:
 		}
 	}
 	return false
+}
+
+// ask waits until it has noted what was received, and, if its context is done, holds nothing any more.
+func (f *feed) ask(ctx context.Context) error {
+	for {
+		left := f.ctx.Err() != nil
+		select {
+		case f.asked <- struct{}{}:
+			if !left {
+				return nil
+			}
+		case <-f.over:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Position is the id of the event that Next gave last, or that was received last from a channel of Chan,
@@ -503,19 +563,7 @@ func (l *Listener) Position() string {
 	if in == nil {
 		return ""
 	}
-	in.mu.Lock()
-	feeds := make([]*feed, 0, len(in.feeds))
-	for f := range in.feeds {
-		feeds = append(feeds, f)
-	}
-	in.mu.Unlock()
-	for _, f := range feeds {
-		// It answers when it has noted what was received.
-		select {
-		case f.asked <- struct{}{}:
-		case <-f.over:
-		}
-	}
+	_ = in.catchUp(context.Background(), nil)
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.position

@@ -273,7 +273,8 @@ func (s *Session) IsCanceled() bool {
 }
 
 // Context gives a context that ends when the session that this handle started is cancelled, taken
-// over or stopped. Call cancel when it is no longer needed.
+// over or stopped; before Start it has ended already. WaitCanceled tells which it was. Call cancel when
+// it is no longer needed.
 func (s *Session) Context(ctx context.Context) (context.Context, context.CancelFunc) {
 	inner, cancel := context.WithCancel(ctx)
 	go func() {

@@ -175,6 +175,7 @@ agx_status agx_add(agx_session* session, const char* type, const char* origin, c
 agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_t count, char* ids,
                         size_t* added) {
   if (added != nullptr) *added = 0;
+  for (size_t i = 0; ids != nullptr && i < count; ++i) ids[i * AGX_ID_SIZE] = '\0';
   return CallAdding(session, [&](Session& object) -> Status {
     if (count == 0) return object.client()->closed() ? Client::ClosedStatus() : Status();
     if (events == nullptr) return {AGX_EINVAL, "agx_add_many: events is NULL"};
@@ -183,10 +184,8 @@ agx_status agx_add_many(agx_session* session, const agx_new_event* events, size_
     Status status =
         object.AddMany({events, count}, ids != nullptr ? entries.data() : nullptr, &stored);
     if (added != nullptr) *added = stored;
-    for (size_t i = 0; ids != nullptr && i < count; ++i) {
-      char* id = ids + i * AGX_ID_SIZE;
-      *id = '\0';
-      if (i < stored && entries[i] != EntryId()) PrintEntryId(entries[i], id);
+    for (size_t i = 0; ids != nullptr && i < stored; ++i) {
+      if (entries[i] != EntryId()) PrintEntryId(entries[i], ids + i * AGX_ID_SIZE);
     }
     return status;
   });

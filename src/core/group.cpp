@@ -146,13 +146,16 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
   std::shared_ptr<Group> group(new Group(session, name, std::move(consumer),
                                          std::move(dead_letters), start, options.recreate != 0));
   group->made_up_ = options.consumer == nullptr;
-  Status status;
+  // Where "from now on" begins, should the group have to be made again.
+  Status status = start ? Status() : session.LastId(&group->begin_);
+  if (!status.ok()) return status;
   if (options.must_exist != 0) {
     PendingFacts facts;
     status = group->Pending(&facts);
   } else {
     bool created = false;
-    status = group->groups().CreateGroup(group->of(), start, true, &created);
+    status = group->groups().CreateGroup({group->of(), start, true, session.entry_expire_ms()},
+                                         &created);
   }
   if (!status.ok()) return status;
   return group;
@@ -167,8 +170,9 @@ Group::Group(const Session& session, std::string name, std::string consumer,
       name_(std::move(name)),
       consumer_(std::move(consumer)),
       dead_letters_(std::move(dead_letters)),
-      start_(start),
-      recreate_(recreate) {
+      entry_expire_ms_(session.entry_expire_ms()),
+      recreate_(recreate),
+      begin_(start.value_or(EntryId{})) {
   client_->AddSleeper(this);
 }
 
@@ -199,7 +203,7 @@ void Group::Interrupt() noexcept {
 }
 
 Status Group::Ended() const {
-  if (closed_) return {AGX_ECLOSED, "the group handle was closed"};
+  if (closed_) return {AGX_ECLOSED, "the group is closed"};
   if (client_->closed()) return Client::ClosedStatus();
   return {};
 }
@@ -336,27 +340,30 @@ Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
   return status;
 }
 
-// Behind what this handle was given, if it still is the stream from which that came. One that was
-// begun anew within the same millisecond may have given out the same ids: unless an older entry
-// shows that it is the old one, that millisecond is given again. A stream that is not there is not
-// made: it would have no expiry, and stay when nobody comes any more.
+// Behind what this handle was given, or where it began, if it still is that stream; of another one from
+// its beginning. One that was begun anew within the same millisecond may have given out the same ids:
+// unless an older entry shows that it is the old one, that millisecond is given again. A stream that is
+// not there is not made: it would stay when nobody comes any more.
 Status Group::MakeAgain(bool* absent) {
   *absent = false;
   StreamFacts facts;
   Status status = client_->store().Facts(key_, live_key_, &facts);
   if (!status.ok()) return status;
-  std::optional<EntryId> start = EntryId{};
-  if (facts.exists && last_new_ == EntryId{}) {
-    start = start_;
-  } else if (facts.exists && facts.last_generated >= last_new_) {
+  bool given = last_new_ != EntryId{};
+  EntryId start;
+  if (!facts.exists || facts.last_generated < (given ? last_new_ : begin_)) {
+    begin_ = {};
+  } else if (!given) {
+    start = begin_;
+  } else {
     bool old = facts.length > 0 && facts.first < last_new_;
     start = old || last_new_.ms == 0 ? last_new_ : EntryId{last_new_.ms - 1, UINT64_MAX};
   }
-  last_new_ = start.value_or(EntryId{});
+  if (given) last_new_ = start;
   last_taken_ = {};
   recovering_ = false;
   bool created = false;
-  if (facts.exists) status = groups().CreateGroup(of(), start, false, &created);
+  if (facts.exists) status = groups().CreateGroup({of(), start}, &created);
   if (!facts.exists || status.code() == AGX_NONE) {
     *absent = own_done_ = true;  // nothing is pending
     return {};
@@ -513,6 +520,7 @@ Status Group::Replay(const char* const* ids, size_t count, uint64_t* replayed) {
     revival.without = kOwn;
     revival.fields = {&mark, 1};
     revival.proof = {kOriginalStream, key_};
+    revival.expire_ms = entry_expire_ms_;
     EntryId fresh;
     RevivalOutcome outcome{};
     if (Status status = groups().Revive(revival, &fresh, &outcome); !status.ok()) return status;

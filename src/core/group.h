@@ -143,7 +143,7 @@ class Group final : public Watcher, public Client::Sleeper {
   const std::string name_;
   const std::string consumer_;
   const std::string dead_letters_;
-  const std::optional<EntryId> start_;  // none: from now on
+  const int64_t entry_expire_ms_;
   const bool recreate_;
 
   bool made_up_ = false;  // the consumer's name
@@ -159,6 +159,7 @@ class Group final : public Watcher, public Client::Sleeper {
   // Of whoever has the turn.
   bool watched_ = false;
   bool short_ = false;  // the last look found less than there was room for: the next arms the watch
+  EntryId begin_;       // what is new to this handle comes behind it
   EntryId last_new_;    // the last that was given as new
   // No read of new ones gives what is not behind this: it is the last that was taken, whoever had it.
   EntryId last_taken_;
@@ -194,6 +195,5 @@ inline constexpr std::string_view kOriginalId = "original_id";
 inline constexpr std::string_view kFailureReason = "failure_reason";
 inline constexpr std::string_view kAttempts = "attempts";
 inline constexpr std::string_view kDlqTimestamp = "dlq_timestamp";
-inline constexpr std::string_view kReplayed = "replayed_from_dlq";
 
 }  // namespace agx

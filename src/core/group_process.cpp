@@ -107,7 +107,7 @@ class Processor {
   Status Finish(Status outcome);
   void NoteHeld();
   Status GiveBack(int64_t idle_ms);
-  Status Outage(const Status& status);
+  Status Outage(const Status& status, TimePoint tried_since);
   Held::iterator NextDue(TimePoint now);
   Status Serve(Held::iterator one);
   Status Secure(Holding* one, bool* lost);
@@ -162,6 +162,7 @@ Status Processor::Run() {
     if (group_.closed_ || group_.client_->closed()) return group_.Stopped();
     if (group_.interrupted_) stopping_ = true;
     bool done = false;
+    TimePoint since = Clock::now();
     Status status = Step(&done);
     if (status.code() == AGX_NONE) {
       // The events that are held are handled all the same.
@@ -180,7 +181,7 @@ Status Processor::Run() {
     if (done) return Finish(std::move(status));
     // The store answers.
     if (!IsPassing(status) && status.code() != AGX_NONE) return Finish(std::move(status));
-    if (status = Outage(status); status.ok()) continue;
+    if (status = Outage(status, since); status.ok()) continue;
     if (stopping_) return Finish(std::move(status));
     NoteHeld();
     return status;
@@ -268,10 +269,15 @@ Status Processor::GiveBack(int64_t idle_ms) {
 }
 
 // The store fails: pauses, or gives up.
-Status Processor::Outage(const Status& status) {
-  // An interrupt may be why it gave up, and is seen to next.
-  if (group_.interrupted_ && !stopping_) return {};
+Status Processor::Outage(const Status& status, TimePoint tried_since) {
   TimePoint now = Clock::now();
+  // An interrupt may be why it gave up, and is seen to next. What was tried for as long as may be is not
+  // tried once more.
+  if (group_.interrupted_ && !stopping_) {
+    int64_t most_ms = group_.client_->config().reconnect_timeout_ms;
+    if (most_ms < 0 || now < DeadlineAfter(most_ms, tried_since)) return {};
+    stopping_ = true;
+  }
   if (outage_since_ == kNever) outage_since_ = now;
   bool patient = limits_.outage_ms < 0 || now < DeadlineAfter(limits_.outage_ms, outage_since_);
   // What is handled and not acknowledged comes again.

@@ -28,7 +28,7 @@ Result<EntryId> ParseId(const char* name, std::string_view text) {
 
 Status Closed(const Session& session) {
   if (session.client()->closed()) return Client::ClosedStatus();
-  if (session.closed()) return {AGX_ECLOSED, "the session handle was closed"};
+  if (session.closed()) return {AGX_ECLOSED, "the session is closed"};
   return {};
 }
 

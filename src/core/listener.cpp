@@ -519,10 +519,9 @@ bool Listener::Foresee(const ReadRequest& answer, ReadRequest* next) const {
 bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   Lock lock(mutex_);
   TimePoint now = Clock::now();
-  bool absorbed = false;
   if (status.ok()) {
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
-    absorbed = cursor_.Absorb(answer, now);
+    bool absorbed = cursor_.Absorb(answer, now);
     cursor_.Select();
     if (answer->want_last) cursor_.AbsorbLast(std::move(answer->last));
     stopping_ = cursor_.stopping();
@@ -535,8 +534,13 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   *due = has ? kNever : cursor_.Due();
   if (!failure_.ok()) *due = retry_at_ = now + kRetry;
   if (descriptor_.is_open()) {
-    // Nobody need come back after the last event has been taken, so the next time is set already.
-    if (absorbed && cursor_.Holds()) *due = cursor_.DueAfterEvents();
+    // Nobody need come back after the last event, or an outcome, has been taken, and who takes it may be
+    // quicker than whoever waits until `due`: so the next time is set already.
+    if (has && failure_.ok() && !cursor_.final()) {
+      *due = cursor_.DueAfterEvents();
+      // An outcome that nobody takes is not looked for all the time.
+      if (!cursor_.Holds()) *due = std::max(*due, now + kRetry);
+    }
     pump_due_ = *due;
     descriptor_.Set(has || interrupted_ || client_->closed());
     if (has) bell_.Ring();

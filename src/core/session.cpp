@@ -248,7 +248,6 @@ Status Session::Waited(EntryId* after) {
   }
   {
     std::lock_guard lock(observer_mutex_);
-    if (!waited_to_ && this->run() != nullptr) waited_to_.emplace();
     if (waited_to_) {
       *after = *waited_to_;
       return {};
@@ -260,6 +259,15 @@ Status Session::Waited(EntryId* after) {
   if (!waited_to_) waited_to_ = *after;
   *after = *waited_to_;
   return {};
+}
+
+// A run has begun, for which what was waited for in an earlier one is over; or goes on.
+void Session::WaitFrom(EntryId after, bool goes_on) {
+  KeptWait kept;  // what it holds goes after the lock
+  std::lock_guard lock(observer_mutex_);
+  if (goes_on && waited_to_) return;
+  std::swap(kept_wait_, kept);
+  waited_to_ = after;
 }
 
 void Session::SetWaited(EntryId after) {
@@ -293,7 +301,7 @@ Status Session::WaitFor(const char* where, TimePoint deadline, Entry** entry) {
     if (taken_over()) return TakenOver();
     return {AGX_CANCELED, "the session was cancelled"};
   } else if (status.code() == AGX_INTERRUPTED) {
-    return {AGX_ECLOSED, "the session handle was closed"};
+    return {AGX_ECLOSED, "the session is closed"};
   } else if (status.code() == AGX_GAP) {
     std::lock_guard lock(observer_mutex_);
     if (waited_to_ == after) waited_to_.emplace();  // the next call takes what is left

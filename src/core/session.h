@@ -109,6 +109,8 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   std::string_view key() const { return key_; }
   std::string_view live_key() const { return live_key_; }
   bool is_list() const { return format_->traits().list; }
+  // As Format::Traits has it.
+  int64_t entry_expire_ms() const { return entry_expire_ms_; }
   // Of the last entry; {0,0} if there is none.
   Status LastId(EntryId* id) const;
   const Format& format() const { return *format_; }
@@ -251,6 +253,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   std::vector<Observer> observers_;
   Result<std::shared_ptr<Listener>> OpenWait(const char* where, EntryId after);
   void KeepWait(const char* where, EntryId after, std::shared_ptr<Listener> listener);
+  void WaitFrom(EntryId after, bool goes_on);
   std::optional<EntryId> waited_to_;  // the last event that WaitFor gave, or where it began
   // The listener of a wait that brought nothing, with what it knows of the producer: for the next.
   struct KeptWait {

@@ -39,7 +39,11 @@ Status Session::Start(const agx_start_options& options) {
   StartMode mode = options.keep != 0        ? StartMode::kContinue
                    : options.take_over != 0 ? StartMode::kTakeOver
                                             : StartMode::kIfNotLive;
-  if (Status status = StartLive(run, mode); !status.ok()) {
+  EntryId before;  // what there is of earlier runs, and stays
+  bool stays = mode == StartMode::kIfNotLive && !format_->traits().starts_afresh;
+  Status status = stays ? LastId(&before) : Status();
+  if (status.ok()) status = StartLive(run, mode);
+  if (!status.ok()) {
     EndKeeping();
     // The next try must not find the session busy with this one.
     if (status.code() == AGX_EUNCERTAIN) uncertain_token_.swap(run->token);
@@ -50,6 +54,7 @@ Status Session::Start(const agx_start_options& options) {
     std::lock_guard numbering(numbering_mutex_);
     next_number_.reset();
   }
+  WaitFrom(before, mode != StartMode::kIfNotLive);
   if (run->detached) return {};
   client_->keeper().Renewed(this);
   // The look arms the watch; if it fails the keeper tries again.
@@ -278,7 +283,7 @@ Status Session::WaitCanceled(TimePoint deadline) {
     if (client_->closed()) {
       status = Client::ClosedStatus();
     } else if (closed_) {
-      status = {AGX_ECLOSED, "the session handle was closed"};
+      status = {AGX_ECLOSED, "the session is closed"};
     } else if (now == State::kTakenOver) {
       status = TakenOver();
     } else if (now == State::kLive && watched) {

@@ -454,7 +454,7 @@ Status Session::AddManyIntercepted(std::span<const NewEvent> events, EntryId* id
 
 Status Session::InterceptOpen(Intercepted* event) {
   if (Status status = Intercept(event); !status.ok()) return status;
-  if (closed_) return {AGX_ECLOSED, "the session handle was closed"};
+  if (closed_) return {AGX_ECLOSED, "the session is closed"};
   return {};
 }
 

@@ -63,7 +63,7 @@ class AgentFramework final : public Format {
     entry->type = entry->origin = "";
     entry->body = "{}";
     entry->ending = Ending::kNone;
-    entry->begins = Value(*entry, kSequence) == "0";
+    entry->begins = Value(*entry, kSequence) == "0" && !IsReplayed(*entry);
     if (error.empty() && !done && text == nullptr) return;
     entry->origin = kName;
     if (!error.empty()) {  // which readers look at first

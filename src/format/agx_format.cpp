@@ -173,7 +173,7 @@ void ReadEvent(Entry* entry) {
   entry->type = type ? type->value : "";
   entry->origin = origin ? origin->value : "";
   entry->body = body ? body->value : "{}";
-  entry->begins = entry->type == "begin";
+  entry->begins = entry->type == "begin" && !IsReplayed(*entry);
   entry->ending = IsEnd(*entry) ? Ending::kMark : Ending::kNone;
 }
 

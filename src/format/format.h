@@ -114,6 +114,10 @@ class Format {
 // The first field of that name, or null.
 const Field* FindField(const Entry& entry, std::string_view name);
 
+// What an entry has that was a dead letter. It repeats what was: no run begins with it.
+inline constexpr std::string_view kReplayed = "replayed_from_dlq";
+inline bool IsReplayed(const Entry& entry) { return FindField(entry, kReplayed) != nullptr; }
+
 // A time since 1970 in seconds, as Python prints it: with a point, whatever the locale of the program.
 std::string UnixSeconds(int64_t ms);
 

@@ -130,6 +130,7 @@ struct Revival {
   std::span<const Field> fields;
   // It has to have this field, or it is another stream's.
   Field proof;
+  int64_t expire_ms = 0;  // > 0: the stream expires so long after
 };
 
 enum class RevivalOutcome {
@@ -139,12 +140,17 @@ enum class RevivalOutcome {
   kBare  // its fields were left out
 };
 
+struct NewGroup {
+  GroupOf of;
+  std::optional<EntryId> start;  // what it gives comes after this; none: from now on
+  bool make_stream = false;      // if there is none
+  int64_t expire_ms = 0;         // > 0: a stream that is made expires after so long
+};
+
 class Groups {
  public:
-  // Makes the group unless it is there. `start`: what it gives comes after this; none: from now on.
-  // Without a stream: that is made too, or AGX_NONE.
-  virtual Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
-                             bool* created) = 0;
+  // Makes the group unless it is there. AGX_NONE: there is no stream.
+  virtual Status CreateGroup(const NewGroup& group, bool* created) = 0;
   virtual Status DeleteGroup(const GroupOf& of) = 0;
 
   // *batch is null if there is nothing new. AGX_EUNCERTAIN: entries may have been given, which are

@@ -24,10 +24,11 @@ namespace Agx
         readonly ListenerHandle handle;
         readonly long token;
 
-        // One call of Next at a time is in C, and has these.
-        readonly object reading = new object();
+        // Of what follows. Not held by a thread that waits in C, so that another can end in time.
+        readonly object gate = new object();
         readonly Queue<Batch.Record> ready = new Queue<Batch.Record>();
         Batch? batch;
+        bool receiving; // a thread is in C, and has the batch
         bool ended;
         volatile bool closed;
         // An id; or the last event that was handed on, unless it is too large to be kept for that.
@@ -91,13 +92,20 @@ namespace Agx
             get { return handle; }
         }
 
+        /// <summary>Takes it from the client's waiting thread, unless somebody waits by it.</summary>
+        internal void LeaveMux()
+        {
+            LeaveQueue();
+        }
+
         /// <summary>What came and was not handed on; somebody else does that now.</summary>
         internal Batch.Record[] TakeAll()
         {
-            lock (reading)
+            lock (gate)
             {
                 Batch.Record[] records = ready.ToArray();
                 ready.Clear();
+                TakeQueued(ref records);
                 return records;
             }
         }
@@ -107,13 +115,17 @@ namespace Agx
             position = value.Size <= LargestKept ? (object)value : value.Id;
         }
 
-        /// <summary>Waits for the next event; null is the end. The thread waits.</summary>
+        /// <summary>Waits for the next event; null is the end. The thread waits; without a token it receives
+        /// for itself, which is the fastest way, if nobody has waited with one, or otherwise,
+        /// before.</summary>
+        /// <remarks>As <see cref="TryNext"/> says.</remarks>
         public AgxEvent? Next(CancellationToken cancellationToken = default(CancellationToken))
         {
             return Next(Timeout.InfiniteTimeSpan, cancellationToken);
         }
 
         /// <summary>Waits for the next event; null is the end.</summary>
+        /// <remarks>As <see cref="TryNext"/> says.</remarks>
         /// <exception cref="AgxTimeoutException">Nothing came within the timeout.</exception>
         public AgxEvent? Next(TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
         {
@@ -123,28 +135,76 @@ namespace Agx
         }
 
         /// <summary>As Next; false: nothing came within the timeout.</summary>
+        /// <remarks>Any number of threads may wait, each with a time and a token of its own; an event goes to
+        /// one of them.
+        ///
+        /// On .NET the client's own thread receives for a wait that a time or a token may end, as it does for
+        /// tasks, so that it ends by them whatever the store does; and from then on for all waits of this
+        /// listener, each of which costs a switch of threads more. A timeout of zero looks what there is,
+        /// and takes as long as the store to answer unless that thread receives already.
+        ///
+        /// On .NET Standard, and so on Mono, the thread that waits receives, and a timeout does not count what
+        /// reconnecting takes: while the store cannot be reached an <see cref="AgxUnavailableException"/> comes
+        /// after the URL's reconnect_timeout; where it holds a connection and does not answer, up to
+        /// command_timeout and connect_timeout later. A token ends the former at once, the latter after
+        /// command_timeout.</remarks>
         public bool TryNext(TimeSpan timeout, out AgxEvent? next, CancellationToken cancellationToken = default(CancellationToken))
         {
-            bool attached = false, came = false;
+            long whole = Text.Milliseconds(timeout);
+            Stopwatch clock = Stopwatch.StartNew();
+            bool queued = false, came = false;
             next = null;
-            TryNextAttached(timeout, cancellationToken, ref attached, ref came, ref next);
-            if (attached) return came;
-            lock (reading)
+            // Taken back outside of the lock, which what it calls may wait for.
+            CancellationTokenRegistration canceled = default(CancellationTokenRegistration);
+            try
             {
-                // The batch is there for as long as this is false, or the lock is held.
+                lock (gate)
+                {
+                    if (receiving) canceled = cancellationToken.Register(WakeAll);
+                    if (!AwaitTurn(whole, clock, cancellationToken)) return false;
+                    if (TakeReady(out next)) return true;
+                    bool bounded = whole > 0 || whole < 0 && cancellationToken.CanBeCanceled;
+                    UseQueue(bounded, ref queued);
+                    if (!queued) return Receive(whole, clock, cancellationToken) && TakeReady(out next);
+                }
+            }
+            finally
+            {
+                canceled.Dispose();
+            }
+            TryNextQueued(Left(whole, clock), cancellationToken, ref came, ref next);
+            return came;
+        }
+
+        // Of the client's waiting thread, where there is one.
+        partial void UseQueue(bool bounded, ref bool queued);
+        partial void LeaveQueue();
+        partial void TakeQueued(ref Batch.Record[] records);
+        partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next);
+
+        static long Left(long whole, Stopwatch clock)
+        {
+            return whole < 0 ? -1 : Math.Max(0, whole - clock.ElapsedMilliseconds);
+        }
+
+        // Until no other thread is in C. false: one is for longer than there is time.
+        bool AwaitTurn(long whole, Stopwatch clock, CancellationToken cancellationToken)
+        {
+            for (;;)
+            {
                 if (closed) throw AgxException.Closed("listener");
                 cancellationToken.ThrowIfCancellationRequested();
-                if (TakeReady(out next)) return true;
-                if (!cancellationToken.CanBeCanceled) return Fill(timeout, cancellationToken) && TakeReady(out next);
-                using (cancellationToken.Register(Interrupt))
-                {
-                    return Fill(timeout, cancellationToken) && TakeReady(out next);
-                }
+                if (!receiving) return true;
+                long left = Left(whole, clock);
+                if (left == 0) return false;
+                Monitor.Wait(gate, (int)Math.Min(left, int.MaxValue));
             }
         }
 
-        // For one that is served by the client's waiting thread, where there is one.
-        partial void TryNextAttached(TimeSpan timeout, CancellationToken cancellationToken, ref bool attached, ref bool came, ref AgxEvent? next);
+        void WakeAll()
+        {
+            lock (gate) Monitor.PulseAll(gate);
+        }
 
         void Interrupt()
         {
@@ -177,30 +237,44 @@ namespace Agx
         }
 
         // false: nothing came.
-        bool Fill(TimeSpan timeout, CancellationToken cancellationToken)
+        bool Receive(long whole, Stopwatch clock, CancellationToken cancellationToken)
         {
             if (batch == null) batch = new Batch();
-            long whole = Text.Milliseconds(timeout);
-            Stopwatch clock = Stopwatch.StartNew();
-            for (;;)
+            Batch.Record outcome = default(Batch.Record);
+            outcome.Kind = Batch.Outcome;
+            receiving = true;
+            Monitor.Exit(gate);
+            try
             {
-                long left = whole < 0 ? -1 : Math.Max(0, whole - clock.ElapsedMilliseconds);
-                int status = agxnative.agxb_listen_batch(Number, left, MostEvents, MostBytes, batch.Number);
-                if (status == 0) break;
-                if (status == (int)AgxStatus.Timeout) return false;
-                if (status == (int)AgxStatus.Interrupted)
+                using (cancellationToken.Register(Interrupt))
                 {
-                    // One that came too late for the call before is not meant for this one.
-                    cancellationToken.ThrowIfCancellationRequested();
-                    continue;
+                    do
+                    {
+                        // One that came too late for the call before is not meant for this one.
+                        cancellationToken.ThrowIfCancellationRequested();
+                        outcome.Status = agxnative.agxb_listen_batch(Number, Left(whole, clock), MostEvents, MostBytes, batch.Number);
+                    }
+                    while (outcome.Status == (int)AgxStatus.Interrupted);
+                    if (outcome.Status != 0)
+                    {
+                        outcome.Message = Text.Read(agxnative.agx_last_error());
+                        outcome.EntryId = Text.Read(agxnative.agx_last_error_entry());
+                    }
                 }
-                Batch.Record outcome = default(Batch.Record);
-                outcome.Kind = Batch.Outcome;
-                outcome.Status = status;
-                outcome.Message = Text.Read(agxnative.agx_last_error());
-                outcome.EntryId = Text.Read(agxnative.agx_last_error_entry());
-                ready.Enqueue(outcome);
+            }
+            finally
+            {
+                Monitor.Enter(gate);
+                receiving = false;
+                Monitor.PulseAll(gate);
+                if (closed) Clear();
                 GC.KeepAlive(this);
+            }
+            if (closed) throw AgxException.Closed("listener");
+            if (outcome.Status == (int)AgxStatus.Timeout) return false;
+            if (outcome.Status != 0)
+            {
+                ready.Enqueue(outcome);
                 return true;
             }
             batch.Rewind();
@@ -210,21 +284,28 @@ namespace Agx
                 if (record.Kind != Batch.Event && record.Status == (int)AgxStatus.Interrupted) continue;
                 ready.Enqueue(record);
             }
-            GC.KeepAlive(this);
             return true;
         }
 
-        /// <summary>Closes the listener. Whoever waits in it gets an
-        /// <see cref="AgxClosedException"/>.</summary>
+        /// <summary>Closes the listener. Whoever waits in it gets an <see cref="AgxClosedException"/>. A thread
+        /// that receives for itself is waited for, which takes up to command_timeout if the store does not
+        /// answer it.</summary>
         public void Dispose()
         {
             closed = true;
+            WakeAll();
             handle.Dispose();
-            lock (reading)
+            lock (gate)
             {
-                ready.Clear();
-                if (batch != null) batch.Dispose();
+                if (!receiving) Clear();
             }
+        }
+
+        // Once it is closed, by whoever is the last to leave.
+        void Clear()
+        {
+            ready.Clear();
+            if (batch != null) batch.Dispose();
         }
     }
 }

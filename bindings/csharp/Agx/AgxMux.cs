@@ -40,6 +40,7 @@ namespace Agx
         readonly Batch batch = new Batch();
         // Guarded by listeners, as it is filled by Add as well.
         readonly Queue<Batch.Record> ready = new Queue<Batch.Record>();
+        int interrupted;
         volatile bool closed;
 
         /// <summary>Opens a mux of the client's.</summary>
@@ -52,11 +53,13 @@ namespace Agx
             handle = new MuxHandle(mux);
         }
 
-        /// <summary>Puts a listener in; until it is taken out, only the mux hands on its events.</summary>
+        /// <summary>Puts a listener in; until it is taken out, only the mux hands on its events. If the client's own
+        /// thread has received for it, what that is reading is waited for.</summary>
         /// <exception cref="AgxBusyException">It is in a mux, or somebody waits in it.</exception>
         public void Add(AgxListener listener)
         {
             if (listener == null) throw new ArgumentNullException("listener");
+            listener.LeaveMux();
             bool known;
             lock (listeners)
             {
@@ -115,7 +118,12 @@ namespace Agx
                     GC.KeepAlive(this);
                     GC.KeepAlive(client);
                     if (status == (int)AgxStatus.Timeout || status == (int)AgxStatus.Ended) return false;
-                    if (status == (int)AgxStatus.Interrupted) return TakeReady(out item);
+                    if (status == (int)AgxStatus.Interrupted)
+                    {
+                        // By Add, unless somebody asked for it.
+                        if (Interlocked.Exchange(ref interrupted, 0) != 0) return TakeReady(out item);
+                        continue;
+                    }
                     AgxException.Check(status);
                     batch.Rewind();
                     Batch.Record record;
@@ -163,6 +171,7 @@ namespace Agx
         /// <summary>Makes the call that waits, or else the next one, return false.</summary>
         public void Interrupt()
         {
+            Interlocked.Exchange(ref interrupted, 1);
             AgxException.Check(agxnative.agx_mux_interrupt(handle.Number));
         }
 

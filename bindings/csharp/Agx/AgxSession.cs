@@ -223,8 +223,8 @@ namespace Agx
             return live != 0;
         }
 
-        /// <summary>Whether the session that this object started was cancelled or taken over. Asks nobody:
-        /// for an agent's inner loop.</summary>
+        /// <summary>Whether the session that this object started was cancelled or taken over; true as well
+        /// once the object is closed. Asks nobody: for an agent's inner loop.</summary>
         public bool IsCanceled
         {
             get

@@ -1309,6 +1309,102 @@ namespace Agx.Tests
             True(error.Message.Contains("127.0.0.1:1"), "the message has the address: " + error.Message);
         }
 
+        /// <summary>While a thread waits for as long as it takes, others end by their time, their token, or
+        /// with the listener.</summary>
+        public static void SeveralWaitInOneListener(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                AgxListener listener = session.OpenListener(new AgxListenOptions { After = AgxListenOptions.New, Timeout = Timeout.InfiniteTimeSpan });
+                AgxEvent got = null;
+                Thread first = Blocked(() => Caught(() => got = listener.Next()));
+                bool came = true;
+                AgxEvent none = null;
+                Joined(InThread(() => Caught(() => came = listener.TryNext(Short, out none))));
+                Equal(false, came);
+                came = true;
+                Joined(InThread(() => Caught(() => came = listener.TryNext(TimeSpan.Zero, out none))));
+                Equal(false, came);
+                Exception thrown = null;
+                using (CancellationTokenSource source = new CancellationTokenSource(Short))
+                {
+                    Joined(InThread(() => thrown = Caught(() => listener.Next(source.Token))));
+                }
+                True(thrown is OperationCanceledException, "the language's own, not " + thrown);
+
+                // Each gets an event that comes in time, whoever receives it.
+                AgxEvent other = null;
+                Thread second = Blocked(() => Caught(() => other = listener.Next(Long)));
+                session.Add("info", "test", "1");
+                session.Add("info", "test", "2");
+                Joined(first);
+                Joined(second);
+                Same("1 2", new[] { got.Body, other.Body }.OrderBy(body => body));
+
+                Exception[] ends = new Exception[3];
+                using (CancellationTokenSource source = new CancellationTokenSource())
+                {
+                    Thread[] threads =
+                    {
+                        Blocked(() => ends[0] = Caught(() => listener.Next())),
+                        Blocked(() => ends[1] = Caught(() => listener.Next())),
+                        Blocked(() => ends[2] = Caught(() => listener.Next(source.Token))),
+                    };
+                    listener.Dispose();
+                    foreach (Thread thread in threads) Joined(thread);
+                }
+                foreach (Exception end in ends) True(end is AgxClosedException, "the closed error, not " + end);
+                session.Stop();
+            });
+        }
+
+        static Exception Caught(Action action)
+        {
+            try
+            {
+                action();
+                return null;
+            }
+            catch (Exception error)
+            {
+                return error;
+            }
+        }
+
+        /// <summary>What does not wait gives what there is; and what was waited for in time may go on in a
+        /// mux.</summary>
+        public static void ALookTakesWhatIsThere(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                for (int i = 0; i < 1000; ++i) session.Add("info", "test", i.ToString());
+                using (AgxListener listener = session.OpenListener())
+                {
+                    int count = 0;
+                    AgxEvent one;
+                    while (listener.TryNext(TimeSpan.Zero, out one)) ++count;
+                    Equal(1001, count);
+                }
+                using (AgxListener listener = session.OpenListener())
+                using (AgxMux mux = new AgxMux(client))
+                {
+                    Equal("begin", listener.Next(Long).Type);
+                    mux.Add(listener);
+                    AgxMuxItem item;
+                    for (int i = 0; i < 1000; ++i)
+                    {
+                        True(mux.TryNext(Long, out item), "the mux goes on");
+                        Equal(i.ToString(), item.Event.Body);
+                    }
+                    mux.Remove(listener);
+                    session.Stop();
+                    Equal(null, listener.Next(Long));
+                }
+            });
+        }
+
         /// <summary>Not in the list: a server that is killed and started again loses nothing.</summary>
         public static void KilledAndRestarted(RedisServer server)
         {

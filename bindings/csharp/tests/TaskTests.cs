@@ -1,5 +1,6 @@
 #nullable enable
 using System;
+using System.Collections.Concurrent;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Linq;
@@ -538,6 +539,269 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
             await own.Completion.WaitAsync(Long);
         }
     }
+
+    [Fact]
+    public void AThreadThatIsToWaitForATimeDoesSoWhileTheServerHangs()
+    {
+        using var server = new RedisServer();
+        TimeSpan hangs = TimeSpan.FromSeconds(10), some = TimeSpan.FromMilliseconds(200);
+        using AgxClient client = AgxClient.Open(server.Url + "&command_timeout=" + (long)hangs.TotalMilliseconds);
+        using AgxSession session = Session(client);
+        session.Start();
+        AgxListener used = session.OpenListener(), unused = session.OpenListener(), waiting = session.OpenListener();
+        Assert.Equal("begin", used.Next(Long)!.Type);
+        Assert.Equal("begin", waiting.Next()!.Type);
+        void Wait() => Assert.Throws<AgxClosedException>(() => waiting.Next());
+        Task receives = Task.Factory.StartNew(Wait, TaskCreationOptions.LongRunning);
+        server.Freeze();
+        var clock = Stopwatch.StartNew();
+        foreach (AgxListener listener in new[] { used, unused, waiting })
+        {
+            Assert.False(listener.TryNext(some, out _));
+            Assert.Throws<AgxTimeoutException>(() => listener.Next(some));
+            using var source = new CancellationTokenSource(some);
+            Assert.Throws<OperationCanceledException>(() => listener.Next(source.Token));
+            using var both = new CancellationTokenSource(some);
+            Assert.Throws<OperationCanceledException>(() => listener.TryNext(Long, out _, both.Token));
+        }
+        // Whoever does not receive leaves at once, the other with the command that it may have given.
+        Task waits = Task.Factory.StartNew(Wait, TaskCreationOptions.LongRunning);
+        used.Dispose();
+        unused.Dispose();
+        Task closes = Task.Factory.StartNew(waiting.Dispose, TaskCreationOptions.LongRunning);
+        Assert.True(waits.Wait(Long));
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, hangs / 2);
+        Assert.True(Task.WaitAll([receives, closes], Long));
+    }
+
+    [Theory, MemberData(nameof(All))]
+    public Task AThreadThatWaitsWantsNothingOfThePool(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        await using AgxListener listener = await session.OpenListenerAsync();
+        Assert.Equal("begin", (await listener.NextAsync())!.Type);
+        ThreadPool.GetMaxThreads(out int most, out int ports);
+        var free = new ManualResetEventSlim(); // which who is late still asks
+        bool timedOut = false;
+        string? body = null;
+        // From here on not even a timer's function has a thread.
+        ThreadPool.SetMaxThreads(Environment.ProcessorCount, ports);
+        try
+        {
+            var wait = Stopwatch.StartNew();
+            for (int available = 1; available > 0; ThreadPool.GetAvailableThreads(out available, out _))
+            {
+                Assert.True(wait.Elapsed < Long, "the pool's threads are not taken");
+                ThreadPool.QueueUserWorkItem(_ => free.Wait());
+                Thread.Sleep(1);
+            }
+            Task waiting = Task.Factory.StartNew(() =>
+            {
+                timedOut = !listener.TryNext(TimeSpan.FromMilliseconds(50), out _);
+                session.Add("info", "test", "1");
+                body = listener.Next(Long)?.Body;
+            }, TaskCreationOptions.LongRunning);
+            bool ended = waiting.Wait(Long / 2);
+            free.Set();
+            Assert.True(ended, "the thread waits for the pool");
+            Assert.True(timedOut);
+            Assert.Equal("1", body);
+        }
+        finally
+        {
+            free.Set();
+            ThreadPool.SetMaxThreads(most, ports);
+        }
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task SeveralThreadsMayAskFirst(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        const int Rounds = 1000;
+        using var round = new Barrier(4);
+        AgxListener? listener = null;
+        var wrong = new ConcurrentBag<Exception>();
+        void Ask(Action<AgxListener> ask)
+        {
+            for (int i = 0; i < Rounds; ++i)
+            {
+                round.SignalAndWait(Long);
+                try
+                {
+                    ask(listener!);
+                }
+                catch (Exception error)
+                {
+                    wrong.Add(error);
+                }
+                round.SignalAndWait(Long);
+            }
+        }
+        void ByTask(AgxListener its)
+        {
+            ValueTask<AgxEvent?> next = its.NextAsync();
+            if (next.IsFaulted) next.GetAwaiter().GetResult();
+        }
+        Task[] asking =
+        [
+            .. Enumerable.Range(0, 2).Select(_ => Task.Factory.StartNew(() => Ask(ByTask), TaskCreationOptions.LongRunning)),
+            Task.Factory.StartNew(() => Ask(its => its.TryNext(TimeSpan.FromTicks(1), out _)), TaskCreationOptions.LongRunning),
+        ];
+        for (int i = 0; i < Rounds; ++i)
+        {
+            listener = session.OpenListener(new() { After = AgxListenOptions.New });
+            round.SignalAndWait(Long);
+            round.SignalAndWait(Long);
+            listener.Dispose();
+        }
+        await Task.WhenAll(asking).WaitAsync(Long);
+        Assert.Empty(wrong);
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatWasAwaitedMayGoOnInAMux(string store) => Each(store, async (client, session) =>
+    {
+        const int Count = 100;
+        await session.StartAsync();
+        for (int i = 0; i < 40; ++i)
+        {
+            await using AgxListener listener = await session.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            using var mux = new AgxMux(client);
+            Task<AgxEvent?> first = listener.NextAsync().AsTask();
+            Assert.Throws<AgxBusyException>(() => mux.Add(listener));
+            Task adding = Task.Run(() =>
+            {
+                for (int n = 0; n < Count; ++n) session.Add("info", "test", $"{n}");
+            });
+            Assert.Equal("0", (await first.WaitAsync(Long))!.Body);
+            // Some are on their way.
+            int next = 1;
+            for (; next <= i; ++next) Assert.Equal($"{next}", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+            mux.Add(listener);
+            for (; next < Count; ++next)
+            {
+                Assert.True(mux.TryNext(Long, out AgxMuxItem? item));
+                Assert.Equal($"{next}", item!.Event!.Body);
+            }
+            await adding;
+            mux.Remove(listener);
+            session.Add("info", "test", "-1");
+            Assert.Equal("-1", (await listener.NextAsync().AsTask().WaitAsync(Long))!.Body);
+        }
+        await session.StopAsync();
+    });
+
+    // Who asks now and then is hardly ever there when the time is over.
+    [Theory, MemberData(nameof(All))]
+    public Task SilenceIsToldToWhoAsksNowAndThen(string store) => Each(store, async (client, session) =>
+    {
+        await session.StartAsync();
+        TimeSpan moment = TimeSpan.FromMilliseconds(1);
+        async Task<bool> AsksInVain(AgxListener listener, bool blocks)
+        {
+            try
+            {
+                if (blocks) listener.Next(moment);
+                else await listener.NextAsync(moment);
+                return false;
+            }
+            catch (AgxTimeoutException)
+            {
+                return true;
+            }
+        }
+        foreach (bool blocks in new[] { true, false })
+        {
+            await using AgxListener listener = await session.OpenListenerAsync(new() { Timeout = TimeSpan.FromMilliseconds(500) });
+            Assert.Equal("begin", (await listener.NextAsync())!.Type);
+            await Assert.ThrowsAsync<AgxSilentException>(async () =>
+            {
+                // For three times as long; a slow machine takes fewer.
+                for (int i = 0; i < 9; ++i)
+                {
+                    await Task.Delay(170);
+                    Assert.True(await AsksInVain(listener, blocks));
+                }
+            });
+        }
+        await session.StopAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatAwaitsAnEventMayBlock(string store) => Each(store, async (client, session) =>
+    {
+        // More than there are threads for it, each kept until the last is there.
+        using var all = new Barrier(18);
+        var threads = new ConcurrentBag<string?>();
+        async Task ListenAndBlock(AgxListener listener)
+        {
+            Assert.Equal("1", (await listener.NextAsync().ConfigureAwait(false))!.Body);
+            threads.Add(Thread.CurrentThread.Name);
+            Assert.True(all.SignalAndWait(Long), "an event did not come");
+            Task<AgxEvent?> next = listener.NextAsync().AsTask();
+            Assert.True(next.Wait(Long), "the next event did not come");
+            Assert.Equal("2", next.Result!.Body);
+        }
+        AgxSession[] own = Enumerable.Range(0, all.ParticipantCount).Select(_ => Session(client)).ToArray();
+        var listeners = new List<AgxListener>();
+        var listening = new List<Task>();
+        foreach (AgxSession one in own)
+        {
+            await one.StartAsync();
+            listeners.Add(await one.OpenListenerAsync(new() { After = AgxListenOptions.New }));
+            listening.Add(ListenAndBlock(listeners[^1]));
+            await one.AddAsync("info", "test", "1");
+            for (var waited = Stopwatch.StartNew(); threads.Count < listening.Count;)
+            {
+                Assert.True(waited.Elapsed < Long, $"listener {listening.Count} is not told");
+                await Task.Delay(1);
+            }
+        }
+        foreach (AgxSession one in own) await one.AddAsync("info", "test", "2");
+        await Task.WhenAll(listening).WaitAsync(Long);
+        // Nobody had to wake the first.
+        Assert.Contains("agx listeners", threads);
+        foreach (AgxListener one in listeners) await one.DisposeAsync();
+        foreach (AgxSession one in own) await one.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
+    public Task WhatAwaitsAnEventMayDisposeOfTheClient(string store) => Each(store, async (client, session) =>
+    {
+        foreach (string what in new[] { "client", "client sync", "listener", "after another" })
+        {
+            AgxClient other = await AgxClient.OpenAsync(stores.Url(store));
+            await using AgxSession own = Session(other);
+            await own.StartAsync();
+            AgxListener listener = await own.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            AgxListener second = await own.OpenListenerAsync(new() { After = AgxListenOptions.New });
+            async Task ListenAndDispose()
+            {
+                await listener.NextAsync().ConfigureAwait(false);
+                if (what == "after another") Assert.NotNull(await listener.NextAsync().ConfigureAwait(false));
+                if (what == "client") await other.DisposeAsync();
+                else if (what == "listener") listener.Dispose();
+                else other.Dispose();
+            }
+            Task listening = ListenAndDispose();
+            Task<AgxEvent?> waiting = second.NextAsync().AsTask();
+            await own.AddAsync("info", "test", "1");
+            Assert.Equal("1", (await waiting.WaitAsync(Long))!.Body);
+            waiting = second.NextAsync().AsTask();
+            if (what == "after another")
+            {
+                await own.AddAsync("info", "test", "2");
+                Assert.Equal("2", (await waiting.WaitAsync(Long))!.Body);
+                waiting = second.NextAsync().AsTask();
+            }
+            await listening.WaitAsync(Long);
+            await other.DisposeAsync().AsTask().WaitAsync(Long);
+            await Assert.ThrowsAsync<AgxClosedException>(() => waiting.WaitAsync(Long));
+        }
+    });
 
     // What people write, and what of it a compiler might misunderstand.
     [Theory, MemberData(nameof(All))]

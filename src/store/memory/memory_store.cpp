@@ -163,8 +163,9 @@ Status MemoryStore::Replace(const Target& target, std::span<const NewEntry> entr
   uint64_t old = node != nullptr ? node->stream->entries.size() : 0;
   if (!target.list) {
     if (!stored.empty()) {
-      if (Status status = AppendIn(access, {target.key}, stored, nullptr); !status.ok())
-        return status;
+      Target whole{.key = target.key};
+      whole.expire_ms = target.expire_ms;
+      if (Status status = AppendIn(access, whole, stored, nullptr); !status.ok()) return status;
     }
     if (node != nullptr) {
       node->stream->DropFirst(old);

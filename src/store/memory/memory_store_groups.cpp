@@ -43,16 +43,16 @@ Status MemoryStore::WithGroup(const GroupOf& of, Function use, Access::Arming ar
   return {};
 }
 
-Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
-                                bool* created) {
+Status MemoryStore::CreateGroup(const NewGroup& request, bool* created) {
   *created = false;
+  const GroupOf& of = request.of;
   Access access(this);
   if (access.closed) return Closed();
   KeySpace::Obtained node = access.keys.Obtain(of.key, access.now);
   if (node->is_flag) return NotAStream(of.key);
   std::unique_ptr<Stream> fresh;
   Stream* stream = node->stream.get();
-  if (stream == nullptr && !make_stream) {
+  if (stream == nullptr && !request.make_stream) {
     return {AGX_NONE, Cat("there is no stream ", of.key)};
   }
   if (stream == nullptr) {
@@ -60,10 +60,11 @@ Status MemoryStore::CreateGroup(const GroupOf& of, std::optional<EntryId> start,
     stream = fresh.get();
   }
   auto [group, inserted] = stream->groups.try_emplace(std::string(of.group));
-  if (inserted) group->second.last_delivered = start.value_or(stream->last);
+  if (inserted) group->second.last_delivered = request.start.value_or(stream->last);
   *created = inserted;
   if (fresh == nullptr) return {};
   access.keys.SetStream(&*node, std::move(fresh));
+  if (request.expire_ms > 0) access.keys.SetExpiry(&*node, access.After(request.expire_ms));
   access.keys.Ring(&*node);
   return {};
 }
@@ -190,7 +191,9 @@ Status MemoryStore::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   *outcome = RevivalOutcome::kForeign;
   if (proof == 0 || letter.fields[proof - 1].value != revival.proof.value) return {};
   StoredEntry::Ptr copy = CopyOf(*entry, &going, revival.fields);
-  if (Status status = AppendIn(access, {revival.key}, {&copy, 1}, id); !status.ok()) return status;
+  Target target{.key = revival.key};
+  target.expire_ms = revival.expire_ms;
+  if (Status status = AppendIn(access, target, {&copy, 1}, id); !status.ok()) return status;
   node->stream->Delete({&revival.id, 1});
   access.keys.Ring(node);
   *outcome = RevivalOutcome::kDone;

@@ -149,8 +149,7 @@ class MemoryStore final : public Store, private Groups {
               std::vector<std::string>* keys) override;
 
   // memory_store_groups.cpp
-  Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
-                     bool* created) override;
+  Status CreateGroup(const NewGroup& request, bool* created) override;
   Status DeleteGroup(const GroupOf& of) override;
   Status ReadNew(const NewRequest& request, BatchPtr* batch) override;
   Status Take(const TakeRequest& request, Takings* taken) override;

@@ -108,14 +108,15 @@ return 1
 )";
 
 // Of each name that is to go the last goes: that is the one which was added. KEYS: dead letters,
-// stream. ARGV: id, name and value of the proof, how many names are to go, these, fields to add…
+// stream, its checkpoints. ARGV: id, name and value of the proof, stream's expiry ms or 0, how many names are to go,
+// these, fields to add…
 inline constexpr char kRevive[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local found = redis.pcall('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if found.err then return found end
 if not found[1] then return 'absent' end
 local fields, going, proof, bare = found[1][2], {}, nil, false
-for i = 5, 4 + ARGV[4] do going[ARGV[i]] = true end
+for i = 6, 5 + ARGV[5] do going[ARGV[i]] = true end
 local kept = {}
 for i = #fields - 1, 1, -2 do
   if fields[i] == ARGV[2] and not proof then proof = fields[i + 1] end
@@ -133,11 +134,23 @@ for i = #kept, 1, -1 do
   entry[#entry + 1] = fields[kept[i]]
   entry[#entry + 1] = fields[kept[i] + 1]
 end
-for i = 5 + ARGV[4], #ARGV do entry[#entry + 1] = ARGV[i] end
+for i = 6 + ARGV[5], #ARGV do entry[#entry + 1] = ARGV[i] end
 local id = redis.pcall('XADD', KEYS[2], '*', unpack(entry))
 if type(id) == 'table' and id.err then return id end
 redis.call('XDEL', KEYS[1], ARGV[1])
+if ARGV[4] ~= '0' then
+  redis.call('PEXPIRE', KEYS[2], ARGV[4])
+  if redis.call('TYPE', KEYS[3]).ok == 'hash' then redis.call('PEXPIRE', KEYS[3], ARGV[4]) end
+end
 return id
+)";
+
+// KEYS: stream. ARGV: group, where it begins, expiry ms of a stream that is made.
+inline constexpr char kCreateGroupExpiring[] = R"(
+local absent = redis.call('EXISTS', KEYS[1]) == 0
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
+if absent and not made.err then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return made
 )";
 
 // KEYS: stream. ARGV: group, consumer. -1: it has entries, and stays.

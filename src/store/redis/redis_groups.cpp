@@ -193,16 +193,26 @@ Status RedisGroups::Run(Pipe& pipe, const Commands& commands, Effect effect, con
   return status;
 }
 
-Status RedisGroups::CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
-                                bool* created) {
+Status RedisGroups::CreateGroup(const NewGroup& group, bool* created) {
+  const GroupOf& of = group.of;
+  bool expires = group.make_stream && group.expire_ms > 0;
   Commands commands;
-  commands.Begin(make_stream ? 6 : 5).Arg("XGROUP").Arg("CREATE").Arg(of.key).Arg(of.group);
-  if (start) {
-    commands.Arg(*start);
+  if (expires) {
+    commands.Begin(7).Arg("EVAL").Arg(kCreateGroupExpiring).Arg("1");
+  } else {
+    commands.Begin(group.make_stream ? 6 : 5).Arg("XGROUP").Arg("CREATE");
+  }
+  commands.Arg(of.key).Arg(of.group);
+  if (group.start) {
+    commands.Arg(*group.start);
   } else {
     commands.Arg("$");
   }
-  if (make_stream) commands.Arg("MKSTREAM");
+  if (expires) {
+    commands.Arg(group.expire_ms);
+  } else if (group.make_stream) {
+    commands.Arg("MKSTREAM");
+  }
   ValueSink sink;
   std::string what = On("making", of);
   Status status = runner_.Run(commands_, commands, Effect::kRepeatableWrite, what, &sink);
@@ -450,9 +460,11 @@ Status RedisGroups::Revive(const Revival& revival, EntryId* id, RevivalOutcome* 
   *id = {};
   Commands commands;
   NewEntry fields{revival.fields.data(), revival.fields.size()};
-  commands.Begin(9 + revival.without.size() + fields.count * 2);
-  commands.Arg("EVAL").Arg(kRevive).Arg("2").Arg(revival.from).Arg(revival.key);
+  commands.Begin(11 + revival.without.size() + fields.count * 2);
+  commands.Arg("EVAL").Arg(kRevive).Arg("3").Arg(revival.from).Arg(revival.key);
+  commands.Arg(revival.key, kCheckpointsSuffix);
   commands.Arg(revival.id).Arg(revival.proof.name).Arg(revival.proof.value);
+  commands.Arg(revival.expire_ms);
   commands.Arg(static_cast<int64_t>(revival.without.size()));
   for (std::string_view name : revival.without) commands.Arg(name);
   AppendFields(&commands, fields);

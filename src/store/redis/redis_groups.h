@@ -15,8 +15,7 @@ class RedisGroups final : public Groups {
   RedisGroups(const Runner& runner, Pipe& commands, Pipe& reads)
       : runner_(runner), commands_(commands), reads_(reads) {}
 
-  Status CreateGroup(const GroupOf& of, std::optional<EntryId> start, bool make_stream,
-                     bool* created) override;
+  Status CreateGroup(const NewGroup& group, bool* created) override;
   Status DeleteGroup(const GroupOf& of) override;
   Status ReadNew(const NewRequest& request, BatchPtr* batch) override;
   Status Take(const TakeRequest& request, Takings* taken) override;

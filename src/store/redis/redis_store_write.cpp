@@ -395,16 +395,16 @@ Status RedisStore::Replace(const Target& target, std::span<const NewEntry> entri
                            uint64_t* removed) {
   *removed = 0;
   Commands commands;
-  size_t words = target.existing ? 6 : 5;
-  size_t bytes = sizeof(kReplace) + target.key.size() + 128;
+  size_t words = target.existing ? 8 : 7;
+  size_t bytes = sizeof(kReplace) + 2 * target.key.size() + 128;
   for (const NewEntry& entry : entries) {
     words += 1 + entry.count * 2;
     bytes += SizeOf(entry) + 16;
   }
   commands.Reserve(bytes);
   commands.Begin(words).Arg("EVAL").Arg(kReplace);
-  AppendKeys(&commands, target, {});
-  commands.Arg(target.list ? "list" : "stream");
+  AppendKeys(&commands, target, CheckpointsKey(target.key));
+  commands.Arg(target.list ? "list" : "stream").Arg(target.expire_ms);
   for (const NewEntry& entry : entries) {
     commands.Arg(static_cast<int64_t>(entry.count * 2));
     AppendFields(&commands, entry);

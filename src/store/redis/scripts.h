@@ -194,19 +194,19 @@ end
 return 1
 )";
 
-// KEYS: stream or list, and for those of which one is to be there: the stream again, or the list's live flag.
-// ARGV: 'stream' or 'list'; then for each entry the number of its names and values, and these. What is new comes
+// KEYS: stream or list, checkpoints, and for those of which one is to be there: the stream again, or the list's live flag.
+// ARGV: 'stream' or 'list', expiry ms or 0; then for each entry the number of its names and values, and these. What is new comes
 // first: a server that is out of memory refuses it before anything was dropped. Gives how many went, or -1 if what
 // is to be there is not.
 inline constexpr char kReplace[] = R"(
 if redis.replicate_commands then redis.replicate_commands() end
 local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'none' and kind ~= ARGV[1] then return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is a ' .. kind) end
-if KEYS[2] and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then return -1 end
+if KEYS[3] and redis.call('EXISTS', KEYS[1], KEYS[3]) == 0 then return -1 end
 local list = ARGV[1] == 'list'
 local old = redis.call(list and 'LLEN' or 'XLEN', KEYS[1])
 local first
-local at = 2
+local at = 3
 while at <= #ARGV do
   local fields = {}
   for i = 1, tonumber(ARGV[at]) do fields[i] = ARGV[at + i] end
@@ -224,6 +224,10 @@ elseif first then
   redis.call('XTRIM', KEYS[1], 'MINID', first)
 else
   redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
+end
+if first and ARGV[2] ~= '0' then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if redis.call('TYPE', KEYS[2]).ok == 'hash' then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
 end
 return old
 )";

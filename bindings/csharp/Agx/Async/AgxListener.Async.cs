@@ -13,6 +13,8 @@ namespace Agx
         /// <summary>The next event; null is the end. No thread waits: one of the client's serves all of
         /// its listeners. A token that is cancelled ends the wait and leaves the listener as it
         /// was.</summary>
+        /// <exception cref="AgxBusyException">A thread receives for itself: it waits without a time and a
+        /// token.</exception>
         public ValueTask<AgxEvent?> NextAsync(CancellationToken cancellationToken = default)
         {
             try
@@ -36,7 +38,7 @@ namespace Agx
             }
             catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
             {
-                throw AgxException.Of(AgxStatus.Timeout, "nothing came within the timeout");
+                throw queue?.TakeUnheard() ?? AgxException.Of(AgxStatus.Timeout, "nothing came within the timeout");
             }
         }
 
@@ -57,43 +59,41 @@ namespace Agx
 
         ListenerQueue Attach()
         {
-            if (!Monitor.TryEnter(reading))
-            {
-                // A thread waits in it, or another attaches it just now.
-                if (queue is ListenerQueue already) return already;
-                throw AgxException.Of(AgxStatus.Busy, "a thread waits on the listener");
-            }
-            try
+            lock (gate)
             {
                 if (closed) throw AgxException.Closed("listener");
                 if (queue is ListenerQueue already) return already;
-                var attached = new ListenerQueue(client.Dispatcher, Number, token, TakeAll(), ended);
+                if (receiving) throw AgxException.Of(AgxStatus.Busy, "a thread waits on the listener");
+                var attached = new ListenerQueue(client.Dispatcher, Number, token, ready, ended);
+                ready.Clear();
                 handle.Closing += () => attached.Close("listener");
                 // Closed meanwhile: nobody else would tell it.
                 if (handle.IsClosed) attached.Close("listener");
                 queue = attached;
                 return attached;
             }
-            finally
-            {
-                Monitor.Exit(reading);
-            }
         }
 
-        partial void TryNextAttached(TimeSpan timeout, CancellationToken cancellationToken, ref bool attached, ref bool came, ref AgxEvent? next)
+        // C cannot be left before a server that hangs is given up: what has to end sooner does not wait there.
+        partial void UseQueue(bool bounded, ref bool queued)
         {
-            if (queue == null) return;
-            attached = true;
-            using CancellationTokenSource source = Limited(timeout, cancellationToken);
-            try
-            {
-                next = NextAsync(source.Token).AsTask().GetAwaiter().GetResult();
-                came = true;
-            }
-            catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
-            {
-                came = false;
-            }
+            if (bounded && queue == null) Attach();
+            queued = queue != null;
+        }
+
+        partial void TryNextQueued(long left, CancellationToken cancellationToken, ref bool came, ref AgxEvent? next)
+        {
+            came = queue!.TryNext(this, left, cancellationToken, out next);
+        }
+
+        partial void LeaveQueue()
+        {
+            queue?.Leave();
+        }
+
+        partial void TakeQueued(ref Batch.Record[] records)
+        {
+            if (queue is ListenerQueue its) records = its.TakeAll();
         }
 
         /// <summary>Closes the listener. Whoever waits in it gets an

@@ -184,6 +184,9 @@ namespace Agx
 
         internal bool ContinuesHere { get; }
 
+        /// <summary>Whether somebody completes it, or has.</summary>
+        internal bool IsTaken => Volatile.Read(ref taken) != 0;
+
         /// <summary>true for one caller alone, who then completes it.</summary>
         internal bool Take()
         {

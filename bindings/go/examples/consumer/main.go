@@ -28,7 +28,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	id := agx.SessionID{Scope: scope, User: user, Session: os.Args[4]}
-	if err := consume(ctx, os.Args[1], id, os.Args[5], os.Stdout); err != nil {
+	if err := consume(ctx, os.Args[1], id, os.Args[5], os.Stdout); err != nil && ctx.Err() == nil {
 		log.Fatal(err)
 	}
 }

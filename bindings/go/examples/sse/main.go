@@ -86,6 +86,9 @@ func serve(w http.ResponseWriter, r *http.Request, listener *agx.Listener) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	control, _ := w.(http.Flusher)
+	if control != nil {
+		control.Flush() // who connects learns of it before the first event
+	}
 	for {
 		event, err := listener.Next(r.Context())
 		over := false

@@ -68,12 +68,18 @@ public class AgxException extends RuntimeException {
     if (code != 0) throw last(code);
   }
 
+  /** C cannot tell a handle that was closed from what is none, which there is not here. */
+  private static String whatIsClosed(String message) {
+    int other = message.indexOf(" is closed, or no");
+    return other < 0 ? message : message.substring(0, other) + " is closed";
+  }
+
   static AgxException of(AgxStatus status, String message) {
     switch (status) {
       case EINVAL:
         return new Invalid(status, message);
       case ECLOSED:
-        return new Closed(status, message);
+        return new Closed(status, whatIsClosed(message));
       case EBUSY:
         return new Busy(status, message);
       case ECONNECT:

@@ -138,20 +138,24 @@ public final class AgxGroup implements AutoCloseable {
    */
   public List<AgxEvent> read(Source source, Duration timeout, int most)
       throws InterruptedException {
-    if (Threads.isVirtual()) return elsewhere(call -> read(call, source, timeout, most));
-    return read(new Interrupter.Turn(), source, timeout, most);
+    if (Threads.isVirtual()) return elsewhere(wait -> read(wait, source, timeout, most));
+    return read(new Wait<>(), source, timeout, most);
   }
 
-  private List<AgxEvent> read(Interrupter.Turn call, Source source, Duration timeout, int most)
+  private List<AgxEvent> read(Wait<List<AgxEvent>> wait, Source source, Duration timeout, int most)
       throws InterruptedException {
     int from = Text.required("the source", source).code;
     long millis = Text.waitMillis(Text.required("the timeout", timeout));
     if (most <= 0) throw Text.invalid("at least one event has to be asked for, not " + most);
     if (Thread.interrupted()) throw new InterruptedException();
-    if (!take(millis)) return List.of();
+    if (!take(millis)) return wait.claim() ? List.of() : null;
     try {
-      if (!left.isEmpty()) return takeLeft(most);
-      return readNow(call, from, millis, most);
+      List<AgxEvent> events =
+          left.isEmpty() ? readNow(wait.call, from, millis, most) : takeLeft(most);
+      if (wait.claim()) return events;
+      // The next to have the turn gives them.
+      left.addAll(0, events);
+      return null;
     } finally {
       turn.unlock();
     }
@@ -199,20 +203,21 @@ public final class AgxGroup implements AutoCloseable {
   }
 
   /** A future that ends what it waits for, if it is completed otherwise. */
-  private final class Wait<T> extends CompletableFuture<T> {
+  private final class Wait<T> extends ClaimedFuture<T> {
     private final Interrupter.Turn call = new Interrupter.Turn();
     /** That waits, while it does; guarded by this. */
     private Thread thread;
     /** It was to be interrupted before it began; likewise. */
     private boolean interrupted;
 
-    Wait() {
-      whenComplete((result, failure) -> interrupter.end(call));
+    @Override
+    void release() {
+      interrupter.end(call);
     }
 
     /** False: it was cancelled before. */
     synchronized boolean begin() {
-      if (isDone()) return false;
+      if (isClaimed()) return false;
       thread = Thread.currentThread();
       if (interrupted) thread.interrupt();
       return true;
@@ -238,30 +243,28 @@ public final class AgxGroup implements AutoCloseable {
   }
 
   private interface Waits<T> {
-    T get(Interrupter.Turn call) throws InterruptedException;
+    /** Null: the wait was claimed by what gave it up, else by this. */
+    T get(Wait<T> wait) throws InterruptedException;
   }
 
-  private <T> CompletableFuture<T> await(Waits<T> waits, Consumer<T> giveBack) {
+  private <T> CompletableFuture<T> await(Waits<T> waits) {
     Wait<T> future = new Wait<>();
-    await(future, waits, giveBack, core::deliver);
+    await(future, waits, core::deliver);
     return future;
   }
 
-  private <T> void await(Wait<T> future, Waits<T> waits, Consumer<T> giveBack,
-      Consumer<Runnable> deliver) {
+  private <T> void await(Wait<T> future, Waits<T> waits, Consumer<Runnable> deliver) {
     handle.get();
     core.await(() -> {
       // Cancelled before its turn: nothing is done.
       if (!future.begin()) return;
       try {
-        T result = waits.get(future.call);
+        T result = waits.get(future);
         future.end();
-        deliver.accept(() -> {
-          if (!future.complete(result)) giveBack.accept(result);
-        });
+        if (result != null) deliver.accept(() -> future.give(result));
       } catch (Throwable failure) {
         future.end();
-        deliver.accept(() -> future.completeExceptionally(failure));
+        if (future.claim()) deliver.accept(() -> future.giveFailure(failure));
       }
     });
   }
@@ -272,7 +275,7 @@ public final class AgxGroup implements AutoCloseable {
    */
   private <T> T elsewhere(Waits<T> waits) throws InterruptedException {
     Wait<T> future = new Wait<>();
-    await(future, waits, result -> {}, Runnable::run);
+    await(future, waits, Runnable::run);
     boolean interrupted = false;
     try {
       for (;;) {
@@ -304,14 +307,7 @@ public final class AgxGroup implements AutoCloseable {
    * @return the events; none if there were none in time, or none that is pending
    */
   public CompletableFuture<List<AgxEvent>> readAsync(Source source, Duration timeout, int most) {
-    return await(call -> read(call, source, timeout, most), events -> {
-      turn.lock();
-      try {
-        left.addAll(0, events);
-      } finally {
-        turn.unlock();
-      }
-    });
+    return await(wait -> read(wait, source, timeout, most));
   }
 
   /**
@@ -344,18 +340,19 @@ public final class AgxGroup implements AutoCloseable {
    */
   public AgxStatus process(AgxProcessOptions options, AgxHandler handler)
       throws InterruptedException {
-    if (Threads.isVirtual()) return elsewhere(call -> process(call, options, handler));
-    return process(new Interrupter.Turn(), options, handler);
+    if (Threads.isVirtual()) return elsewhere(wait -> process(wait, options, handler));
+    return process(new Wait<>(), options, handler);
   }
 
-  private AgxStatus process(Interrupter.Turn call, AgxProcessOptions options, AgxHandler handler)
+  private AgxStatus process(Wait<AgxStatus> wait, AgxProcessOptions options, AgxHandler handler)
       throws InterruptedException {
     Text.required("the handler", handler);
     if (Thread.interrupted()) throw new InterruptedException();
     handle.get();
     if (processing != null || !turn.tryLock()) throw busy();
     try {
-      return new Process(call, options, handler).run();
+      AgxStatus status = new Process(wait.call, options, handler).run();
+      return wait.claim() ? status : null;
     } finally {
       turn.unlock();
     }
@@ -371,7 +368,7 @@ public final class AgxGroup implements AutoCloseable {
    * @return how it ended
    */
   public CompletableFuture<AgxStatus> processAsync(AgxProcessOptions options, AgxHandler handler) {
-    return await(call -> process(call, options, handler), status -> {});
+    return await(wait -> process(wait, options, handler));
   }
 
   /** One call of process. */
@@ -748,9 +745,10 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * Closes it. Who waits in it gets {@link AgxException.Closed}; what is pending for its consumer
-   * stays so.
+   * stays so. It waits for a handler that is under way, which therefore must not wait for it.
    *
-   * @throws AgxException.BadState in a handler of its own process, which {@link #interrupt()} ends
+   * @throws AgxException.BadState in a handler of its own process; {@link #interrupt()} ends that, and
+   *     whoever called it closes the group then
    */
   @Override
   public void close() {

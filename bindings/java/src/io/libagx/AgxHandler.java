@@ -5,7 +5,8 @@ package io.libagx;
 public interface AgxHandler {
   /**
    * Handles one event; when it returns, the event is acknowledged. It may use the group, but not read
-   * from it or close it.
+   * from it or close it: {@link AgxGroup#interrupt()} ends the process, once it has finished what
+   * it holds.
    *
    * @param event the event
    * @param attempt how often it was given to a handler, from 1 on

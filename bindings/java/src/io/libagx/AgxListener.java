@@ -72,7 +72,10 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
 
   /**
    * The next event, when it comes; null if the session ended or the limit is reached. Cancelling
-   * this future (not one that was derived from it) ends the wait and loses no event.
+   * this future (not one that was derived from it), or completing it in another way, such as {@link
+   * CompletableFuture#orTimeout}, ends the wait and loses no event: who goes on with the listener then
+   * gets the one that this would have got. A cancel that returns false came too late, and the future
+   * gets its event.
    *
    * @return the event
    */
@@ -125,7 +128,12 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   /**
    * What is left, for one subscriber at a time, who gets no more than is requested. The end of the
    * session completes it. What else the listener tells is its onError; as the listener can go on,
-   * so can a new subscriber. Cancelling leaves the listener open.
+   * so can a new subscriber.
+   *
+   * <p>Cancelling leaves the listener open. It waits for a call of the subscriber that another thread is
+   * in, so that none comes later, and who goes on with the listener gets what is behind the event that
+   * the subscriber got last; but no longer than a second, lest the two wait for each other. A call that takes
+   * longer keeps its event. From within a call it waits for nothing.
    *
    * @return the publisher
    */

@@ -190,7 +190,8 @@ public final class AgxSession implements AutoCloseable {
    * @param body its JSON text; null for none
    * @return the event's id
    * @throws AgxException.BadJson if the body is not JSON
-   * @throws AgxException.TakenOver if another producer has the session now; nothing is written
+   * @throws AgxException.TakenOver if another producer has the session now, once this object has heard
+   *     of it; nothing is written
    * @throws AgxException.Uncertain if the connection was lost on the way
    */
   public String add(String type, String origin, String body) {

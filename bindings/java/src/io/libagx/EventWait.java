@@ -9,7 +9,6 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Consumer;
 
@@ -114,13 +113,9 @@ final class EventWait {
     return index < parts.length ? Long.parseUnsignedLong(parts[index]) : 0;
   }
 
-  /**
-   * One call. What settles it, a cancel of the program's included, claims it first: so what was
-   * given up has taken nothing, and what was taken is given.
-   */
-  private final class Wait extends CompletableFuture<AgxEvent> {
+  /** One call. */
+  private final class Wait extends ClaimedFuture<AgxEvent> {
     private final Consumer<Runnable> deliver;
-    private final AtomicBoolean claimed = new AtomicBoolean();
     private final AtomicInteger looks = new AtomicInteger();
     private String begin;
 
@@ -137,7 +132,7 @@ final class EventWait {
 
     /** May ask the store. */
     void begin(String where) {
-      if (claimed.get()) return;
+      if (isClaimed()) return;
       try {
         begin = waited();
         ListenerCore opened = session.open(AgxListenOptions.defaults()
@@ -168,7 +163,7 @@ final class EventWait {
       if (looks.getAndIncrement() != 0) return;
       int seen = 1;
       do {
-        if (!claimed.get()) lookOnce(from);
+        if (!isClaimed()) lookOnce(from);
         seen = looks.addAndGet(-seen);
       } while (seen != 0);
     }
@@ -188,9 +183,9 @@ final class EventWait {
       if (!claim()) return;
       try {
         goOnBehind(begin, event.id());
-        deliver.accept(() -> super.complete(event));
+        deliver.accept(() -> give(event));
       } catch (Throwable failure) {
-        deliver.accept(() -> super.completeExceptionally(failure));
+        deliver.accept(() -> giveFailure(failure));
       }
     }
 
@@ -268,12 +263,11 @@ final class EventWait {
     }
 
     void fail(Throwable failure) {
-      if (claim()) deliver.accept(() -> super.completeExceptionally(failure));
+      if (claim()) deliver.accept(() -> giveFailure(failure));
     }
 
-    /** False: it is settled, or about to be. */
-    private boolean claim() {
-      if (claimed.getAndSet(true)) return false;
+    @Override
+    void release() {
       waits.remove(this);
       ListenerCore used;
       CompletableFuture<Void> signal;
@@ -284,22 +278,6 @@ final class EventWait {
       }
       if (signal != null) signal.cancel(false);
       if (used != null) used.close();
-      return true;
-    }
-
-    @Override
-    public boolean cancel(boolean mayInterrupt) {
-      return claim() ? super.cancel(mayInterrupt) : isCancelled();
-    }
-
-    @Override
-    public boolean complete(AgxEvent event) {
-      return claim() && super.complete(event);
-    }
-
-    @Override
-    public boolean completeExceptionally(Throwable failure) {
-      return claim() && super.completeExceptionally(failure);
     }
 
     @Override

@@ -46,11 +46,21 @@ final class ListenerCore implements Batch.Sink {
   private Runnable subscriber;
 
   /** A future that holds on to its listener, lest it be closed as forgotten. */
-  static final class Waiter extends CompletableFuture<AgxEvent> {
+  private final class Waiter extends ClaimedFuture<AgxEvent> {
     private final AgxListener owner;
 
     Waiter(AgxListener owner) {
       this.owner = owner;
+    }
+
+    @Override
+    void release() {
+      lock.lock();
+      try {
+        waiters.remove(this);
+      } finally {
+        lock.unlock();
+      }
     }
 
     @Override
@@ -174,10 +184,18 @@ final class ListenerCore implements Batch.Sink {
     }
   }
 
-  /** From here on the dispatcher receives, if nobody does. */
   private Object take() {
-    Object item = takeHeld();
-    return item != null ? item : resume();
+    return ready() ? takeHeld() : null;
+  }
+
+  /** Whether there is something to take; if not, the dispatcher receives from here on. */
+  private boolean ready() {
+    if (!holds()) resume();
+    return holds();
+  }
+
+  private boolean holds() {
+    return !items.isEmpty() || finished || closed || broken != null;
   }
 
   private Object takeHeld() {
@@ -193,11 +211,7 @@ final class ListenerCore implements Batch.Sink {
       position = event.id();
     }
     if (items.isEmpty()) bytes = 0;
-    if (stalled && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) {
-      AgxException failure = resume();
-      // Told behind what is there; that comes first.
-      if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
-    }
+    if (stalled && items.size() <= MOST_ITEMS / 2 && bytes <= MOST_BYTES / 2) resume();
     return item;
   }
 
@@ -207,14 +221,15 @@ final class ListenerCore implements Batch.Sink {
         + event.body().length();
   }
 
-  private AgxException resume() {
-    if (attached || receiving || finished || closed) return null;
+  /** The dispatcher receives, if nobody does. What it fails with is told behind what is there. */
+  private void resume() {
+    if (attached || receiving || finished || closed) return;
     try {
       attach();
       stalled = false;
-      return null;
     } catch (AgxException e) {
-      return client.closed() ? closedException() : e;
+      AgxException failure = client.closed() ? closedException() : e;
+      put(new Batch.Outcome(failure.status(), failure.getMessage()));
     }
   }
 
@@ -310,7 +325,6 @@ final class ListenerCore implements Batch.Sink {
 
   CompletableFuture<AgxEvent> nextAsync(AgxListener owner) {
     Waiter waiter = new Waiter(owner);
-    waiter.whenComplete((event, failure) -> drop(waiter));
     lock.lock();
     try {
       waiters.add(waiter);
@@ -319,15 +333,6 @@ final class ListenerCore implements Batch.Sink {
     }
     serve();
     return waiter;
-  }
-
-  private void drop(Waiter waiter) {
-    lock.lock();
-    try {
-      waiters.remove(waiter);
-    } finally {
-      lock.unlock();
-    }
   }
 
   /** Gives the futures what there is, outside of the thread that receives. */
@@ -347,40 +352,27 @@ final class ListenerCore implements Batch.Sink {
   private boolean serveOne() {
     Waiter waiter;
     Object item;
-    String before;
     lock.lock();
     try {
-      if (waiters.isEmpty()) return false;
-      before = position;
-      item = take();
-      if (item == null) return false;
-      waiter = waiters.poll();
+      waiter = waiters.peek();
+      if (waiter == null || !ready()) return false;
+      if (!waiter.claim()) {
+        // Given up; who did that waits for the lock to take it out.
+        waiters.remove();
+        return true;
+      }
+      item = takeHeld();
     } finally {
       lock.unlock();
     }
     if (item == END) {
-      waiter.complete(null);
+      waiter.give(null);
     } else if (item instanceof AgxEvent event) {
-      // One that was cancelled takes nothing with it.
-      if (!waiter.complete(event)) giveBack(event, before);
+      waiter.give(event);
     } else {
-      waiter.completeExceptionally((AgxException) item);
+      waiter.giveFailure((AgxException) item);
     }
     return true;
-  }
-
-  private void giveBack(AgxEvent event, String before) {
-    lock.lock();
-    try {
-      items.addFirst(event);
-      bytes += size(event);
-      position = before;
-      arrived.signalAll();
-      // Whoever receives takes this first.
-      if (receiving) interrupt();
-    } finally {
-      lock.unlock();
-    }
   }
 
   /** Whom to tell that something arrived; false: there is one already. */
@@ -389,8 +381,7 @@ final class ListenerCore implements Batch.Sink {
     try {
       if (subscriber != null) return false;
       subscriber = told;
-      AgxException failure = resume();
-      if (failure != null) items.addLast(new Batch.Outcome(failure.status(), failure.getMessage()));
+      resume();
       return true;
     } finally {
       lock.unlock();
@@ -474,7 +465,7 @@ final class ListenerCore implements Batch.Sink {
     if (attached) dispatcher.detached();
     AgxException reason = closedException();
     for (Waiter waiter : left) {
-      client.deliver(() -> waiter.completeExceptionally(reason));
+      if (waiter.claim()) client.deliver(() -> waiter.giveFailure(reason));
     }
     tell();
   }

@@ -1,11 +1,17 @@
 package io.libagx;
 
 import java.util.concurrent.Flow;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
 
 /** Hands a subscriber what it requested, one call at a time, never in the thread that receives. */
 final class Subscription implements Flow.Subscription, Runnable {
+  /** How long a cancel waits for the subscriber, which may itself be waiting for who cancels. */
+  private static final long CANCEL_WAITS_MS = 1000;
+
   private final AgxListener owner;
   private final ListenerCore listener;
   private final ClientCore client;
@@ -13,8 +19,15 @@ final class Subscription implements Flow.Subscription, Runnable {
   private final AtomicLong requested = new AtomicLong();
   private final AtomicInteger pending = new AtomicInteger();
   private final Runnable told = this::schedule;
-  private volatile boolean done;
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition returned = lock.newCondition();
   private volatile Throwable broken;
+
+  // Guarded by lock, which nobody holds while the subscriber is called.
+  /** Nothing is taken any more. */
+  private boolean done;
+  /** Has taken something, and is giving it to the subscriber. */
+  private Thread giving;
 
   private Subscription(AgxListener owner, ListenerCore listener, ClientCore client,
       Flow.Subscriber<? super AgxEvent> subscriber) {
@@ -52,10 +65,36 @@ final class Subscription implements Flow.Subscription, Runnable {
     schedule();
   }
 
+  /**
+   * Either comes before the next event is taken, and then it is not, or waits for the subscriber to
+   * have it: so that who goes on with the listener gets what is behind that.
+   */
   @Override
   public void cancel() {
-    done = true;
+    lock.lock();
+    try {
+      done = true;
+      awaitReturn();
+    } finally {
+      lock.unlock();
+    }
     listener.unsubscribe(told);
+  }
+
+  /** Also in a thread that was interrupted: it may be what cancels. */
+  private void awaitReturn() {
+    long left = TimeUnit.MILLISECONDS.toNanos(CANCEL_WAITS_MS);
+    boolean interrupted = false;
+    while (giving != null && giving != Thread.currentThread() && left > 0) {
+      long begin = System.nanoTime();
+      try {
+        returned.awaitNanos(left);
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+      left -= System.nanoTime() - begin;
+    }
+    if (interrupted) Thread.currentThread().interrupt();
   }
 
   private void schedule() {
@@ -81,33 +120,62 @@ final class Subscription implements Flow.Subscription, Runnable {
   }
 
   private boolean step() {
-    if (done) return false;
-    if (broken != null) return fail(broken);
-    if (requested.get() == 0) {
-      // The end, whichever it is, needs no request.
-      AgxException closed = listener.broken();
-      if (closed != null) return fail(closed);
-      if (!listener.ended()) return false;
-      cancel();
-      subscriber.onComplete();
-      return false;
-    }
-    Object item = listener.poll();
+    Object item = take();
     if (item == null) return false;
-    if (item == ListenerCore.END) {
-      cancel();
-      subscriber.onComplete();
-      return false;
+    try {
+      give(item);
+    } finally {
+      given();
     }
-    if (item instanceof AgxException failure) return fail(failure);
-    requested.getAndUpdate(now -> now == Long.MAX_VALUE ? now : now - 1);
-    subscriber.onNext((AgxEvent) item);
-    return true;
+    return item instanceof AgxEvent;
   }
 
-  private boolean fail(Throwable failure) {
-    cancel();
-    subscriber.onError(failure);
-    return false;
+  /** What the subscriber is to be called with; behind all but an event nothing follows. */
+  private Object take() {
+    boolean last;
+    Object item;
+    lock.lock();
+    try {
+      item = done ? null : next();
+      if (item == null) return null;
+      giving = Thread.currentThread();
+      last = !(item instanceof AgxEvent);
+      done = last;
+    } finally {
+      lock.unlock();
+    }
+    // Another may subscribe from where this one is told.
+    if (last) listener.unsubscribe(told);
+    return item;
+  }
+
+  private Object next() {
+    if (broken != null) return broken;
+    if (requested.get() > 0) return listener.poll();
+    // The end, whichever it is, needs no request.
+    AgxException closed = listener.broken();
+    if (closed != null) return closed;
+    return listener.ended() ? ListenerCore.END : null;
+  }
+
+  private void give(Object item) {
+    if (item instanceof AgxEvent event) {
+      requested.getAndUpdate(now -> now == Long.MAX_VALUE ? now : now - 1);
+      subscriber.onNext(event);
+    } else if (item == ListenerCore.END) {
+      subscriber.onComplete();
+    } else {
+      subscriber.onError((Throwable) item);
+    }
+  }
+
+  private void given() {
+    lock.lock();
+    try {
+      giving = null;
+      returned.signalAll();
+    } finally {
+      lock.unlock();
+    }
   }
 }

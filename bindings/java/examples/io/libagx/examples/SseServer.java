@@ -117,18 +117,26 @@ public final class SseServer {
     }
   }
 
+  private static void refuse(HttpExchange exchange, String why) throws IOException {
+    byte[] reason = why.getBytes(StandardCharsets.UTF_8);
+    exchange.sendResponseHeaders(400, reason.length);
+    exchange.getResponseBody().write(reason);
+    exchange.close();
+  }
+
   private static void serve(AgxClient client, HttpExchange exchange) throws IOException {
     String[] path = exchange.getRequestURI().getPath().split("/", 4);
+    if (path.length < 4 || !path[1].matches("-?\\d{1,18}") || !path[2].matches("-?\\d{1,18}")) {
+      refuse(exchange, "a session is /SCOPE/USER/SESSION, of which the first two are integers");
+      return;
+    }
     String last = exchange.getRequestHeaders().getFirst("Last-Event-ID");
     AgxListener listener;
     try (AgxSession session =
              client.session(Long.parseLong(path[1]), Long.parseLong(path[2]), path[3])) {
       listener = session.listen(AgxListenOptions.defaults().after(last).silentAfter(HEARTBEAT));
-    } catch (AgxException.Invalid | NumberFormatException | ArrayIndexOutOfBoundsException e) {
-      byte[] reason = String.valueOf(e.getMessage()).getBytes(StandardCharsets.UTF_8);
-      exchange.sendResponseHeaders(400, reason.length);
-      exchange.getResponseBody().write(reason);
-      exchange.close();
+    } catch (AgxException.Invalid e) {
+      refuse(exchange, e.getMessage());
       return;
     }
     exchange.getResponseHeaders().set("Content-Type", "text/event-stream");

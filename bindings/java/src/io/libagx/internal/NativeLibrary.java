@@ -44,9 +44,10 @@ final class NativeLibrary {
       }
       System.load(directory.resolve(NAMES[1]).toString());
       return true;
-    } catch (IOException e) {
+    } catch (IOException | UnsatisfiedLinkError e) {
+      // It may be mounted without the right to run what is in it; or a library that it wants is missing.
       UnsatisfiedLinkError error = new UnsatisfiedLinkError(
-          "the native library cannot be unpacked below java.io.tmpdir: " + e
+          "the native library cannot be unpacked below java.io.tmpdir and loaded: " + e
           + "; put it somewhere and say where with -D" + PROPERTY + "=/path/to/libagxjni.so");
       error.initCause(e);
       throw error;

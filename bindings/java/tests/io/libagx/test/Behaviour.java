@@ -458,7 +458,9 @@ abstract class Behaviour {
   }
 
   private static void closed(org.junit.jupiter.api.function.Executable call) {
-    assertEquals(AgxStatus.ECLOSED, assertThrows(AgxException.Closed.class, call).status());
+    AgxException failure = assertThrows(AgxException.Closed.class, call);
+    assertEquals(AgxStatus.ECLOSED, failure.status());
+    assertTrue(failure.getMessage().endsWith(" is closed"), failure.getMessage());
   }
 
   private static void sessionIsClosed(AgxSession session) {

@@ -16,9 +16,12 @@ import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
 import io.libagx.AgxOptions;
+import io.libagx.AgxRun;
 import io.libagx.AgxSession;
 import io.libagx.AgxSessionId;
 import io.libagx.AgxStartOptions;
+import io.libagx.internal.agxnative;
+import java.lang.reflect.Field;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -27,9 +30,12 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.LongConsumer;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
 
 /** What a client does besides the behaviour that all languages share. */
@@ -48,6 +54,59 @@ class ClientTest {
         () -> AgxClient.open("memory:", new AgxOptions().parameter("no_such", "1")));
     assertTrue(failure.getMessage().contains("no_such"), failure.getMessage());
     assertTrue(AgxClient.version().matches("\\d+\\.\\d+\\.\\d+.*"), AgxClient.version());
+  }
+
+  private static Object inside(Object of, String field) throws Exception {
+    Field found = of.getClass().getDeclaredField(field);
+    found.setAccessible(true);
+    return found.get(of);
+  }
+
+  /** C's handle is closed, of which Java does not know yet: as when another thread closes it in between. */
+  private static void closeBeneath(Object owner, LongConsumer closer) throws Exception {
+    closer.accept(((AtomicLong) inside(inside(inside(owner, "handle"), "state"), "value")).get());
+  }
+
+  private static String closed(Executable call) {
+    return assertThrows(AgxException.Closed.class, call).getMessage();
+  }
+
+  @Test
+  void what_is_closed_while_it_is_called_is_said_to_be_closed_and_no_more() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:"); AgxSession session = client.session(1, 1, "s");
+         AgxRun run = session.beginRun(); AgxMessages messages = session.messages();
+         AgxGroup group = session.group("g")) {
+      closeBeneath(run, agxnative::agx_run_close);
+      assertEquals("the run is closed", closed(run::beginNode));
+      closeBeneath(messages, agxnative::agx_messages_close);
+      assertEquals("the messages handle is closed", closed(messages::load));
+      closeBeneath(group, agxnative::agx_group_close);
+      assertEquals("the group is closed", closed(group::health));
+      assertEquals("the group is closed",
+          closed(() -> group.read(AgxGroup.Source.NEW, Duration.ofMinutes(10), 1)));
+      closeBeneath(session, agxnative::agx_session_close);
+      assertEquals("the session is closed", closed(session::isLive));
+      assertEquals("the session is closed", closed(session::listen));
+      assertEquals("the session is closed", closed(() -> session.history().info()));
+      assertEquals("the session is closed", closed(() -> session.add("a", "b", null)));
+    }
+  }
+
+  @Test
+  void a_wait_that_closing_ends_says_what_is_closed() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:"); AgxSession session = client.session(1, 1, "s")) {
+      AgxGroup group = session.group("g");
+      Waiting reading =
+          new Waiting(() -> group.read(AgxGroup.Source.NEW, Duration.ofMinutes(10), 1));
+      reading.awaitCalling();
+      group.close();
+      assertEquals("the group is closed", reading.failure().getMessage());
+      AgxListener listener = session.listen();
+      Waiting listening = new Waiting(listener::next);
+      listening.awaitBlocked();
+      listener.close();
+      assertEquals("the listener is closed", listening.failure().getMessage());
+    }
   }
 
   @Test

@@ -106,6 +106,22 @@ class GroupWaitTest {
   }
 
   @Test
+  void what_comes_as_a_read_is_cancelled_is_what_the_next_gives() throws Exception {
+    for (int round = 0; round < 3000; ++round) {
+      CompletableFuture<List<AgxEvent>> cancelled = group.readAsync(NEW, LONG, 1);
+      if (round % 3 != 0) awaitCalling();
+      String first = session.add("n", "test", "1");
+      String second = session.add("n", "test", "2");
+      for (int spins = round % 100 * 20; spins > 0; --spins) Thread.onSpinWait();
+      List<AgxEvent> one = cancelled.cancel(round % 2 == 0) ? group.read(NEW, LONG, 1)
+                                                            : cancelled.get(30, TimeUnit.SECONDS);
+      List<AgxEvent> two = group.read(NEW, LONG, 1);
+      assertEquals(List.of(first, second), List.of(one.get(0).id(), two.get(0).id()),
+          "round " + round);
+    }
+  }
+
+  @Test
   void a_cancelled_one_takes_no_interrupt_that_is_not_its_own() throws Exception {
     for (int round = 0; round < 3000; ++round) {
       CompletableFuture<List<AgxEvent>> cancelled = group.readAsync(NEW, LONG, 1);

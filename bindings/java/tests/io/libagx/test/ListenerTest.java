@@ -78,7 +78,7 @@ class ListenerTest {
     final AtomicInteger concurrent = new AtomicInteger();
     volatile Flow.Subscription subscription;
 
-    private void called(Object call) {
+    final void called(Object call) {
       if (concurrent.incrementAndGet() != 1) calls.add("concurrent calls");
       calls.add(call);
       concurrent.decrementAndGet();
@@ -183,6 +183,128 @@ class ListenerTest {
       assertEquals("2", third.take());
       third.subscription.request(0);
       assertInstanceOf(IllegalArgumentException.class, third.take());
+      subscriber.assertQuiet();
+    }
+  }
+
+  /** Whoever goes on with the listener gets what is behind what the subscriber got. */
+  @Test
+  void a_subscription_that_is_cancelled_as_events_come_loses_none() throws Exception {
+    int count = 200_000;
+    for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
+    try (AgxListener listener = numbers()) {
+      for (int n = 0, round = 0; n < count - 100; ++round) {
+        AtomicBoolean cancelled = new AtomicBoolean();
+        Subscriber subscriber = new Subscriber() {
+          @Override
+          public void onNext(AgxEvent event) {
+            calls.add(cancelled.get() ? "too late: " + event.body() : event.body());
+          }
+        };
+        listener.publisher().subscribe(subscriber);
+        subscriber.subscription.request(50);
+        spin(1000);
+        subscriber.subscription.cancel();
+        cancelled.set(true);
+        for (Object call; (call = subscriber.calls.poll()) != null; ++n) {
+          assertEquals(String.valueOf(n), call);
+        }
+        if (round % 3 == 0) {
+          assertEquals(String.valueOf(n++), listener.next().body());
+        } else if (round % 3 == 1) {
+          assertEquals(
+              String.valueOf(n++), listener.nextAsync().get(30, TimeUnit.SECONDS).body());
+        }
+        assertNull(subscriber.calls.poll());
+      }
+    }
+  }
+
+  /** One whose calls return when they are let. */
+  private static final class SlowSubscriber extends Subscriber {
+    final CountDownLatch called = new CountDownLatch(1);
+    final CountDownLatch go = new CountDownLatch(1);
+
+    @Override
+    public void onNext(AgxEvent event) {
+      called.countDown();
+      try {
+        go.await();
+      } catch (InterruptedException e) {
+        calls.add(e);
+      }
+      super.onNext(event);
+    }
+  }
+
+  @Test
+  void cancelling_waits_for_the_call_that_is_under_way() throws Exception {
+    addNumbers(0, 4);
+    try (AgxListener listener = numbers()) {
+      for (int n = 0; n < 4; n += 2) {
+        SlowSubscriber subscriber = new SlowSubscriber();
+        listener.publisher().subscribe(subscriber);
+        subscriber.subscription.request(4);
+        assertTrue(subscriber.called.await(30, TimeUnit.SECONDS));
+        LinkedBlockingQueue<Object> behind = new LinkedBlockingQueue<>();
+        boolean interrupted = n > 0;
+        Thread cancelling = new Thread(() -> {
+          if (interrupted) Thread.currentThread().interrupt();
+          subscriber.subscription.cancel();
+          if (subscriber.calls.isEmpty()) behind.add("it did not wait");
+          behind.add(Thread.currentThread().isInterrupted());
+        });
+        cancelling.start();
+        while (cancelling.getState() != Thread.State.TIMED_WAITING && behind.isEmpty()) {
+          Thread.onSpinWait();
+        }
+        subscriber.go.countDown();
+        assertEquals(interrupted, behind.poll(30, TimeUnit.SECONDS));
+        assertEquals(String.valueOf(n), subscriber.take());
+        assertEquals(String.valueOf(n + 1), listener.next().body());
+        subscriber.assertQuiet();
+      }
+    }
+  }
+
+  @Test
+  void cancelling_does_not_wait_for_ever() throws Exception {
+    addNumbers(0, 2);
+    try (AgxListener listener = numbers()) {
+      SlowSubscriber subscriber = new SlowSubscriber();
+      listener.publisher().subscribe(subscriber);
+      subscriber.subscription.request(2);
+      assertTrue(subscriber.called.await(30, TimeUnit.SECONDS));
+      Thread cancelling = new Thread(subscriber.subscription::cancel);
+      cancelling.start();
+      cancelling.join(30_000);
+      assertFalse(cancelling.isAlive());
+      assertEquals("1", listener.next().body());
+      subscriber.go.countDown();
+      assertEquals("0", subscriber.take());
+      subscriber.assertQuiet();
+    }
+  }
+
+  @Test
+  void cancelling_within_a_call_waits_for_nothing_and_takes_nothing_more() throws Exception {
+    addNumbers(0, 2);
+    try (AgxListener listener = numbers()) {
+      Subscriber subscriber = new Subscriber() {
+        @Override
+        public void onNext(AgxEvent event) {
+          super.onNext(event);
+          long begin = System.nanoTime();
+          subscription.cancel();
+          called(System.nanoTime() - begin < TimeUnit.MILLISECONDS.toNanos(900));
+          called(listener.nextAsync().join().body());
+        }
+      };
+      listener.publisher().subscribe(subscriber);
+      subscriber.subscription.request(2);
+      assertEquals("0", subscriber.take());
+      assertEquals(true, subscriber.take());
+      assertEquals("1", subscriber.take());
       subscriber.assertQuiet();
     }
   }
@@ -325,6 +447,93 @@ class ListenerTest {
     adding.join();
     assertEquals(count, got.size());
     for (int n = 0; n < count; ++n) assertEquals(String.valueOf(n), got.get(n));
+  }
+
+  private interface GivingUp {
+    /** False: it was too late, and the future has an event. */
+    boolean giveUp(CompletableFuture<AgxEvent> future);
+  }
+
+  private static void spin(int most) {
+    for (int spins = ThreadLocalRandom.current().nextInt(most); spins > 0; --spins) {
+      Thread.onSpinWait();
+    }
+  }
+
+  /** Whoever goes on with the listener gets what comes next, as if that future had not been. */
+  private void assertTakesNothing(GivingUp way) throws Exception {
+    int count = 20_000;
+    for (int n = 0; n < count; n += 5000) addNumbers(n, n + 5000);
+    try (AgxListener listener = numbers()) {
+      for (int n = 0; n < count; ++n) {
+        CompletableFuture<AgxEvent> future = listener.nextAsync();
+        spin(2000);
+        AgxEvent event;
+        if (!way.giveUp(future)) {
+          event = future.get(30, TimeUnit.SECONDS);
+        } else if (n % 3 == 0) {
+          event = listener.next();
+        } else if (n % 3 == 1) {
+          event = listener.next(Behaviour.PATIENCE);
+        } else {
+          event = listener.nextAsync().get(30, TimeUnit.SECONDS);
+        }
+        assertEquals(String.valueOf(n), event.body());
+        assertEquals(event.id(), listener.position());
+      }
+    }
+  }
+
+  @Test
+  void a_future_that_is_cancelled_as_its_event_comes_takes_nothing() throws Exception {
+    assertTakesNothing(future -> future.cancel(true));
+  }
+
+  @Test
+  void a_future_that_the_program_completes_as_its_event_comes_takes_nothing() throws Exception {
+    IllegalStateException reason = new IllegalStateException("no longer needed");
+    AtomicInteger turn = new AtomicInteger();
+    assertTakesNothing(future -> {
+      switch (turn.getAndIncrement() % 4) {
+        case 0:
+          return future.complete(null);
+        case 1:
+          return future.completeExceptionally(reason);
+        case 2:
+          return future.completeAsync(() -> null, Runnable::run).isDone() && future.join() == null;
+        default:
+          future.completeAsync(() -> { throw reason; }, Runnable::run);
+          return future.handle((event, failure) -> failure != null).join();
+      }
+    });
+  }
+
+  @Test
+  void a_future_whose_time_is_over_as_its_event_comes_takes_nothing() throws Exception {
+    AtomicInteger turn = new AtomicInteger();
+    assertTakesNothing(future -> {
+      int micros = 1 + ThreadLocalRandom.current().nextInt(50);
+      if (turn.getAndIncrement() % 2 == 0) {
+        return future.completeOnTimeout(null, micros, TimeUnit.MICROSECONDS).join() == null;
+      }
+      future.orTimeout(micros, TimeUnit.MICROSECONDS);
+      return future.handle((event, failure) -> failure != null).join();
+    });
+  }
+
+  @Test
+  void a_future_whose_value_is_set_before_its_event_comes_takes_nothing() throws Exception {
+    try (AgxListener listener = numbers()) {
+      CompletableFuture<AgxEvent> set = listener.nextAsync();
+      set.obtrudeValue(null);
+      CompletableFuture<AgxEvent> failed = listener.nextAsync();
+      failed.obtrudeException(new IllegalStateException("no longer needed"));
+      CompletableFuture<AgxEvent> next = listener.nextAsync();
+      addNumbers(0, 1);
+      assertEquals("0", next.get(30, TimeUnit.SECONDS).body());
+      assertNull(set.join());
+      assertTrue(failed.isCompletedExceptionally());
+    }
   }
 
   @Test
