@@ -464,7 +464,8 @@ type Item struct {
 
 // Chan gives what Next does as a channel, which is closed after the end, and, with nothing said, after
 // ctx is done; after the listener was closed once ErrClosed was received. Whoever stops reading it before
-// has to end ctx. What nobody received by then is given by the next Next, or Chan.
+// has to end ctx. What nobody received by then is given by the next Next, or Chan, before all that comes
+// after it; as long as ctx is not done, it is held for who reads the channel.
 func (l *Listener) Chan(ctx context.Context) <-chan Item {
 	if l.l == nil {
 		said := make(chan Item, 1)
