@@ -153,9 +153,12 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 // join puts the listener into the mux. It holds mu.
 func (l *listener) join() error {
 	err := call(func() native.Enum_SS_agx_status { return native.Agx_mux_add(l.mux, l.handle) })
-	if err == nil {
+	switch {
+	case err == nil:
 		l.inMux, l.stalled = true, false
 		l.client.listens.poke()
+	case isClosed(err): // the mux, of which nobody else knows: it goes with the client
+		return closed("client")
 	}
 	return err
 }
