@@ -117,11 +117,54 @@ func (t *thrown) Error() string { return panicText(t.value) }
 
 func panicText(value any) string { return fmt.Sprint("panic: ", value) }
 
-// ended is for a function that has neither returned nor panicked: it has called runtime.Goexit, as
-// testing's FailNow does. The frames of C that would be torn down with the goroutine hold locks.
-func ended(what string) {
-	go panic("agx: " + what + " has ended its goroutine, as runtime.Goexit and testing's FailNow do; it has to return")
-	select {}
+// caught calls a function of the user's, and gives what it panicked with; nil: it has returned. It may not
+// have called runtime.Goexit, as testing's FailNow does: the frames of C that would be torn down with the
+// goroutine hold locks. recover gives nil then, as it does after panic(nil), after which one comes back.
+func caught(what string, f func()) (thrown *thrown) {
+	cameBack := false
+	defer func() {
+		if !cameBack {
+			go panic("agx: " + what + " has ended its goroutine, as runtime.Goexit and testing's FailNow do; it has to return")
+			select {}
+		}
+	}()
+	thrown = recovered(f)
+	cameBack = true
+	return thrown
+}
+
+func recovered(f func()) (t *thrown) {
+	returned := false
+	defer func() {
+		if !returned {
+			t = &thrown{recover()}
+		}
+	}()
+	f()
+	returned = true
+	return nil
+}
+
+// throwing calls a function of the user's. If it panics, that is told first, and goes on.
+func throwing(f func(), told func(value any)) {
+	returned := false
+	func() {
+		defer func() {
+			if returned {
+				return
+			}
+			if value := recover(); value != nil {
+				told(value)
+				panic(value) // here, where what threw it is still on the stack
+			}
+		}()
+		f()
+		returned = true
+	}()
+	if !returned { // and came back: it was panic(nil), and not runtime.Goexit
+		told(nil)
+		panic(nil)
+	}
 }
 
 // raise lets a panic go on.

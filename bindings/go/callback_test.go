@@ -285,6 +285,84 @@ func TestAnInterceptorMayNotEndItsGoroutine(t *testing.T) {
 	}
 }
 
+// panics tells also of panic(nil), of which recover gives nothing.
+func panics(f func()) (it bool) {
+	defer func() { _ = recover() }()
+	it = true
+	f()
+	return false
+}
+
+// Also of panic(nil) whoever calls is told, as of any other; it is not runtime.Goexit.
+func TestAPanicOfNothingIsAPanic(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		ctx, cancel := context.WithCancel(background)
+		defer cancel()
+		i, err := s.Intercept("", func(*agx.Intercepted) error { panic(nil) })
+		must(t, err)
+		for name, add := range map[string]func(){
+			"direct":  func() { _, _ = s.Add(background, "event", "test", nil) },
+			"context": func() { _, _ = s.Add(ctx, "event", "test", nil) },
+			"many":    func() { _, _ = s.AddMany(background, []agx.NewEvent{{Type: "event", Origin: "test"}}) },
+			"async": func() {
+				p, err := s.AddAsync(background, "event", "test", nil)
+				must(t, err)
+				_, _ = p.Wait(background)
+			},
+		} {
+			if !panics(add) {
+				t.Errorf("%s: the interceptor's panic does not go on", name)
+			}
+		}
+		must(t, i.Close())
+		events, err := s.History(background, agx.HistoryRange{})
+		must(t, err)
+		want(t, len(events), 0)
+
+		g := group(t, s, "one")
+		add(t, s, 1)
+		calls := 0
+		want(t, panics(func() {
+			_ = g.Process(patient(t), func(agx.Event, int) error { calls++; panic(nil) }, agx.ProcessOptions{MaxAttempts: 1})
+		}), true)
+		want(t, calls, 1)
+		letters, err := g.DeadLetters(background, "", 0)
+		must(t, err)
+		want(t, len(letters), 1)
+
+		sub, err := s.Subscribe(background, func(*agx.Subscription, agx.Event, error) { panic(nil) })
+		must(t, err)
+		want(t, panics(func() { _ = sub.Wait(patient(t)) }), true)
+
+		run := session(t, open(t, url))
+		want(t, panics(func() {
+			_ = run.Execute(background, func(context.Context, *agx.Run) error { panic(nil) }, agx.Grace(grace))
+		}), true)
+		if all := texts(rest(t, listen(t, run))); !strings.Contains(all, "panic: ") {
+			t.Fatal(all)
+		}
+	})
+}
+
+// An agent may end its goroutine, as FailNow does: the session ends, as failed.
+func TestAnAgentMayEndItsGoroutine(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		s := session(t, open(t, url))
+		ended := make(chan bool)
+		go func() {
+			cameBack := false
+			defer func() { ended <- !cameBack }()
+			_ = s.Execute(background, func(context.Context, *agx.Run) error { runtime.Goexit(); return nil }, agx.Grace(grace))
+			cameBack = true
+		}()
+		want(t, <-ended, true)
+		if all := texts(rest(t, listen(t, s))); !strings.Contains(all, "error ") {
+			t.Fatal(all)
+		}
+	})
+}
+
 func TestInterceptorsOfARun(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		s := session(t, open(t, url))

@@ -97,22 +97,13 @@ func (i *Interceptor) close() {
 }
 
 // called is the interceptor's call; inInterceptor looks for it.
-func (i *Interceptor) called(handle uintptr, e Event, _ error, _ int64) (status native.Enum_SS_agx_status) {
+func (i *Interceptor) called(handle uintptr, e Event, _ error, _ int64) native.Enum_SS_agx_status {
 	event := &Intercepted{Type: e.Type, Origin: e.Origin, Body: e.Body}
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		value := recover()
-		if value == nil {
-			ended("an interceptor")
-		}
-		keep(kept{value: value, panicked: true})
-		status = refuse(handle, native.AGX_EFAILED, printable(panicText(value)))
-	}()
-	err := i.function(event)
-	returned = true
+	var err error
+	if thrown := caught("an interceptor", func() { err = i.function(event) }); thrown != nil {
+		keep(kept{value: thrown.value, panicked: true})
+		return refuse(handle, native.AGX_EFAILED, printable(thrown.Error()))
+	}
 	if err == nil {
 		err = change(handle, &e, event)
 	}

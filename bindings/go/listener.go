@@ -153,9 +153,12 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 // join puts the listener into the mux. It holds mu.
 func (l *listener) join() error {
 	err := call(func() native.Enum_SS_agx_status { return native.Agx_mux_add(l.mux, l.handle) })
-	if err == nil {
+	switch {
+	case err == nil:
 		l.inMux, l.stalled = true, false
 		l.client.listens.poke()
+	case isClosed(err): // the mux, of which nobody else knows: it goes with the client
+		return closed("client")
 	}
 	return err
 }
@@ -464,7 +467,8 @@ type Item struct {
 
 // Chan gives what Next does as a channel, which is closed after the end, and, with nothing said, after
 // ctx is done; after the listener was closed once ErrClosed was received. Whoever stops reading it before
-// has to end ctx. What nobody received by then is given by the next Next, or Chan.
+// has to end ctx. What nobody received by then is given by the next Next, or Chan, before all that comes
+// after it; as long as ctx is not done, it is held for who reads the channel.
 func (l *Listener) Chan(ctx context.Context) <-chan Item {
 	if l.l == nil {
 		said := make(chan Item, 1)

@@ -169,19 +169,14 @@ func (p *process) serve(ctx context.Context, d delivery) {
 	returned := false
 	defer func() {
 		if !returned {
-			if value := recover(); value != nil {
-				// It goes on when C has come back.
-				defer panic(value)
-				err = &thrown{value}
-			}
 			p.group.interrupt()
 		}
 		p.answers <- err
 		if !returned {
-			p.finish()
+			p.finish() // and a panic goes on when C has come back
 		}
 	}()
-	err = p.attempt(ctx, d)
+	throwing(func() { err = p.attempt(ctx, d) }, func(value any) { err = &thrown{value} })
 	returned = true
 }
 

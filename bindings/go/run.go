@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -310,22 +309,23 @@ func (s *Session) Execute(ctx context.Context, agent func(ctx context.Context, r
 		return err
 	}
 	defer r.Close()
-	defer func() {
-		if thrown := recover(); thrown != nil {
-			_ = r.Fail(context.Background(), printable(fmt.Sprint("panic: ", thrown)))
-			panic(thrown)
-		}
-	}()
+	throwing(func() { err = s.execute(ctx, r, agent, chosen.messages) }, func(value any) {
+		_ = r.Fail(context.Background(), printable(panicText(value)))
+	})
+	return err
+}
+
+func (s *Session) execute(ctx context.Context, r *Run, agent func(ctx context.Context, r *Run) error, messages *Messages) (err error) {
 	inner, cancel := s.Context(ctx)
 	defer cancel()
-	if chosen.messages != nil {
-		err = chosen.messages.Load(inner)
+	if messages != nil {
+		err = messages.Load(inner)
 	}
 	if err == nil {
 		err = agent(inner, r)
 	}
-	if err == nil && chosen.messages != nil {
-		err = chosen.messages.Save(inner)
+	if err == nil && messages != nil {
+		err = messages.Save(inner)
 	}
 	return s.end(r, err)
 }

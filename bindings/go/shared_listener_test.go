@@ -223,3 +223,39 @@ func TestThePositionIsThatOfWhatWasGivenLast(t *testing.T) {
 		}
 	})
 }
+
+// Who is told that something is closed knows what that is.
+func TestWhatIsClosedHasANameInGo(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		for round := 0; round < 20; round++ {
+			c := open(t, url)
+			s := session(t, c)
+			must(t, s.Start(background))
+			const listeners = 200
+			all := make([]*agx.Listener, listeners)
+			for i := range all {
+				all[i] = listen(t, s, agx.OnlyNew())
+			}
+			told := make(chan error, listeners)
+			for i, l := range all {
+				i, l := i, l
+				go func() {
+					if i%4 == 0 {
+						told <- (<-l.Chan(background)).Err
+						return
+					}
+					_, err := l.Next(background)
+					told <- err
+				}()
+			}
+			must(t, c.Close())
+			for range all {
+				err := <-told
+				wantIs(t, err, agx.ErrClosed)
+				if text := err.Error(); text != "agx: the client is closed" && text != "agx: the listener is closed" {
+					t.Fatal(text)
+				}
+			}
+		}
+	})
+}

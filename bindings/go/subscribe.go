@@ -131,20 +131,9 @@ func (s *Subscription) called(handle uintptr, e Event, err error, _ int64) nativ
 	if atomic.LoadInt32(&s.isClosed) != 0 {
 		return 0
 	}
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		value := recover()
-		if value == nil {
-			ended("a subscription's function")
-		}
-		s.end(&thrown{value})
-	}()
-	s.function(s, e, err)
-	returned = true
-	if err == io.EOF {
+	if thrown := caught("a subscription's function", func() { s.function(s, e, err) }); thrown != nil {
+		s.end(thrown)
+	} else if err == io.EOF {
 		s.end(nil)
 	}
 	return 0
