@@ -792,7 +792,8 @@ AGX_API agx_status agx_history_trim(agx_session* session, int64_t max_length, co
 
 /** Replaces all that the session's stream holds by count events, in one atomic step: such as a
  * history by its summary. Each is as agx_add takes it; interceptors do not see them. The live flag,
- * the expiry and consumer groups stay, and of the format ag2 nothing is published, as AG2 does it.
+ * the expiry (which an entry of agent-framework renews) and consumer groups stay, and of the format
+ * ag2 nothing is published, as AG2 does it.
  * Listeners that had not got to what went are told AGX_GAP; then they get the new events, or if the
  * format keeps a list, all that there is. count 0 (events may be NULL): as agx_history_drop.
  * *removed, or NULL: how many went. Blocks: one command. Outcomes: AGX_TAKEN_OVER. Errors:
@@ -1184,8 +1185,8 @@ AGX_API agx_status agx_group_dead_letters(agx_group* group, const char* after,
 
 /** Puts dead letters back into the stream, as new events with their own fields and
  * `replayed_from_dlq`, which is the dead letter's id, and deletes them; each in one atomic step. All
- * groups of the stream are given them. *replayed, or NULL: how many there were. Blocks: one command
- * for each. Errors: AGX_EINVAL (an id; or one is another stream's), AGX_EUNSUPPORTED (it is without
+ * groups of the stream are given them; no run begins with them, and agent-framework's expiry is
+ * renewed. *replayed, or NULL: how many there were. Blocks: one command for each. Errors: AGX_EINVAL (an id; or one is another stream's), AGX_EUNSUPPORTED (it is without
  * its event's fields), AGX_EUNCERTAIN, store errors; those before it were replayed. */
 AGX_API agx_status agx_group_replay(agx_group* group, const char* const* ids, size_t count,
                                     uint64_t* replayed);

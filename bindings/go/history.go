@@ -141,7 +141,7 @@ func (s *Session) trim(ctx context.Context, newest int64, before string) (int64,
 }
 
 // Replace replaces all that the session's stream holds by events, in one atomic step: such as a history
-// by its summary. The live flag, the expiry and consumer groups stay; interceptors do not see them.
+// by its summary. The live flag, the expiry (which an entry of agent-framework renews) and consumer groups stay; interceptors do not see them.
 // Listeners that had not got to what went are told ErrGap. It tells how many entries went.
 func (s *Session) Replace(ctx context.Context, events []NewEvent) (removed int64, err error) {
 	packed, err := packChecked(events)

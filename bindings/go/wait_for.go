@@ -17,9 +17,9 @@ import (
 const endSettles = time.Second
 
 // WaitFor waits for the next event of the session that a condition selects ("": any): how an agent
-// waits for what a person answers. The first call on a handle that started the session looks at
+// waits for what a person answers. The first call after a handle has started the session looks at
 // everything from its begin on, on another handle at what comes from now on; each later call goes
-// on behind the event that the last one gave. io.EOF: the session has ended. ErrGone and ErrGap as
+// on behind the event that the last one gave, until Start begins another run. io.EOF: the session has ended. ErrGone and ErrGap as
 // for Listener.Next, and after ErrGap the next call takes what is left; ErrCanceled and ErrTakenOver,
 // at once, if this handle started the session. A call that ends with its context has taken nothing.
 // Several goroutines may wait, each for a condition of its own: a call looks at all behind where it

@@ -246,9 +246,9 @@ namespace Agx
 
         /// <summary>Waits for an event that a condition (as of <see cref="AgxListenOptions.Where"/>; null: any
         /// event) selects: how an agent waits for what a person
-        /// answers. The first call on an object that started the session looks at everything from its begin
+        /// answers. The first call after an object has started the session looks at everything from its begin
         /// on, on another at what comes from now on; each later call goes on behind the event that the
-        /// last one gave.</summary>
+        /// last one gave, until <see cref="Start"/> begins another run.</summary>
         /// <returns>The event; null: none within the timeout, and it still may come.</returns>
         /// <exception cref="AgxEndedException">The session has ended: none will come.</exception>
         /// <exception cref="AgxCanceledException">The session was cancelled.</exception>

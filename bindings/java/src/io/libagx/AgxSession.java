@@ -451,9 +451,9 @@ public final class AgxSession implements AutoCloseable {
 
   /**
    * Waits for the next event that a condition selects: how an agent waits for what a person
-   * answers. The first call on an object that started the session looks at everything from its
+   * answers. The first call after an object has started the session looks at everything from its
    * begin on, on another at what comes from now on; each later call goes on behind the event that
-   * the last gave. A call that is given up has taken nothing. Several may wait, each for a condition
+   * the last gave, until {@code start} begins another run. A call that is given up has taken nothing. Several may wait, each for a condition
    * of its own: a call looks at all behind where it began, and so two that wait for the same are
    * given the same. No thread but the caller's waits.
    *
