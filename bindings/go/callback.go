@@ -52,23 +52,17 @@ func count(c callee, by int32) {
 }
 
 func called(kind int32, handle uintptr, at unsafe.Pointer, size uint64, attempt int64) int32 {
-	status := native.AGX_EFAILED
-	eachRecord(copyOf(at, size), 1, func(r *record) {
-		callees.mu.Lock()
-		c := callees.byToken[r.token]
-		callees.mu.Unlock()
-		if c == nil {
-			status = native.AGX_ECLOSED // closed while the call was on its way
-			return
-		}
-		var err error
-		if r.kind != native.AGXB_EVENT {
-			err = endIsEOF(r.err())
-			r.event = Event{}
-		}
-		status = c.called(handle, r.event, err, attempt)
-	})
-	return int32(status)
+	r := record(copyOf(at, size))
+	callees.mu.Lock()
+	c := callees.byToken[r.token()]
+	callees.mu.Unlock()
+	if c == nil {
+		return int32(native.AGX_ECLOSED) // closed while the call was on its way
+	}
+	if r.kind() != native.AGXB_EVENT {
+		return int32(c.called(handle, Event{}, endIsEOF(r.err()), attempt))
+	}
+	return int32(c.called(handle, r.event(), nil, attempt))
 }
 
 // What a function of the user's gave that C can tell its caller only a status of. It is kept for the

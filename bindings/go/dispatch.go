@@ -158,19 +158,31 @@ func (d *dispatcher) settle(err *Error) {
 }
 
 func (d *dispatcher) dispatch(b *batch) {
-	var l *listener
-	b.each(func(r *record) {
-		if r.kind == native.AGXB_MUX_OUTCOME {
-			d.settle(r.err().(*Error))
-			return
+	var token int64
+	var l *listener // holds its lock
+	leave := func() {
+		if l != nil {
+			l.wake()
+			l.mu.Unlock()
 		}
-		if l == nil || l.token != r.token {
-			if l = d.find(r.token); l == nil {
-				return // closed meanwhile
+		l = nil
+	}
+	for all := b.records(); all.left > 0; {
+		r := all.next()
+		if r.kind() == native.AGXB_MUX_OUTCOME {
+			leave()
+			d.settle(r.err())
+			continue
+		}
+		if l == nil || token != r.token() {
+			leave()
+			token = r.token()
+			if l = d.find(token); l == nil {
+				continue // closed meanwhile
 			}
+			l.mu.Lock()
 		}
-		l.mu.Lock()
 		l.keep(r)
-		l.mu.Unlock()
-	})
+	}
+	leave()
 }

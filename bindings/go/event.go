@@ -122,21 +122,68 @@ func textIn(bytes []byte) string {
 	return *(*string)(unsafe.Pointer(&bytes))
 }
 
-// A record is one of a batch; agx_bind.h says how it is laid out.
-type record struct {
-	kind   int
-	status native.Enum_SS_agx_status
-	token  int64
-	event  Event // of an outcome its body is the message
-	extra  []byte
+// A record is one of a batch, as it lies there; agx_bind.h says how.
+type record []byte
+
+func (r record) head() unsafe.Pointer { return unsafe.Pointer(&r[:native.AGXB_HEADER][0]) }
+
+func (r record) kind() int { return int(*(*int32)(r.head())) }
+
+func (r record) status() native.Enum_SS_agx_status {
+	return native.Enum_SS_agx_status(*(*int32)(unsafe.Add(r.head(), 4)))
 }
+
+func (r record) token() int64 { return *(*int64)(unsafe.Add(r.head(), 8)) }
+
+// lengths are those of id, type, origin, body and what is extra.
+func (r record) lengths() *[5]uint32 { return (*[5]uint32)(unsafe.Add(r.head(), 16)) }
+
+func (r record) id() string {
+	return textIn(r[native.AGXB_HEADER:][:r.lengths()[0]])
+}
+
+// event makes the event of one, or, of an outcome, what has its message as the body.
+func (r record) event() Event {
+	of := r.lengths()
+	event := eventIn(r[native.AGXB_HEADER:], int(of[0]), int(of[1]), int(of[2]), int(of[3]))
+	if of[4] > 0 && r.kind() == native.AGXB_EVENT {
+		event.fields = r.extra()
+	}
+	return event
+}
+
+func (r record) extra() []byte { return r[len(r)-int(r.lengths()[4]) : len(r) : len(r)] }
 
 // number is the index-th of those that tell of something.
-func (r *record) number(index int) int64 { return int64(nativeOrder.Uint64(r.extra[8*index:])) }
+func (r record) number(index int) int64 { return int64(nativeOrder.Uint64(r.extra()[8*index:])) }
 
-func (r *record) err() error {
-	return &Error{Code: Code(r.status), Message: string(r.event.Body), EntryID: r.event.ID}
+// err is what an outcome tells.
+func (r record) err() *Error {
+	said := r.event()
+	return &Error{Code: Code(r.status()), Message: string(said.Body), EntryID: said.ID}
 }
+
+// A recordReader gives the records of a batch.
+type recordReader struct {
+	bytes []byte
+	left  int // how many
+}
+
+// next takes the first, of those that are left.
+func (s *recordReader) next() record {
+	of := record(s.bytes).lengths()
+	end := native.AGXB_HEADER + int(of[0]) + int(of[1]) + int(of[2]) + int(of[3])
+	if extra := int(of[4]); extra > 0 {
+		end = aligned(end) + extra
+	}
+	r := s.bytes[:end:end]
+	if s.left--; s.left > 0 {
+		s.bytes = s.bytes[aligned(end):]
+	}
+	return r
+}
+
+func aligned(size int) int { return (size + 7) &^ 7 }
 
 // A batch is C's buffer of records. One goroutine at a time uses it.
 type batch struct{ handle uintptr }
@@ -154,44 +201,20 @@ func (b *batch) free() {
 	b.handle = 0
 }
 
-// each copies the batch, once, and gives its records.
-func (b *batch) each(visit func(*record)) {
-	size := native.Agxb_batch_size(b.handle)
-	count := native.Agxb_batch_count(b.handle)
+// records copies the batch, once.
+func (b *batch) records() recordReader {
+	count := int(native.Agxb_batch_count(b.handle))
 	if count == 0 {
-		return
+		return recordReader{}
 	}
-	eachRecord(copyOf(native.Agxb_batch_data(b.handle), uint64(size)), int(count), visit)
-}
-
-func eachRecord(bytes []byte, count int, visit func(*record)) {
-	var r record
-	for at := 0; count > 0; count-- {
-		at = (at + 7) &^ 7
-		head := unsafe.Pointer(&bytes[at : at+native.AGXB_HEADER][0])
-		numbers := (*[2]int32)(head)
-		lengths := (*[5]uint32)(unsafe.Add(head, 16))
-		r.kind, r.status = int(numbers[0]), native.Enum_SS_agx_status(numbers[1])
-		r.token = *(*int64)(unsafe.Add(head, 8))
-		at += native.AGXB_HEADER
-		id, kind, origin, body := int(lengths[0]), int(lengths[1]), int(lengths[2]), int(lengths[3])
-		r.event = eventIn(bytes[at:at+id+kind+origin+body], id, kind, origin, body)
-		at += id + kind + origin + body
-		r.extra = nil
-		if extra := int(lengths[4]); extra > 0 {
-			at = (at + 7) &^ 7
-			r.extra = bytes[at : at+extra : at+extra]
-			at += extra
-			if r.kind == native.AGXB_EVENT {
-				r.event.fields = r.extra
-			}
-		}
-		visit(&r)
-	}
+	return recordReader{copyOf(native.Agxb_batch_data(b.handle), uint64(native.Agxb_batch_size(b.handle))), count}
 }
 
 func (b *batch) events() []Event {
-	list := make([]Event, 0, native.Agxb_batch_count(b.handle))
-	b.each(func(r *record) { list = append(list, r.event) })
+	all := b.records()
+	list := make([]Event, 0, all.left)
+	for all.left > 0 {
+		list = append(list, all.next().event())
+	}
 	return list
 }

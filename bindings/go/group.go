@@ -135,15 +135,18 @@ func filled(f func(batch uintptr) native.Enum_SS_agx_status) ([]record, native.E
 	}
 	defer b.free()
 	status := f(b.handle)
-	var list []record
-	b.each(func(r *record) { list = append(list, *r) })
+	all := b.records()
+	list := make([]record, 0, all.left)
+	for all.left > 0 {
+		list = append(list, all.next())
+	}
 	return list, status
 }
 
 func eventsOf(records []record) []Event {
 	list := make([]Event, len(records))
 	for i := range records {
-		list[i] = records[i].event
+		list[i] = records[i].event()
 	}
 	return list
 }
@@ -406,8 +409,8 @@ func (g *Group) PendingEvents(ctx context.Context, of PendingFilter) ([]PendingE
 	})
 	list := make([]PendingEvent, len(records))
 	for i := range records {
-		r := &records[i]
-		list[i] = PendingEvent{r.event.ID, r.event.Type, ms(r.number(0)), r.number(1)}
+		r, of := records[i], records[i].event()
+		list[i] = PendingEvent{of.ID, of.Type, ms(r.number(0)), r.number(1)}
 	}
 	return list, err
 }
@@ -438,8 +441,8 @@ func (s *Session) Groups(ctx context.Context) ([]GroupInfo, error) {
 	}
 	list := make([]GroupInfo, len(records))
 	for i := range records {
-		r := &records[i]
-		list[i] = GroupInfo{r.event.Type, r.event.ID, r.number(0), r.number(1), r.number(2)}
+		r, of := records[i], records[i].event()
+		list[i] = GroupInfo{of.Type, of.ID, r.number(0), r.number(1), r.number(2)}
 	}
 	return list, nil
 }
@@ -458,8 +461,8 @@ func (g *Group) Consumers(ctx context.Context) ([]ConsumerInfo, error) {
 	})
 	list := make([]ConsumerInfo, len(records))
 	for i := range records {
-		r := &records[i]
-		list[i] = ConsumerInfo{r.event.Type, r.number(0), ms(r.number(1))}
+		r := records[i]
+		list[i] = ConsumerInfo{r.event().Type, r.number(0), ms(r.number(1))}
 	}
 	return list, err
 }
@@ -537,9 +540,9 @@ func (g *Group) DeadLetters(ctx context.Context, after string, limit int) ([]Dea
 	}
 	var list []DeadLetter
 	for i := 0; i+1 < len(records); i += 2 {
-		r := &records[i+1] // what it says of the event before it
-		list = append(list, DeadLetter{records[i].event, r.event.Type, r.event.ID,
-			string(r.event.Body), r.number(0), time.UnixMilli(r.number(1))})
+		r, of := records[i+1], records[i+1].event() // what it says of the event before it
+		list = append(list, DeadLetter{records[i].event(), of.Type, of.ID,
+			string(of.Body), r.number(0), time.UnixMilli(r.number(1))})
 	}
 	return list, nil
 }

@@ -95,14 +95,15 @@ type listener struct {
 	final    bool
 	isClosed bool
 	feeds    map[*feed]struct{}
+	feeding  int32 // how many they are, for those who do not hold mu
 }
 
 // So many listeners are opened at a time.
 const maxOpenings = 16
 
 type item struct {
-	event  Event
-	err    error // then no event
+	event  record // taken apart when it is handed on
+	err    error  // then no event
 	number uint64
 }
 
@@ -172,12 +173,12 @@ func (l *listener) leave() {
 }
 
 // keep puts what came into the queue. After anything but an event, or if the queue is full, the
-// listener leaves the mux until somebody asks for more. It holds mu.
-func (l *listener) keep(r *record) {
+// listener leaves the mux until somebody asks for more. It holds mu, and wakes nobody.
+func (l *listener) keep(r record) {
 	switch {
-	case r.kind == native.AGXB_EVENT:
-		l.put(item{event: r.event}, false)
-	case r.status == codeEnded || r.status == codeLimit:
+	case r.kind() == native.AGXB_EVENT:
+		l.put(item{event: r}, false)
+	case r.status() == codeEnded || r.status() == codeLimit:
 		l.put(item{}, true)
 	default:
 		l.put(item{err: r.err()}, false)
@@ -190,6 +191,7 @@ func (l *listener) fail(err error) {
 	defer l.mu.Unlock()
 	if l.inMux {
 		l.put(item{err: err}, false)
+		l.wake()
 	}
 }
 
@@ -204,14 +206,20 @@ func (l *listener) put(it item, final bool) {
 		l.puts++
 		it.number = l.puts
 		l.queue = append(l.queue, it)
-		l.bytes += len(it.event.Body)
+		l.bytes += len(it.event)
 	}
 	full := len(l.queue)-l.head >= queueEvents || l.bytes >= queueBytes
 	if final || it.err != nil || full {
 		l.stalled = l.stalled || l.inMux && full
 		l.leave()
 	}
-	l.wake()
+}
+
+// grow makes room for so many more.
+func (l *listener) grow(count int) {
+	if left := l.queue[l.head:]; cap(l.queue)-len(l.queue) < count {
+		l.queue, l.head = append(make([]item, 0, len(left)+count), left...), 0
+	}
 }
 
 // compact makes room of what was taken, before the queue would grow.
@@ -233,51 +241,49 @@ func (l *listener) wake() {
 	}
 }
 
-// take gives what is there, and has the position behind it if it is handed on. It goes back into the mux
-// when a queue that was full is half empty, or, if join says so, when somebody asks for what comes behind it.
-func (l *listener) take(handedOn, join bool) (it item, ok bool, err error) {
+// take gives what is there. Where nothing is, it has the listener waited for: handedOn, for one who gets what
+// it takes for good, by the receiver, if that is free, else in the mux. It goes back there too when a queue
+// that was full is half empty.
+func (l *listener) take(it *item, handedOn bool) (ok bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
-		return item{}, false, closed("listener")
+		return false, closed("listener")
 	}
 	if l.head == len(l.queue) {
 		if l.final {
-			return item{}, false, io.EOF
+			return false, io.EOF
 		}
-		if join && !l.inMux && !l.inCall {
+		if !l.inMux && !l.inCall && !(handedOn && l.ask()) {
 			err = l.join()
 		}
-		return item{}, false, err
+		return false, err
 	}
-	it = l.queue[l.head]
+	*it = l.queue[l.head]
 	l.queue[l.head] = item{}
 	l.head++
-	l.bytes -= len(it.event.Body)
+	l.bytes -= len(it.event)
 	if handedOn {
 		l.move(it)
 	}
 	l.settle()
-	return it, true, nil
+	return true, nil
 }
 
-// ask has the client's receiver wait in C for what comes. False: it waits for another.
+// ask has the client's receiver wait in C for what comes. False: it waits for another, or the listener is
+// waited for. It holds mu.
 func (l *listener) ask() bool {
 	r := &l.client.receiver
-	if !atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
+	if l.inMux || l.inCall || l.final || !atomic.CompareAndSwapInt32(&r.busy, 0, 1) {
 		return false
 	}
-	l.mu.Lock()
-	free := !l.inMux && !l.inCall && !l.isClosed && !l.final && l.head == len(l.queue)
-	asked := free && r.begin()
-	l.inCall = l.inCall || asked
-	l.mu.Unlock()
-	if asked {
-		r.asked <- l
-	} else {
+	if !r.begin() {
 		atomic.StoreInt32(&r.busy, 0)
+		return false
 	}
-	return asked
+	l.inCall = true
+	r.asked <- l // which has room
+	return true
 }
 
 // receive waits in C for what comes.
@@ -291,7 +297,11 @@ func (l *listener) receive(b *batch) {
 	l.inCall = false
 	switch err = endIsEOF(err); {
 	case err == nil:
-		b.each(l.keep)
+		all := b.records()
+		l.grow(all.left)
+		for all.left > 0 {
+			l.keep(all.next())
+		}
 	case err == io.EOF:
 		l.put(item{}, true)
 	case !isClosed(err):
@@ -303,15 +313,15 @@ func (l *listener) receive(b *batch) {
 }
 
 // move has the position behind what was handed on. It holds mu.
-func (l *listener) move(it item) {
+func (l *listener) move(it *item) {
 	if it.err == nil {
-		l.position = it.event.ID
+		l.position = it.event.id()
 	}
 }
 
 // putBack undoes a take of what was not handed on: before all that came after it, though others may have
 // taken, and put back, some of that.
-func (l *listener) putBack(it item) {
+func (l *listener) putBack(it *item) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
@@ -327,8 +337,8 @@ func (l *listener) putBack(it item) {
 		l.queue[at] = l.queue[at+1]
 		at++
 	}
-	l.queue[at] = it
-	l.bytes += len(it.event.Body)
+	l.queue[at] = *it
+	l.bytes += len(it.event)
 	l.wake()
 }
 
@@ -395,15 +405,18 @@ func (l *Listener) Next(ctx context.Context) (Event, error) {
 		return Event{}, notOpened("listener")
 	}
 	defer runtime.KeepAlive(l)
-	it, err := l.l.next(ctx, nil)
-	if err != nil {
+	var it item
+	if err := l.l.next(ctx, nil, &it); err != nil {
 		return Event{}, err
 	}
-	return it.event, doneToo(ctx, it.err)
+	if it.err != nil {
+		return Event{}, doneToo(ctx, it.err)
+	}
+	return it.event.event(), nil
 }
 
 // next waits for what comes next, for a feed or, if that is nil, for Next.
-func (l *listener) next(ctx context.Context, f *feed) (it item, err error) {
+func (l *listener) next(ctx context.Context, f *feed, it *item) (err error) {
 	defer func() {
 		if err != nil {
 			l.wake() // what woke this one may be there still, and is another's then
@@ -415,17 +428,13 @@ func (l *listener) next(ctx context.Context, f *feed) (it item, err error) {
 	}
 	for {
 		if err := ctx.Err(); err != nil {
-			return item{}, err
+			return err
 		}
 		if err := l.catchUp(ctx, f); err != nil {
-			return item{}, err
+			return err
 		}
-		it, ok, err := l.take(f == nil, f != nil)
-		if err == nil && !ok && f == nil && !l.ask() {
-			it, ok, err = l.take(true, true)
-		}
-		if ok || err != nil {
-			return it, err
+		if ok, err := l.take(it, f == nil); ok || err != nil {
+			return err
 		}
 		select {
 		case <-l.ready:
@@ -440,6 +449,9 @@ func (l *listener) next(ctx context.Context, f *feed) (it item, err error) {
 // in the queue. But for a feed, for which another may wait in this way, it also has the others note what was
 // received of them.
 func (l *listener) catchUp(ctx context.Context, who *feed) error {
+	if atomic.LoadInt32(&l.feeding) == 0 {
+		return nil
+	}
 	l.mu.Lock()
 	var feeds []*feed
 	for f := range l.feeds {
@@ -483,6 +495,7 @@ func (l *Listener) Chan(ctx context.Context) <-chan Item {
 		l.l.feeds = map[*feed]struct{}{}
 	}
 	l.l.feeds[f] = struct{}{}
+	atomic.AddInt32(&l.l.feeding, 1)
 	l.l.mu.Unlock()
 	go f.run()
 	return out
@@ -502,23 +515,25 @@ func (f *feed) run() {
 	defer func() {
 		in.mu.Lock()
 		delete(in.feeds, f)
+		atomic.AddInt32(&in.feeding, -1)
 		in.mu.Unlock()
 		close(f.over)
 		close(f.out)
 		runtime.KeepAlive(f.listener)
 	}()
 	for {
-		it, err := in.next(f.ctx, f)
+		var it item
+		err := in.next(f.ctx, f, &it)
 		switch {
 		case err == nil:
-			if !f.give(it) {
-				in.putBack(it)
+			if !f.give(&it) {
+				in.putBack(&it)
 				return
 			}
 		case err == io.EOF || f.ctx.Err() != nil:
 			return
 		default:
-			if !f.give(item{err: err}) || isClosed(err) {
+			if !f.give(&item{err: err}) || isClosed(err) {
 				return
 			}
 		}
@@ -526,10 +541,14 @@ func (f *feed) run() {
 }
 
 // give tells whether somebody received it.
-func (f *feed) give(it item) bool {
+func (f *feed) give(it *item) bool {
+	given := Item{Err: it.err}
+	if it.err == nil {
+		given.Event = it.event.event()
+	}
 	for f.ctx.Err() == nil {
 		select {
-		case f.out <- Item{it.event, it.err}:
+		case f.out <- given:
 			in := f.listener.l
 			in.mu.Lock()
 			in.move(it)
