@@ -1,6 +1,7 @@
 // Replies of a broken or hostile server. However the network cuts them into pieces, they mean the
 // same; and what is made of them is whole. The first byte of the input says how the rest is cut and
 // which sink it goes to.
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -16,6 +17,7 @@ namespace {
 
 using agx::redis::Commands;
 using agx::redis::EntriesBuilder;
+using agx::redis::EntriesScan;
 using agx::redis::Parser;
 using agx::redis::Sink;
 using agx::redis::Value;
@@ -116,6 +118,30 @@ std::string Entries(std::string_view bytes, size_t step, int base_depth) {
   return agx::Cat(static_cast<int>(outcome), sink.seen);
 }
 
+// What is known of a list before it is built is so.
+void CheckScan(std::string_view bytes, size_t step) {
+  EntriesScan scan(SIZE_MAX);
+  EntriesScan::Outcome outcome = EntriesScan::Outcome::kIncomplete;
+  size_t scanned = 0;
+  for (size_t size = 0; outcome == EntriesScan::Outcome::kIncomplete && size < bytes.size();) {
+    size = std::min(size + step, bytes.size());
+    std::string held(bytes.substr(0, size));
+    const char* at = held.data() + scanned;
+    outcome = scan.Scan(&at, held.data() + held.size());
+    scanned = static_cast<size_t>(at - held.data());
+  }
+  EntriesBuilder builder;
+  builder.Begin({1, 1}, SIZE_MAX);
+  const char* at = bytes.data();
+  if (builder.Parse(&at, at + bytes.size()) != EntriesBuilder::Outcome::kComplete) return;
+  Require(outcome == EntriesScan::Outcome::kComplete && bytes.data() + scanned == at);
+  agx::BatchPtr batch = builder.Take();
+  size_t built = batch == nullptr ? 0 : batch->size();
+  Require(builder.skipped() ? scan.size() > built : scan.size() == built);
+  if (builder.skipped() || built == 0) return;
+  Require(scan.first() == batch->first()->id && scan.last() == batch->last()->id);
+}
+
 // Whatever its arguments contain, a command is read as that command and nothing else.
 void CheckCommand(std::string_view text) {
   std::string_view head = text.substr(0, text.size() / 2);
@@ -139,6 +165,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
   size_t step = 1 + data[0] % 16;
   CheckCommand(bytes);
+  CheckScan(bytes, step);
   Require(Replies(bytes, step) == Replies(bytes, size));
   for (int base_depth : {0, 2}) {
     Require(Entries(bytes, step, base_depth) == Entries(bytes, size, base_depth));

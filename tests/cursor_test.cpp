@@ -128,7 +128,8 @@ TEST_F(CursorTest, ForeseesWhatItWillAskForIfThereMayBeMore) {
     answer.batch = MakeBatch({{1, "a"}, {2, "end"}});
     answer.exists = true;
     ReadRequest foreseen;
-    bool more = cursor_->Foresee(answer, &foreseen);
+    Page page = PageOf(answer);
+    bool more = cursor_->Foresee(page, &foreseen);
     ASSERT_TRUE(cursor_->Absorb(&answer, At(0)));
     EXPECT_EQ(more, cursor_->more());
     EXPECT_EQ(more, count <= 2);
@@ -137,8 +138,7 @@ TEST_F(CursorTest, ForeseesWhatItWillAskForIfThereMayBeMore) {
     cursor_->Prepare(&next);
     EXPECT_EQ(foreseen.after, next.after);
     EXPECT_EQ(foreseen.count, next.count);
-    answer.batch = MakeBatch({{3, "b"}, {4, "c"}});
-    EXPECT_FALSE(cursor_->Foresee(answer, &foreseen));  // it was asked for before the others came
+    EXPECT_FALSE(cursor_->Foresee(page, &foreseen));  // it was asked for before the others came
   }
 }
 

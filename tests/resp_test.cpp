@@ -263,6 +263,67 @@ TEST(EntriesBuilder, BuildsTheSameHoweverTheBytesArrive) {
   EXPECT_NE(whole.find("1795625596164-12: name0= type="), std::string::npos) << whole;
 }
 
+TEST(EntriesScan, KnowsTheEndHoweverTheBytesArrive) {
+  std::string list =
+      "*3\r\n" + EntryOf("1-1", 1) + EntryOf("1795625596164-12", 20) + EntryOf("2-0", 0);
+  for (size_t step = list.size(); step > 0; --step) {
+    EntriesScan scan(3);
+    // Each time a buffer of its own, so that nothing beyond it can be read.
+    std::string held;
+    size_t scanned = 0;
+    for (size_t at = 0; at < list.size(); at += step) {
+      held += std::string_view(list).substr(at, step);
+      std::string buffer(held);
+      const char* p = buffer.data() + scanned;
+      EntriesScan::Outcome outcome = scan.Scan(&p, buffer.data() + buffer.size());
+      scanned = static_cast<size_t>(p - buffer.data());
+      bool complete = held.size() == list.size();
+      ASSERT_EQ(outcome,
+                complete ? EntriesScan::Outcome::kComplete : EntriesScan::Outcome::kIncomplete)
+          << held.size() << " bytes in steps of " << step;
+    }
+    EXPECT_EQ(scanned, list.size());
+    EXPECT_EQ(scan.size(), 3U);
+    EXPECT_EQ(scan.first(), (EntryId{1, 1}));
+    EXPECT_EQ(scan.last(), (EntryId{2, 0}));
+  }
+}
+
+TEST(EntriesScan, StopsAtTheEndOfItsReply) {
+  std::string bytes = "*1\r\n" + EntryOf("7-7", 2) + "*1\r\n";
+  EntriesScan scan(3);
+  const char* at = bytes.data();
+  EXPECT_EQ(scan.Scan(&at, at + bytes.size()), EntriesScan::Outcome::kComplete);
+  EXPECT_EQ(at, bytes.data() + bytes.size() - 4);
+  EXPECT_EQ(scan.first(), scan.last());
+  EntriesScan empty;
+  bytes = "*0\r\n";
+  at = bytes.data();
+  EXPECT_EQ(empty.Scan(&at, at + bytes.size()), EntriesScan::Outcome::kComplete);
+  EXPECT_EQ(empty.size(), 0U);
+}
+
+TEST(EntriesScan, LeavesOtherRepliesToTheBuilder) {
+  for (const std::string& other :
+       {std::string("-ERR no\r\n"), std::string("*-1\r\n"), std::string("$1\r\nx\r\n"),
+        "*1\r\n" + Bulk("1-1"), std::string("*1\r\n*3\r\n"), "*1\r\n*2\r\n" + Bulk("x") + "*0\r\n",
+        "*1\r\n*2\r\n" + Bulk("1-1") + "*-1\r\n", "*1\r\n*2\r\n" + Bulk("1-1") + "*2\r\n:1\r\n",
+        // and what is refused as soon as it is announced
+        std::string("*4\r\n"), "*1\r\n*2\r\n" + Bulk("1-1") + "*3\r\n",
+        "*1\r\n*2\r\n" + Bulk("1-1") + Header('*', 200000)}) {
+    EntriesScan scan(3);
+    const char* at = other.data();
+    EXPECT_EQ(scan.Scan(&at, at + other.size()), EntriesScan::Outcome::kRefused) << other;
+  }
+}
+
+TEST(EntriesScan, LeavesATextThatIsTooLongToTheBuilder) {
+  std::string entry = "*1\r\n*2\r\n" + Bulk("1-1") + "*2\r\n" + Header('$', kMostText + 1);
+  EntriesScan scan(3);
+  const char* at = entry.data();
+  EXPECT_EQ(scan.Scan(&at, at + entry.size()), EntriesScan::Outcome::kTooLong);
+}
+
 TEST(EntriesBuilder, RefusesWhatIsNoListOfEntries) {
   std::string id = "*2\r\n" + Bulk("1-1");
   for (const std::string& list :

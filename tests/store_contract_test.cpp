@@ -1351,10 +1351,10 @@ TEST_P(StoreContract, OneBadKeyDoesNotSpoilTheReadOfOthers) {
 // --- Tails -------------------------------------------------------------------------------------
 
 // Reads what a request is answered with, however often an unanswered one says that there is nothing.
-std::optional<ReadRequest> Await(Tail* tail) {
+std::optional<ReadRequest> Await(Tail* tail, const Tail::Foresee& foresee = {}) {
   ReadRequest answer;
   Tail::Outcome outcome{};
-  Status status = tail->Await(Clock::now() + kPatience, -1, &answer, &outcome);
+  Status status = tail->Await(Clock::now() + kPatience, -1, foresee, &answer, &outcome);
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(outcome, Tail::Outcome::kDone);
   if (!status.ok() || outcome != Tail::Outcome::kDone) return std::nullopt;
@@ -1419,19 +1419,122 @@ TEST_P(StoreContract, ATailThatDoesNotFollowIsAnsweredAtOnce) {
   EXPECT_THAT(Texts(*answer), IsEmpty());
 }
 
+// Follows what is asked of a tail, and asks for so many behind each answer that is full.
+class Foreseeing {
+ public:
+  explicit Foreseeing(size_t count) : count_(count) {}
+
+  Tail::Foresee function() {
+    return [this](const Page& page, ReadRequest* next) {
+      pages_.push_back(page);
+      if (page.size < page.count) return false;
+      next->after = page.last;
+      next->count = count_;
+      return true;
+    };
+  }
+  const std::vector<Page>& pages() const { return pages_; }
+
+ private:
+  size_t count_;
+  std::vector<Page> pages_;
+};
+
+TEST_P(StoreContract, ATailIsToldOfAnAnswerWhatComesNext) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  std::vector<EntryId> ids;
+  for (int i = 0; i < 6; ++i) ids.push_back(Add("s", Event("e", std::to_string(i))));
+  Foreseeing foreseeing(2);
+  ASSERT_TRUE(tail->Request("s", {}, 3, false).ok());
+  std::optional<ReadRequest> answer = Await(tail.get(), foreseeing.function());
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(Entries(*answer), SizeIs(3));
+  ASSERT_TRUE(tail->pending());
+  answer = Await(tail.get(), foreseeing.function());
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->after, ids[2]);
+  EXPECT_EQ(answer->count, 2U);
+  EXPECT_FALSE(answer->gap);
+  EXPECT_THAT(Entries(*answer), SizeIs(2));
+  ASSERT_TRUE(tail->pending());
+  answer = Await(tail.get(), foreseeing.function());
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->after, ids[4]);
+  EXPECT_THAT(Entries(*answer), SizeIs(1));
+  EXPECT_FALSE(tail->pending());
+
+  ASSERT_THAT(foreseeing.pages(), SizeIs(3));
+  for (size_t i = 0; i < 3; ++i) {
+    const Page& page = foreseeing.pages()[i];
+    EXPECT_EQ(page.after, i == 0 ? EntryId{} : ids[2 * i]);
+    EXPECT_EQ(page.count, i == 0 ? 3U : 2U);
+    EXPECT_EQ(page.size, 3 - i);
+    EXPECT_EQ(page.last, ids[i == 2 ? 5 : 2 * i + 2]);
+    EXPECT_GE(page.bytes, page.size);
+  }
+}
+
+// Also where the answer is too long to lie there until it is complete, and where an entry is missing.
+TEST_P(StoreContract, ATailIsToldOfEveryAnswerWhatComesNext) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  constexpr size_t kEntries = 40;
+  std::vector<EntryId> ids;
+  for (size_t i = 0; i < 2 * kEntries; ++i) {
+    ids.push_back(Add("s", Event("e", std::string(100000, 'x'))));
+  }
+  Foreseeing foreseeing(kEntries);
+  ASSERT_TRUE(tail->Request("s", {}, kEntries, false).ok());
+  for (size_t i = 0; i < 2; ++i) {
+    std::optional<ReadRequest> answer = Await(tail.get(), foreseeing.function());
+    ASSERT_TRUE(answer);
+    EXPECT_THAT(Entries(*answer), SizeIs(kEntries));
+    EXPECT_TRUE(tail->pending());
+    EXPECT_THAT(foreseeing.pages(), SizeIs(i + 1));
+    EXPECT_EQ(foreseeing.pages().back().last, ids[(i + 1) * kEntries - 1]);
+  }
+
+  Trim("s", 10);
+  tail = store_->OpenTail();
+  ASSERT_NE(tail, nullptr);
+  Foreseeing behind_a_gap(3);
+  ASSERT_TRUE(tail->Request("s", ids[0], 3, false).ok());
+  std::optional<ReadRequest> answer = Await(tail.get(), behind_a_gap.function());
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->gap);
+  EXPECT_TRUE(tail->pending());
+  ASSERT_THAT(behind_a_gap.pages(), SizeIs(1));
+  EXPECT_EQ(behind_a_gap.pages()[0].last, answer->batch->last()->id);
+}
+
+TEST_P(StoreContract, ATailThatIsToldOfNothingNextHasNothingPending) {
+  std::unique_ptr<Tail> tail = store_->OpenTail();
+  if (tail == nullptr) return;
+  for (int i = 0; i < 4; ++i) Add("s", Event("e"));
+  for (bool follow : {false, true}) {
+    ASSERT_TRUE(tail->Request("s", {}, 2, follow).ok());
+    std::optional<ReadRequest> answer =
+        Await(tail.get(), [](const Page& /*page*/, ReadRequest* /*next*/) { return false; });
+    ASSERT_TRUE(answer);
+    EXPECT_THAT(Entries(*answer), SizeIs(2));
+    EXPECT_FALSE(tail->pending());
+  }
+}
+
 TEST_P(StoreContract, ATailIsWokenAndTimesOutAndKeepsItsRequest) {
   std::unique_ptr<Tail> tail = store_->OpenTail();
   if (tail == nullptr) return;
   ASSERT_TRUE(tail->Request("s", {}, 10, true).ok());
   ReadRequest answer;
   Tail::Outcome outcome{};
-  ASSERT_TRUE(tail->Await(Clock::now() + Millis(20), -1, &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + Millis(20), -1, {}, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kTimeout);
   tail->Wake();
-  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, {}, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kWoken);
   std::thread waker([&] { tail->Wake(); });
-  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, &answer, &outcome).ok());
+  ASSERT_TRUE(tail->Await(Clock::now() + kPatience, -1, {}, &answer, &outcome).ok());
   EXPECT_EQ(outcome, Tail::Outcome::kWoken);
   waker.join();
   EXPECT_TRUE(tail->pending());
@@ -2395,7 +2498,7 @@ TEST_P(StoreContract, CloseEndsATailsWait) {
   tail->Wake();
   ReadRequest answer;
   Tail::Outcome outcome{};
-  Status status = tail->Await(Clock::now() + kPatience, -1, &answer, &outcome);
+  Status status = tail->Await(Clock::now() + kPatience, -1, {}, &answer, &outcome);
   EXPECT_TRUE(!status.ok() || outcome == Tail::Outcome::kWoken);
 }
 

@@ -18,8 +18,8 @@ constexpr Millis kCheckHeld{15000};
 // A lease that ends this soon has run out when it is gone; otherwise somebody took it.
 constexpr Millis kLeaseSlack{50};
 
-size_t CountAfter(const Batch& batch) {
-  size_t average = batch.bytes() / batch.size() + 1;
+size_t CountAfter(size_t size, size_t bytes) {
+  size_t average = bytes / size + 1;
   return std::clamp(kBatchBytes / average, kLeastEvents, kMostEvents);
 }
 bool Ends(const Entry& entry) { return entry.ending != Ending::kNone; }
@@ -187,12 +187,11 @@ void Cursor::Prepare(ReadRequest* request) const {
   request->want_last = WantsLast();
 }
 
-bool Cursor::Foresee(const ReadRequest& answer, ReadRequest* next) const {
-  if (answer.after != read_to_ || !WantsEntries()) return false;
-  if (answer.batch == nullptr || answer.batch->empty()) return false;
-  if (answer.batch->size() < answer.count) return false;
-  next->after = answer.batch->last()->id;
-  next->count = CountAfter(*answer.batch);
+bool Cursor::Foresee(const Page& page, ReadRequest* next) const {
+  if (page.after != read_to_ || !WantsEntries()) return false;
+  if (page.size == 0 || page.size < page.count) return false;
+  next->after = page.last;
+  next->count = CountAfter(page.size, page.bytes);
   return true;
 }
 
@@ -220,7 +219,7 @@ bool Cursor::Absorb(ReadRequest* answer, TimePoint now) {
   }
   // A new run: how long its lease is.
   if (begins && answer->live_key.empty()) check_at_ = now;
-  count_ = CountAfter(*answer->batch);
+  count_ = CountAfter(answer->batch->size(), answer->batch->bytes());
   read_to_ = answer->batch->last()->id;
   // A lone `end` that had to wait for what follows it.
   bool begun_again = answer->batch->first()->begins;

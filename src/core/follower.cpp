@@ -132,11 +132,13 @@ bool Follower::Ask(bool waits) {
   return true;
 }
 
-bool Follower::Request(const ReadRequest& request, bool waits) {
-  after_ = request.after;
-  count_ = request.count;
+void Follower::Note(TimePoint asked_at, bool waits) {
+  asked_at_ = asked_at;
   waits_ = waits;
-  asked_at_ = Clock::now();
+}
+
+bool Follower::Request(const ReadRequest& request, bool waits) {
+  Note(Clock::now(), waits);
   return tail_->Request(request.key, request.after, request.count, waits).ok();
 }
 
@@ -150,11 +152,16 @@ bool Follower::Open() {
 
 void Follower::Await(TimePoint deadline, int alert) {
   ReadRequest answer;
-  answer.after = after_;
-  answer.count = count_;
   answer.asked_at = asked_at_;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
-  Status status = tail_->Await(deadline, alert, &answer, &outcome);
+  // The server looks for what comes next while this is taken in and handed on.
+  TimePoint next_asked_at;
+  auto foresee = [&](const Page& page, ReadRequest* next) {
+    std::shared_ptr<Listener> listener = asked_.lock();
+    next_asked_at = Clock::now();
+    return listener != nullptr && listener->Foresee(page, next);
+  };
+  Status status = tail_->Await(deadline, alert, foresee, &answer, &outcome);
   if (!status.ok()) {
     tail_.reset();
     PutOff();
@@ -169,13 +176,8 @@ void Follower::Await(TimePoint deadline, int alert) {
   put_off_ = kRetry;
   bool silent = answer.batch == nullptr || answer.batch->empty();
   silences_ = silent && waits_ ? silences_ + 1 : 0;
-  if (std::shared_ptr<Listener> listener = asked_.lock()) {
-    // The server looks for what comes next while this is taken in and handed on. If that fails, so
-    // does the next read, which says so.
-    ReadRequest next;
-    if (listener->Foresee(answer, &next)) (void)Request(next, false);
-    pump_->TakeIn(listener, &answer);
-  }
+  if (tail_->pending()) Note(next_asked_at, false);
+  if (std::shared_ptr<Listener> listener = asked_.lock()) pump_->TakeIn(listener, &answer);
   if (silences_ < kMostSilences) return;
   pump_->Unfollow();
   tail_.reset();  // another may need it

@@ -43,6 +43,7 @@ class Follower {
   void WaitAtStore(uint32_t ticket, TimePoint deadline);
   bool Ask(bool waits);
   bool Open();
+  void Note(TimePoint asked_at, bool waits);
   bool Request(const ReadRequest& request, bool waits);
   void Await(TimePoint deadline, int alert);
   TimePoint RestTail();
@@ -56,8 +57,6 @@ class Follower {
   std::atomic<int> others_{0};  // of those
   std::unique_ptr<Tail> tail_;
   std::weak_ptr<Listener> asked_;  // whose entries the tail is asked for
-  EntryId after_;
-  size_t count_ = 0;
   TimePoint asked_at_;
   bool waits_ = false;  // until there are any
   int silences_ = 0;    // answers without an entry, in a row

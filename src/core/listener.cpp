@@ -286,18 +286,13 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
   lock.unlock();
-  Status status = tail_->Await(until, -1, &answer, &outcome);
+  auto foresee = [this](const Page& page, ReadRequest* next) { return Foresee(page, next); };
+  Status status = tail_->Await(until, -1, foresee, &answer, &outcome);
   lock.lock();
   if (!status.ok()) return status;
   now = Clock::now();
   if (outcome == Tail::Outcome::kDone) {
-    // The server looks for the next batch while this one is taken in and handed on.
-    ReadRequest next;
-    bool more = cursor_.Foresee(answer, &next);
-    if (more) {
-      tail_follows_ = false;
-      status = tail_->Request(key(), next.after, next.count, false);
-    }
+    if (tail_->pending()) tail_follows_ = false;  // it was asked for what comes behind this
     cursor_.Absorb(&answer, now);
     cursor_.Select();
   } else if (outcome == Tail::Outcome::kTimeout && tail_follows_) {
@@ -510,10 +505,9 @@ bool Listener::PrepareFollow(ReadRequest* request, bool* more) {
   return true;
 }
 
-bool Listener::Foresee(const ReadRequest& answer, ReadRequest* next) const {
+bool Listener::Foresee(const Page& page, ReadRequest* next) const {
   Lock lock(mutex_);
-  next->key = key();
-  return cursor_.Foresee(answer, next);
+  return cursor_.Foresee(page, next);
 }
 
 bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {

@@ -68,7 +68,7 @@ class Cursor {
 
   void Prepare(ReadRequest* request) const;
   // What Prepare will ask for once this is absorbed, if there may be more.
-  bool Foresee(const ReadRequest& answer, ReadRequest* next) const;
+  bool Foresee(const Page& page, ReadRequest* next) const;
   // Takes in what was read. False if it cannot: entries are at hand, or it was asked for before
   // they were. Select is to follow.
   bool Absorb(ReadRequest* answer, TimePoint now);
@@ -167,7 +167,7 @@ class Listener final : public Watcher,
   // For whoever follows it. False if it needs no read now; *more: its entries are there already.
   bool PrepareFollow(ReadRequest* request, bool* more);
   // What it will need behind an answer that it has not taken in yet; false if that is not known.
-  bool Foresee(const ReadRequest& answer, ReadRequest* next) const;
+  bool Foresee(const Page& page, ReadRequest* next) const;
   // There is something to be read; under the pump's lock.
   void SetChanged(bool changed) noexcept { changed_ = changed; }
   // Such a read can be made.

@@ -200,12 +200,35 @@ struct ReadRequest {
   Status status;  // what is wrong with this one, such as a key of another type
 };
 
+// What is known of an answer before its entries are taken apart.
+struct Page {
+  EntryId after;     // as it was asked for
+  size_t count = 0;  // so many were wanted
+  size_t size = 0;   // so many are there
+  EntryId last;      // the id of the last, if there is any
+  size_t bytes = 0;  // that they take, about
+};
+
+// The same of an answer that is there.
+inline Page PageOf(const ReadRequest& answer) {
+  Page page;
+  page.after = answer.after;
+  page.count = answer.count;
+  if (answer.batch == nullptr || answer.batch->empty()) return page;
+  page.size = answer.batch->size();
+  page.last = answer.batch->last()->id;
+  page.bytes = answer.batch->bytes();
+  return page;
+}
+
 // Reads of one stream by one thread, over a way of its own: it can ask for the next entries before
 // those at hand are used up, and can wait for entries with one round trip less than a watch. Used
 // by one thread at a time, except Wake.
 class Tail {
  public:
   enum class Outcome { kDone, kTimeout, kWoken };
+  // What is to be asked for next, if that is known; false: it is not. It says so in `after` and `count`.
+  using Foresee = std::function<bool(const Page& page, ReadRequest* next)>;
 
   virtual ~Tail() = default;
 
@@ -214,11 +237,13 @@ class Tail {
   virtual Status Request(std::string_view key, EntryId after, size_t count, bool follow) = 0;
   // A request's answer has not been taken yet.
   virtual bool pending() const = 0;
-  // Waits for the answer. kDone: `request`'s batch, gap and exists are set (an unanswered follow
-  // gives an empty batch now and then). A status other than OK: the tail is broken, drop it. alert:
+  // Waits for the answer. kDone: of `answer`, after, count, batch, gap and exists are set (an
+  // unanswered follow gives an empty batch now and then). A status other than OK: the tail is broken, drop it. alert:
   // an eventfd; kWoken while it is readable, and the request stays pending. -1: none, which saves a
-  // system call.
-  virtual Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) = 0;
+  // system call. foresee is asked about an answer as soon as it has arrived, so that the server looks for
+  // the next while this one is taken apart; with kDone, what was last asked for then is pending.
+  virtual Status Await(TimePoint deadline, int alert, const Foresee& foresee, ReadRequest* answer,
+                       Outcome* outcome) = 0;
   // From here on Await does not try again what failed.
   virtual void FailAtOnce() noexcept = 0;
   // Makes the current or next Await return kWoken; from any thread.

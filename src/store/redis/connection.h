@@ -72,6 +72,8 @@ class Connection {
   // Does not wait. kTimeout: there is nothing, or nothing more.
   Received ReceiveNow(Status* status);
 
+  // What is received and not parsed yet, between replies.
+  std::string_view held() const { return parser_.held(); }
   // The next reply of those received.
   Parser::Outcome Parse(Sink* sink) { return parser_.Next(sink); }
   // Bytes that Parse has not used.

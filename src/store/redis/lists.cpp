@@ -65,6 +65,13 @@ inline Built ReadText(const char** at, const char* end, std::string_view* text) 
   return Built::kComplete;
 }
 
+// Of names and values. A larger number of fields than any server takes is a broken one's; memory is not
+// reserved for it.
+bool IsFieldCount(size_t texts) {
+  constexpr size_t kMostFields = 65536;
+  return texts % 2 == 0 && texts <= kMostFields * 2;
+}
+
 // The names that nearly all fields have need no copy.
 std::string_view CopyName(std::string_view name, Batch* batch) {
   if (name == kTypeField) return kTypeField;
@@ -258,10 +265,7 @@ bool EntriesBuilder::Array(size_t size) {
 }
 
 bool EntriesBuilder::BeginFields(size_t size) {
-  // A larger number of fields than any server takes is a broken one's; memory is not reserved for
-  // it.
-  constexpr size_t kMostFields = 65536;
-  if (size % 2 != 0 || size > kMostFields * 2) return false;
+  if (!IsFieldCount(size)) return false;
   fields_left_ = size;
   text_left_ = kMostText;
   expected_ = Part::kField;
@@ -310,6 +314,53 @@ bool EntriesBuilder::String(std::string_view text) {
   id_length_ = text.size();
   expected_ = Part::kFields;
   return true;
+}
+
+EntriesScan::Outcome EntriesScan::Scan(const char** at, const char* end) {
+  if (!begun_) {
+    Outcome header = ReadHeader('*', at, end, &entries_left_);
+    if (header != Outcome::kComplete) return header;
+    if (entries_left_ > most_) return Outcome::kRefused;
+    begun_ = true;
+    size_ = entries_left_;
+  }
+  for (;;) {
+    size_t passed = std::min(passing_, static_cast<size_t>(end - *at));
+    *at += passed;
+    passing_ -= passed;
+    if (passing_ > 0) return Outcome::kIncomplete;
+    if (texts_left_ > 0) {
+      size_t size = 0;
+      Outcome header = ReadHeader('$', at, end, &size);
+      if (header != Outcome::kComplete) return header;
+      if (size > kMostText) return Outcome::kTooLong;
+      passing_ = size + 2;
+      --texts_left_;
+    } else if (entries_left_ == 0) {
+      return Outcome::kComplete;
+    } else if (Outcome head = EntryHead(at, end); head != Outcome::kComplete) {
+      return head;
+    }
+  }
+}
+
+// All that comes before an entry's fields.
+EntriesScan::Outcome EntriesScan::EntryHead(const char** at, const char* end) {
+  const char* p = *at;
+  size_t parts = 0;
+  size_t texts = 0;
+  std::string_view id;
+  if (Outcome part = ReadHeader('*', &p, end, &parts); part != Outcome::kComplete) return part;
+  if (parts != 2) return Outcome::kRefused;
+  if (Outcome part = ReadText(&p, end, &id); part != Outcome::kComplete) return part;
+  if (Outcome part = ReadHeader('*', &p, end, &texts); part != Outcome::kComplete) return part;
+  if (!IsFieldCount(texts)) return Outcome::kRefused;
+  if (entries_left_ == size_ && !ParseEntryId(id, &first_)) return Outcome::kRefused;
+  if (entries_left_ == 1 && !ParseEntryId(id, &last_)) return Outcome::kRefused;
+  --entries_left_;
+  texts_left_ = texts;
+  *at = p;
+  return Outcome::kComplete;
 }
 
 void ElementsBuilder::Begin(EntryId after, size_t most) {

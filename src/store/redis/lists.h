@@ -140,6 +140,36 @@ class EntriesBuilder final : public ListBuilder {
   BatchPtr batch_;
 };
 
+// Goes over the reply to an XRANGE as it arrives, to know its end before it is taken apart.
+class EntriesScan {
+ public:
+  using Outcome = ListBuilder::Outcome;
+
+  // Of at most so many entries.
+  explicit EntriesScan(size_t most = 0) : most_(most) {}
+
+  // *at moves behind what was gone over. Neither complete nor incomplete: it is another reply, or none,
+  // and what is wrong the builder says.
+  Outcome Scan(const char** at, const char* end);
+
+  // Of a complete one.
+  size_t size() const { return size_; }
+  EntryId first() const { return first_; }  // {0,0} if there is none
+  EntryId last() const { return last_; }
+
+ private:
+  Outcome EntryHead(const char** at, const char* end);
+
+  size_t most_;
+  bool begun_ = false;
+  size_t size_ = 0;
+  size_t entries_left_ = 0;
+  size_t texts_left_ = 0;  // of the entry's fields
+  size_t passing_ = 0;     // so many bytes of a text
+  EntryId first_;
+  EntryId last_;
+};
+
 // Builds entries of an LRANGE reply, from the element after a place on; `after` itself comes first,
 // unless that is the beginning.
 class ElementsBuilder final : public ListBuilder {

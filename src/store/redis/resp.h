@@ -126,6 +126,8 @@ class Parser {
   void Received(size_t size) { end_ += size; }
   // The same for bytes that lie elsewhere.
   bool Feed(const char* bytes, size_t size);
+  // What is received and not parsed yet, if no reply is half parsed.
+  std::string_view held() const { return {buffer_ + begin_, end_ - begin_}; }
   // Parses on until a reply is complete.
   Outcome Next(Sink* sink);
   bool HasMore() const;

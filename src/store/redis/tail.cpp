@@ -11,6 +11,8 @@ namespace {
 
 // How long the server holds a blocking read. A connection that is silent for longer is lost.
 constexpr int64_t kBlockMs = 5000;
+// A reply that is longer is parsed as it comes, and not kept until it is all there.
+constexpr size_t kMostHeld = size_t{2} * 1024 * 1024;
 
 }  // namespace
 
@@ -78,38 +80,45 @@ RedisTail::~RedisTail() {
 }
 
 Status RedisTail::Request(std::string_view key, EntryId after, size_t count, bool follow) {
-  key_ = key;
-  after_ = after;
-  count_ = count;
-  follow_ = follow;
+  asked_ = {std::string(key), after, count, follow};
   pending_ = true;
+  next_.reset();
   // If it cannot be sent, Await goes on from there.
-  if (connection_ != nullptr && !Send().ok()) SetConnection(nullptr);
+  if (connection_ != nullptr && !Send(&asked_).ok()) SetConnection(nullptr);
+  ExpectReplies();
   return {};
 }
 
-Status RedisTail::Send() {
+Status RedisTail::Send(Asked* asked) {
   Commands commands;
-  bool from_start = after_ == EntryId{};
-  if (follow_) {
+  bool from_start = asked->after == EntryId{};
+  auto count = static_cast<int64_t>(asked->count);
+  if (asked->follow) {
     // From the beginning there is no entry to look at, but the same number of replies makes it one
     // case.
-    commands.Add("XRANGE", key_, after_, after_, "COUNT", int64_t{1});
-    commands.Add("XREAD", "COUNT", static_cast<int64_t>(count_), "BLOCK", kBlockMs, "STREAMS", key_,
-                 after_);
+    commands.Add("XRANGE", asked->key, asked->after, asked->after, "COUNT", int64_t{1});
+    commands.Add("XREAD", "COUNT", count, "BLOCK", kBlockMs, "STREAMS", asked->key, asked->after);
   } else if (from_start) {
-    commands.Add("XRANGE", key_, "-", "+", "COUNT", static_cast<int64_t>(count_));
+    commands.Add("XRANGE", asked->key, "-", "+", "COUNT", count);
   } else {
-    commands.Add("XRANGE", key_, after_, "+", "COUNT", static_cast<int64_t>(count_ + 1));
+    commands.Add("XRANGE", asked->key, asked->after, "+", "COUNT", count + 1);
   }
-  sink_->Start(after_, count_, follow_);
-  begun_ = checked_ = waited_ = false;
-  answer_by_ = DeadlineAfter(config_.command_timeout_ms + (follow_ ? kBlockMs : 0));
+  asked->answer_by = DeadlineAfter(config_.command_timeout_ms + (asked->follow ? kBlockMs : 0));
   size_t sent = 0;
   return connection_->Send(commands.bytes(), &sent);
 }
 
-Status RedisTail::Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) {
+// From here on they are those to asked_.
+void RedisTail::ExpectReplies() {
+  sink_->Start(asked_.after, asked_.count, asked_.follow);
+  begun_ = checked_ = waited_ = foreseen_ = false;
+  scans_ = !asked_.follow;
+  scan_ = EntriesScan(asked_.count + 1);
+  scanned_ = 0;
+}
+
+Status RedisTail::Await(TimePoint deadline, int alert, const Foresee& foresee, ReadRequest* answer,
+                        Outcome* outcome) {
   for (;;) {
     Status status;
     if (closed_) return {AGX_ECLOSED, "the client is closed"};
@@ -118,10 +127,11 @@ Status RedisTail::Await(TimePoint deadline, int alert, ReadRequest* answer, Outc
       status = opened.status();
       if (opened.ok()) {
         SetConnection(std::move(*opened));
-        status = Send();
+        status = Send(&asked_);
+        ExpectReplies();
       }
     }
-    if (status.ok()) status = AwaitReplies(deadline, alert, outcome);
+    if (status.ok()) status = AwaitReplies(deadline, alert, foresee, outcome);
     if (TakeWake()) {
       if (closed_) continue;
       *outcome = Outcome::kWoken;
@@ -129,22 +139,45 @@ Status RedisTail::Await(TimePoint deadline, int alert, ReadRequest* answer, Outc
     }
     if (status.ok() && *outcome != Outcome::kDone) return status;
     if (status.ok() && !sink_->error().empty()) {
-      status = ServerError(sink_->error(), Cat("reading ", key_));
+      status = ServerError(sink_->error(), Cat("reading ", asked_.key));
     }
     if (status.ok()) {
       backoff_.reset();
       status = Answer(answer);
-      if (!status.ok() || !pending_) return status;
-      continue;
+      if (!status.ok()) return status;
+      if (pending_) continue;
+      GoOn(*answer, foresee);
+      return status;
     }
     status = Recover(status, deadline, alert, outcome);
     if (!status.ok() || *outcome != Outcome::kDone) return status;
   }
 }
 
+// Asks for what comes behind an answer that is there.
+void RedisTail::AskAhead(const Page& page, const Foresee& foresee) {
+  foreseen_ = true;
+  ReadRequest next;
+  if (!foresee || !foresee(page, &next)) return;
+  next_ = {asked_.key, next.after, next.count};
+  next_->sent = connection_ != nullptr && Send(&*next_).ok();
+}
+
+// An answer was taken: what comes next is what is asked for.
+void RedisTail::GoOn(const ReadRequest& answer, const Foresee& foresee) {
+  if (!foreseen_) AskAhead(PageOf(answer), foresee);
+  if (!next_) return;
+  asked_ = std::move(*next_);
+  next_.reset();
+  pending_ = true;
+  if (!asked_.sent) SetConnection(nullptr);  // Await goes on from there
+  ExpectReplies();
+}
+
 // After a failure: OK and kDone if it is to be tried again now.
 Status RedisTail::Recover(const Status& why, TimePoint deadline, int alert, Outcome* outcome) {
   SetConnection(nullptr);
+  next_.reset();
   bool passing =
       why.code() == AGX_ECONNECT || why.code() == AGX_ETIMEOUT || why.code() == AGX_ELOADING;
   if (fails_at_once_) return why;
@@ -164,14 +197,18 @@ Status RedisTail::Recover(const Status& why, TimePoint deadline, int alert, Outc
 }
 
 // Until all replies are here, or the first of two says that the cursor's entry is not.
-Status RedisTail::AwaitReplies(TimePoint deadline, int alert, Outcome* outcome) {
-  size_t expected = follow_ ? 2 : 1;
+Status RedisTail::AwaitReplies(TimePoint deadline, int alert, const Foresee& foresee,
+                               Outcome* outcome) {
+  size_t expected = asked_.follow ? 2 : 1;
   *outcome = Outcome::kDone;
   while (sink_->replies() < expected) {
-    if (follow_ && sink_->replies() == 1 && !sink_->cursor_seen() && !checked_) return {};
-    if (!begun_) sink_->BeginReply(sink_->replies());
-    begun_ = true;
-    Parser::Outcome parsed = connection_->Parse(sink_.get());
+    if (asked_.follow && sink_->replies() == 1 && !sink_->cursor_seen() && !checked_) return {};
+    Parser::Outcome parsed = Parser::Outcome::kIncomplete;
+    if (!scans_ || !Scan(foresee)) {
+      if (!begun_) sink_->BeginReply(sink_->replies());
+      begun_ = true;
+      parsed = connection_->Parse(sink_.get());
+    }
     if (parsed == Parser::Outcome::kBroken) return connection_->Broken(*sink_);
     if (parsed == Parser::Outcome::kComplete) {
       sink_->EndReply();
@@ -180,7 +217,7 @@ Status RedisTail::AwaitReplies(TimePoint deadline, int alert, Outcome* outcome) 
     }
     waited_ = sink_->replies() == 1;
     Status status;
-    switch (connection_->Receive(std::min(deadline, answer_by_), alert, &status)) {
+    switch (connection_->Receive(std::min(deadline, asked_.answer_by), alert, &status)) {
       case Connection::Received::kData:
         break;
       case Connection::Received::kBroken:
@@ -189,7 +226,7 @@ Status RedisTail::AwaitReplies(TimePoint deadline, int alert, Outcome* outcome) 
         *outcome = Outcome::kWoken;
         return {};
       case Connection::Received::kTimeout:
-        if (Clock::now() >= answer_by_) {
+        if (Clock::now() >= asked_.answer_by) {
           return {AGX_ETIMEOUT, Cat(Describe(config_), " is silent")};
         }
         *outcome = Outcome::kTimeout;
@@ -199,10 +236,28 @@ Status RedisTail::AwaitReplies(TimePoint deadline, int alert, Outcome* outcome) 
   return {};
 }
 
+// Goes over the answer to a replay before it is parsed. True if there is more to come of it.
+bool RedisTail::Scan(const Foresee& foresee) {
+  std::string_view held = connection_->held();
+  const char* at = held.data() + scanned_;
+  EntriesScan::Outcome outcome = scan_.Scan(&at, held.data() + held.size());
+  scanned_ = static_cast<size_t>(at - held.data());
+  scans_ = outcome == EntriesScan::Outcome::kIncomplete && held.size() <= kMostHeld;
+  if (outcome != EntriesScan::Outcome::kComplete || scan_.size() == 0) return scans_;
+  // Where the cursor's entry is not there, that is looked into first.
+  bool resumes = asked_.after != EntryId{};
+  size_t size = scan_.size() - (resumes ? 1 : 0);
+  if (size == 0 || (resumes && scan_.first() != asked_.after)) return false;
+  AskAhead({asked_.after, asked_.count, size, scan_.last(), scanned_}, foresee);
+  return false;
+}
+
 // Sets the answer and pending_ = false, unless a follow turns out to be in order and still has to
 // wait.
 Status RedisTail::Answer(ReadRequest* answer) {
-  bool complete = sink_->replies() == (follow_ ? 2 : 1);
+  bool complete = sink_->replies() == (asked_.follow ? 2 : 1);
+  answer->after = asked_.after;
+  answer->count = asked_.count;
   answer->gap = false;
   answer->exists = true;
   answer->batch = complete ? sink_->Take() : nullptr;
@@ -210,15 +265,15 @@ Status RedisTail::Answer(ReadRequest* answer) {
   // or a script, which may have trimmed as well. Or the server had a long answer and sent it piece by
   // piece. Before the first entry there is none that could show a gap.
   bool several =
-      waited_ && after_ != EntryId{} && answer->batch != nullptr && answer->batch->size() > 1;
+      waited_ && asked_.after != EntryId{} && answer->batch != nullptr && answer->batch->size() > 1;
   bool suspect = (!sink_->cursor_seen() && !checked_) || several;
   if (suspect) {
-    Status status = gap_check_(key_, after_, &answer->gap, &answer->exists, &woken_);
+    Status status = gap_check_(asked_.key, asked_.after, &answer->gap, &answer->exists, &woken_);
     if (!status.ok()) {
       SetConnection(nullptr);
       return status;
     }
-  } else if (after_ == EntryId{}) {
+  } else if (asked_.after == EntryId{}) {
     answer->exists = answer->batch != nullptr;
   }
   checked_ = true;
@@ -247,6 +302,7 @@ bool RedisTail::TakeWake() {
   if (!woken_) return false;
   woken_ = false;
   connection_.reset();
+  next_.reset();
   eventfd_t count = 0;
   eventfd_read(wake_fd_, &count);
   return true;

@@ -29,7 +29,8 @@ class RedisTail final : public Tail {
 
   Status Request(std::string_view key, EntryId after, size_t count, bool follow) override;
   bool pending() const override { return pending_; }
-  Status Await(TimePoint deadline, int alert, ReadRequest* answer, Outcome* outcome) override;
+  Status Await(TimePoint deadline, int alert, const Foresee& foresee, ReadRequest* answer,
+               Outcome* outcome) override;
   void FailAtOnce() noexcept override { fails_at_once_ = true; }
   void Wake() noexcept override;
   // Makes Await return AGX_ECLOSED, now and later.
@@ -38,11 +39,24 @@ class RedisTail final : public Tail {
  private:
   class ReplySink;
 
+  struct Asked {
+    std::string key;
+    EntryId after;
+    size_t count = 0;
+    bool follow = false;
+    TimePoint answer_by = kNever;
+    bool sent = false;
+  };
+
   bool TakeWake();
   void SetConnection(std::unique_ptr<Connection> connection);
-  Status Send();
+  Status Send(Asked* asked);
+  void ExpectReplies();
   Status Recover(const Status& why, TimePoint deadline, int alert, Outcome* outcome);
-  Status AwaitReplies(TimePoint deadline, int alert, Outcome* outcome);
+  Status AwaitReplies(TimePoint deadline, int alert, const Foresee& foresee, Outcome* outcome);
+  bool Scan(const Foresee& foresee);
+  void AskAhead(const Page& page, const Foresee& foresee);
+  void GoOn(const ReadRequest& answer, const Foresee& foresee);
   Status Answer(ReadRequest* answer);
 
   Dialer& dialer_;
@@ -58,17 +72,18 @@ class RedisTail final : public Tail {
   std::unique_ptr<Connection> connection_;
   std::unique_ptr<ReplySink> sink_;
   std::optional<Backoff> backoff_;
-  TimePoint answer_by_ = kNever;
 
-  std::string key_;
-  EntryId after_;
-  size_t count_ = 0;
-  bool follow_ = false;
+  Asked asked_;
+  std::optional<Asked> next_;  // was asked for while the answer to asked_ lies here
   bool pending_ = false;
   bool fails_at_once_ = false;
-  bool begun_ = false;    // a reply is half parsed
-  bool checked_ = false;  // the cursor's entry is not there, but that is no gap
-  bool waited_ = false;   // the second reply did not come with the first
+  bool begun_ = false;     // a reply is half parsed
+  EntriesScan scan_;       // over a reply that is not begun
+  size_t scanned_ = 0;     // so much of it
+  bool scans_ = false;     // it is gone over before it is parsed
+  bool foreseen_ = false;  // what comes next has been asked about
+  bool checked_ = false;   // the cursor's entry is not there, but that is no gap
+  bool waited_ = false;    // the second reply did not come with the first
 };
 
 }  // namespace agx::redis
