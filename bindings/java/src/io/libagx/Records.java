@@ -16,6 +16,8 @@ final class Records {
   private final byte[][] nameBytes = new byte[NAMES][];
 
   private final String[] names = new String[NAMES];
+  /** By the text, where the name is that came last: mostly it is the same. */
+  private final int[] lastSlot = new int[3];
   private byte[] data;
   private ByteBuffer in;
   private int at;
@@ -100,13 +102,20 @@ final class Records {
   private String name(int text) {
     int place = place(text);
     int length = length(text);
+    int slot = lastSlot[text];
+    if (isName(slot, place, length)) return names[slot];
     int hash = length;
     for (int i = place; i < place + length; ++i) hash = hash * 31 + data[i];
-    int slot = hash & (NAMES - 1);
-    byte[] known = nameBytes[slot];
-    if (known != null && Arrays.equals(known, 0, known.length, data, place, place + length))
-      return names[slot];
+    slot = lastSlot[text] = hash & (NAMES - 1);
+    if (isName(slot, place, length)) return names[slot];
     nameBytes[slot] = Arrays.copyOfRange(data, place, place + length);
     return names[slot] = text(text);
+  }
+
+  private boolean isName(int slot, int place, int length) {
+    byte[] known = nameBytes[slot];
+    return known != null
+        && known.length == length
+        && Arrays.equals(known, 0, length, data, place, place + length);
   }
 }
