@@ -581,15 +581,16 @@ TEST_P(CapiSubscribe, AThreadOfItsOwnEndsWithItsSubscription) {
   size_t told = 1;
   for (bool itself : {false, true}) {
     std::atomic<bool> closed{false};
-    Subscriber slow([&](agx_subscription* subscription, const Subscriber::Call& call) {
+    auto then = [&, next = told + 1](agx_subscription* subscription, const Subscriber::Call& call) {
       // It keeps the other waiting until that has a thread to be called on.
       if (call.text == "slow") {
-        EXPECT_TRUE(quick.Await(told + 1));
+        EXPECT_TRUE(quick.Await(next));
       }
       if (call.text != "close") return;
       agx_subscription_close(subscription);
       closed = true;
-    });
+    };
+    Subscriber slow(then);
     agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
     options.after = "new";
     SessionPtr elsewhere = Started(client_, itself ? "itself" : "other");
