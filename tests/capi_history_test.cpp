@@ -291,6 +291,22 @@ TEST_P(CapiHistory, WhatThereIsOfASession) {
   EXPECT_STREQ(info.last_generated_id, last.c_str());
 }
 
+// A live flag is enough.
+TEST_P(CapiHistory, ALiveSessionWithoutEventsIsThere) {
+  agx_stream_options list = AGX_STREAM_OPTIONS_INIT;
+  list.format = "ag2";
+  agx_session* opened = nullptr;
+  ASSERT_EQ(agx_stream_open(client_.get(), "list", &list, &opened), AGX_OK);
+  SessionPtr session(opened);
+  agx_history info = AGX_HISTORY_INIT;
+  EXPECT_EQ(agx_history_info(session.get(), &info), AGX_NONE);
+  ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
+  info = InfoOf(session);
+  EXPECT_EQ(info.live, 1);
+  EXPECT_EQ(info.length, 0U);
+  EXPECT_STREQ(info.last_id, "");
+}
+
 // --- Trimming
 
 TEST_P(CapiHistory, TrimmingIsExact) {
@@ -417,6 +433,15 @@ TEST_F(CapiHistoryRedis, ConsumerGroupsAreCounted) {
   SessionPtr session = Started(client_);
   Raw({"XGROUP", "CREATE", "agx:1:2:s", "readers", "0"});
   EXPECT_EQ(InfoOf(session).groups, 1);
+}
+
+TEST_F(CapiHistoryRedis, ALiveFlagWithoutAStreamIsASession) {
+  SessionPtr session = Started(client_);
+  Raw({"DEL", "agx:1:2:s"});
+  agx_history info = InfoOf(session);
+  EXPECT_EQ(info.live, 1);
+  EXPECT_EQ(info.length, 0U);
+  EXPECT_STREQ(info.last_generated_id, "");
 }
 
 TEST_F(CapiHistoryRedis, AUserWhoMayOnlyReadLooksBackAllTheSame) {

@@ -127,6 +127,22 @@ TEST_P(CapiIntercept, TheyComeInTheirOrderAndSeeWhatTheOthersMadeOfIt) {
   EXPECT_EQ(never.calls(), 0);
 }
 
+TEST_P(CapiIntercept, AConditionOnTheOriginIsOfTheOriginAsItIsByThen) {
+  Interceptor first(session_, "origin = \"a\" and type = \"t\"", [](agx_intercepted* event) {
+    EXPECT_STREQ(agx_intercepted_origin(event, nullptr), "a");
+    return agx_intercepted_set_origin(event, "b");
+  });
+  Interceptor second(session_, "origin = \"b\"", Pass);
+  Interceptor never(session_, "origin = \"a\" or origin = \"t\"", Pass);
+  Add(session_, "t", nullptr, "a");
+  Add(session_, "t", nullptr, "b");
+  Add(session_, "t", nullptr, "c");
+  EXPECT_EQ(first.calls(), 1);
+  EXPECT_EQ(second.calls(), 2);
+  EXPECT_EQ(never.calls(), 0);
+  EXPECT_THAT(Written(session_), ElementsAre("t b {}", "t b {}", "t c {}"));
+}
+
 TEST_P(CapiIntercept, WhatItChangesIsCheckedLikeAnyOther) {
   Interceptor interceptor(session_, [](agx_intercepted* event) {
     EXPECT_EQ(agx_intercepted_set_body(event, "{"), AGX_EJSON);

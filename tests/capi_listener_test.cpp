@@ -690,8 +690,12 @@ TEST_P(CapiListener, WhatFailsForGoodIsNotTriedAllTheTime) {
   ASSERT_EQ(agx_stream_open(client_.get(), "wrong", &list, &other), AGX_OK);
   SessionPtr foreign(other);
   ASSERT_EQ(agx_add(foreign.get(), "test.Event", "test", "{}", nullptr), AGX_OK);
-  for (const char* way : {"next", "mux", "wait_for"}) {
+  for (const char* way : {"next", "descriptor", "descriptor and next", "mux", "wait_for"}) {
     ListenerPtr listener = Listen(OpenSession(client_, "wrong"));
+    int fd = -1;
+    if (std::string(way).starts_with("descriptor")) {
+      ASSERT_EQ(agx_listener_fd(listener.get(), &fd), AGX_OK);
+    }
     SessionPtr waits = OpenSession(client_, "wrong");
     ASSERT_EQ(agx_set_waited(waits.get(), "0-0"), AGX_OK);
     MuxPtr mux = OpenMux(client_);
@@ -700,7 +704,10 @@ TEST_P(CapiListener, WhatFailsForGoodIsNotTriedAllTheTime) {
     while (std::chrono::steady_clock::now() < until) {
       agx_event* event = nullptr;
       agx_status status;
-      if (std::string(way) == "next") {
+      if (std::string(way) == "descriptor") {
+        ASSERT_TRUE(BecomesReadable(fd));
+        status = agx_listen_next(listener.get(), 0, &event);
+      } else if (std::string(way).ends_with("next")) {
         status = agx_listen_next(listener.get(), kPatienceMs, &event);
       } else if (std::string(way) == "wait_for") {
         status = agx_wait_for(waits.get(), nullptr, kPatienceMs, &event);
@@ -737,6 +744,19 @@ TEST_P(CapiListener, AnInterruptWaitsForTheNextCall) {
   EXPECT_EQ(agx_listener_interrupt(listener.get()), AGX_OK);
   EXPECT_THAT(Follow(listener, -1), ElementsAre("AGX_INTERRUPTED"));
   EXPECT_THAT(Follow(listener, 0), ElementsAre("begin", "AGX_TIMEOUT"));
+}
+
+// Though what comes next was read long before.
+TEST_P(CapiListener, AnInterruptComesBeforeWhatIsAtHand) {
+  std::vector<std::string> ids;
+  SessionPtr session = WithThree(client_, &ids);
+  ListenerPtr listener = Listen(session);
+  for (const char* type : {"begin", "a", "b"}) {
+    EXPECT_EQ(Next(listener).text(), type);
+    EXPECT_EQ(agx_listener_interrupt(listener.get()), AGX_OK);
+    EXPECT_EQ(Next(listener, 0).status, AGX_INTERRUPTED);
+  }
+  EXPECT_THAT(Follow(listener, 0), ElementsAre("c", "AGX_TIMEOUT"));
 }
 
 TEST_P(CapiListener, ClosingWakesTheCall) {
@@ -951,6 +971,26 @@ TEST_P(CapiListener, ADescriptorTellsOfOutcomes) {
   EXPECT_THAT(told(silent), ElementsAre("begin", "AGX_SILENT"));
   EXPECT_THAT(told(gone), ElementsAre("begin", "AGX_GONE"));
   EXPECT_THAT(told(limited), ElementsAre("begin", "AGX_LIMIT"));
+}
+
+// What has failed waits for whoever takes it, also if the descriptor is asked for meanwhile.
+TEST_P(CapiListener, ADescriptorTellsOfAFailure) {
+  agx_stream_options list = AGX_STREAM_OPTIONS_INIT;
+  list.format = "ag2";
+  list.prefix = "agx:1:2";
+  agx_session* other = nullptr;
+  ASSERT_EQ(agx_stream_open(client_.get(), "wrong", &list, &other), AGX_OK);
+  SessionPtr foreign(other);
+  Add(foreign, "test.Event");
+  ListenerPtr listener = Listen(OpenSession(client_, "wrong"));
+  int fd = -1;
+  ASSERT_EQ(agx_listener_fd(listener.get(), &fd), AGX_OK);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(BecomesReadable(fd));
+    ASSERT_EQ(agx_listener_fd(listener.get(), &fd), AGX_OK);
+    EXPECT_TRUE(Readable(fd));
+    EXPECT_EQ(Next(listener, 0).status, AGX_ETYPE);
+  }
 }
 
 TEST_P(CapiListener, ADescriptorTellsOfInterrupts) {

@@ -4,12 +4,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <set>
 #include <stdexcept>
 
 #include "support/capi_tools.h"
+#include "support/fault_proxy.h"
 
 namespace agx::test {
 namespace {
@@ -303,6 +305,32 @@ TEST_P(CapiSubscribe, ASlowFunctionDelaysOnlyItself) {
   for (const Subscriber::Call& call : calls) EXPECT_EQ(call.thread, calls[0].thread);
 }
 
+// Not before it has come to the end of what waits for it.
+TEST_P(CapiSubscribe, OneThatHasMuchToBeCalledWithLetsOthersHaveTheirTurn) {
+  constexpr int kMany = 8000;
+  std::vector<agx_new_event> events(kMany, {"t", "test", nullptr});
+  ASSERT_EQ(agx_add_many(session_.get(), events.data(), events.size(), nullptr, nullptr), AGX_OK);
+  SessionPtr elsewhere = Started(client_, "other");
+  std::atomic<int> of_busy{0};
+  std::atomic<int> when_called{-1};
+  Subscriber other([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "now") when_called = of_busy.load();
+  });
+  ASSERT_EQ(other.Open(elsewhere), AGX_OK);
+  ASSERT_TRUE(other.Await("begin"));
+  Subscriber busy([&](agx_subscription*, const Subscriber::Call&) {
+    if (of_busy++ == 0) Add(elsewhere, "now");
+    // Quick, but not as quick as it is read.
+    auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(100);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+  });
+  ASSERT_EQ(busy.Open(session_), AGX_OK);
+  ASSERT_TRUE(busy.Await(kMany + 1));
+  ASSERT_TRUE(other.Await("now"));
+  EXPECT_LT(when_called, kMany);
+}
+
 TEST_P(CapiSubscribe, HowFarItMayFallBehindHasABoundThatIsTold) {
   Gate gate;
   Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
@@ -335,6 +363,32 @@ TEST_P(CapiSubscribe, HowFarItMayFallBehindHasABoundThatIsTold) {
   EXPECT_EQ(next, 1000) << "nothing is lost";
   EXPECT_GE(behind, 1);
   EXPECT_EQ(calls[2].text, "AGX_BEHIND") << "before what waits";
+}
+
+TEST_P(CapiSubscribe, EachTimeThatItFallsBehindIsToldOnce) {
+  Gate gates[2];
+  Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+    if (call.text == "first") gates[call.body == "0" ? 0 : 1].Pass();
+  });
+  Subscriber quick;
+  ASSERT_EQ(quick.Open(session_), AGX_OK);
+  agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+  options.queue = 10;
+  ASSERT_EQ(subscriber.Open(session_, nullptr, &options), AGX_OK);
+  ASSERT_TRUE(subscriber.Await(1));
+  size_t events = 1;
+  for (size_t round = 0; round < 2; ++round) {
+    Add(session_, "first", std::to_string(round).c_str());
+    ASSERT_TRUE(subscriber.Await("first"));
+    for (int i = 0; i < 1000; ++i) Add(session_, "t");
+    events += 1001;
+    ASSERT_TRUE(quick.Await(events)) << "so that all was read that will be";
+    gates[round].Open();
+    ASSERT_TRUE(subscriber.Await(events + round + 1));
+    std::vector<std::string> texts = subscriber.texts();
+    EXPECT_EQ(std::count(texts.begin(), texts.end(), "AGX_BEHIND"), static_cast<int>(round) + 1);
+    EXPECT_EQ(std::count(texts.begin(), texts.end(), "t"), static_cast<int>(round + 1) * 1000);
+  }
 }
 
 TEST_P(CapiSubscribe, ALongHistoryIsNotBeingBehind) {
@@ -518,6 +572,49 @@ TEST_P(CapiSubscribe, ThreadsEndWhenNothingIsSubscribed) {
   EXPECT_NE(session, nullptr);
 }
 
+// The thread that a slow function keeps goes with its subscription, whoever closes it.
+TEST_P(CapiSubscribe, AThreadOfItsOwnEndsWithItsSubscription) {
+  Subscriber quick;
+  ASSERT_EQ(quick.Open(session_), AGX_OK);
+  ASSERT_TRUE(quick.Await(1));
+  size_t before = Threads();
+  size_t told = 1;
+  for (bool itself : {false, true}) {
+    std::atomic<bool> closed{false};
+    auto then = [&, next = told + 1](agx_subscription* subscription, const Subscriber::Call& call) {
+      // It keeps the other waiting until that has a thread to be called on.
+      if (call.text == "slow") {
+        EXPECT_TRUE(quick.Await(next));
+      }
+      if (call.text != "close") return;
+      agx_subscription_close(subscription);
+      closed = true;
+    };
+    Subscriber slow(then);
+    agx_subscribe_options options = AGX_SUBSCRIBE_OPTIONS_INIT;
+    options.after = "new";
+    SessionPtr elsewhere = Started(client_, itself ? "itself" : "other");
+    ASSERT_EQ(slow.Open(elsewhere, nullptr, &options), AGX_OK);
+    Add(elsewhere, "slow");
+    ASSERT_TRUE(slow.Await("slow"));
+    Add(session_, "t");
+    ASSERT_TRUE(quick.Await(++told));
+    Add(elsewhere, "next");
+    ASSERT_TRUE(slow.Await("next"));
+    EXPECT_EQ(slow.calls()[0].thread, slow.calls()[1].thread);
+    EXPECT_EQ(Threads(), before + 1);
+    if (itself) {
+      Add(elsewhere, "close");
+      ASSERT_TRUE(WaitUntil([&] { return closed.load(); }));
+    } else {
+      slow.Close();
+    }
+    EXPECT_TRUE(WaitUntil([&] { return Threads() == before; })) << Threads();
+    Add(session_, "t");
+    ASSERT_TRUE(quick.Await(++told)) << "and the others go on";
+  }
+}
+
 TEST_P(CapiSubscribe, TheSessionHandleMayBeClosed) {
   SessionPtr session = OpenSession(client_);
   Subscriber subscriber;
@@ -656,6 +753,66 @@ TEST(SubscribeOnRedis, AnOutageIsToldOnceAndNothingIsLost) {
   ASSERT_EQ(agx_start(session.get(), nullptr), AGX_OK);
   ASSERT_TRUE(subscriber.Await("begin"));
   EXPECT_THAT(subscriber.texts(), ElementsAre("AGX_ETYPE", "begin"));
+}
+
+TEST(SubscribeOnRedis, WhatFailsForGoodIsNotReadAllTheTime) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  ClientPtr client = OpenClient(proxy.url());
+  ASSERT_EQ(server.Command({"SET", "agx:1:2:s", "no stream"}), "OK");
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(OpenSession(client)), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("AGX_ETYPE"));
+  Stopwatch watch;
+  int before = proxy.round_trips();
+  EXPECT_TRUE(WaitUntil([&] { return watch.ms() > 1000; }));
+  int trips = proxy.round_trips() - before;
+  // Each 200 ms, by a few commands.
+  EXPECT_GE(trips, 1);
+  EXPECT_LE(trips, 10 * (watch.ms() / 200 + 2));
+  EXPECT_EQ(subscriber.count(), 1U);
+}
+
+// No event that it is called with comes between the two, and each is told.
+TEST(SubscribeOnRedis, AGapBehindAGapIsToldAsWell) {
+  RedisServer server;
+  ClientPtr client = OpenClient(server.url());
+  SessionPtr session = Started(client);
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(session, "not type = \"other\""), AGX_OK);
+  ASSERT_TRUE(subscriber.Await("begin"));
+  for (size_t gaps = 1; gaps <= 3; ++gaps) {
+    // Nobody sees what comes and goes in one step; where the reader was late for it, not even that.
+    ASSERT_TRUE(WaitUntil([&] {
+      server.Command({"EVAL",
+                      "for i = 1, 4 do redis.call('XADD', KEYS[1], '*', 'type', 'other') end "
+                      "return redis.call('XTRIM', KEYS[1], 'MAXLEN', 2)",
+                      "1", "agx:1:2:s"});
+      return WaitUntil([&] { return subscriber.count() > gaps; }, std::chrono::milliseconds(200));
+    })) << gaps;
+  }
+  Add(session, "a");
+  ASSERT_TRUE(subscriber.Await("a"));
+  std::vector<std::string> texts = subscriber.texts();
+  EXPECT_GE(std::count(texts.begin(), texts.end(), "AGX_GAP"), 3);
+  EXPECT_THAT(texts, testing::Each(testing::AnyOf("begin", "AGX_GAP", "a")));
+}
+
+// Each is another entry.
+TEST(SubscribeOnRedis, EachEntryThatCannotBeReadIsTold) {
+  RedisServer server;
+  ClientPtr client = OpenClient(server.url() + "?format=ag2");
+  agx_session* opened = nullptr;
+  ASSERT_EQ(agx_stream_open(client.get(), "s", nullptr, &opened), AGX_OK);
+  SessionPtr session(opened);
+  Subscriber subscriber;
+  ASSERT_EQ(subscriber.Open(session), AGX_OK);
+  // By a serializer that is not read.
+  server.Command({"RPUSH", "ag2:stream:s", "\x80one", "\x80two"});
+  ASSERT_TRUE(subscriber.Await(2));
+  server.Command({"RPUSH", "ag2:stream:s", "{}"});
+  ASSERT_TRUE(subscriber.Await(3));
+  EXPECT_THAT(subscriber.texts(), ElementsAre("AGX_EUNSUPPORTED", "AGX_EUNSUPPORTED", ""));
 }
 
 }  // namespace

@@ -71,6 +71,28 @@ TEST_P(CapiWhere, WhatIsNotSelectedMovesTheCursor) {
   })) << Position(listener);
 }
 
+// Whether what comes next was read with it or not: who resumes there misses nothing.
+TEST_P(CapiWhere, APositionAmongWhatIsNotSelectedIsWhereToResume) {
+  std::vector<std::string> ids;
+  for (const char* type : {"a", "b", "a", "a", "b", "b", "a", "b"}) {
+    ids.push_back(Add(session_, type));
+  }
+  ListenerPtr listener = Listen(session_, Where("type = \"b\""));
+  for (size_t at : {1U, 4U, 5U, 7U}) {
+    EXPECT_EQ(Next(listener).id(), ids[at]);
+    std::string position = Position(listener);
+    EXPECT_EQ(position, ids[at]);
+    agx_listen_options options = Where("type = \"b\"");
+    options.after = position.c_str();
+    Told next = Next(Listen(session_, options), at == 7 ? 0 : kPatienceMs);
+    if (at == 7) {
+      EXPECT_EQ(next.status, AGX_TIMEOUT);
+    } else {
+      EXPECT_EQ(next.id(), ids[at == 1 ? 4 : at == 4 ? 5 : 7]);
+    }
+  }
+}
+
 TEST_P(CapiWhere, TheLimitCountsWhatIsHandedOn) {
   for (int i = 0; i < 10; ++i) Add(session_, i % 2 == 0 ? "a" : "b");
   agx_listen_options options = Where("type = \"b\"");

@@ -224,7 +224,8 @@ class CutAttempts : public testing::Test {
   }
   // Of three events one is handled, `fail` is called in the second, and the third is held when it turns
   // out that the first cannot be acknowledged.
-  agx_status ProcessUntilItFails(agx_group* group, const std::function<void()>& fail) {
+  agx_status ProcessUntilItFails(agx_group* group, const std::function<void()>& fail,
+                                 int64_t attempt = 1) {
     agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
     options.outage_ms = 0;
     std::chrono::steady_clock::time_point first;
@@ -239,7 +240,7 @@ class CutAttempts : public testing::Test {
           return AGX_OK;
         },
         options);
-    EXPECT_EQ(calls_, (Calls{{0, 1}, {1, 1}}));
+    EXPECT_EQ(calls_, (Calls{{0, attempt}, {1, attempt}}));
     EXPECT_EQ(Pending().size(), 3U);
     calls_.clear();
     return status;
@@ -467,6 +468,21 @@ TEST_F(CutAttempts, WhatIsHeldIsGivenBackAtOnceWhereTheStoreRefuses) {
   EXPECT_EQ(calls, (Calls{{0, 2}, {1, 2}, {2, 1}}));
 }
 
+// It is the attempt that has not been that does not count, and none from before.
+TEST_F(CutAttempts, WhatIsGivenBackKeepsTheAttemptsThatItHad) {
+  Add(3);
+  Owned<agx_group> group = OpenThrough();
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), (std::vector<int>{0, 1, 2}));
+  agx_status status = ProcessUntilItFails(
+      group.get(), [&] { proxy_.RefuseCommand("XACK", "NOPERM this user has no permissions"); }, 2);
+  EXPECT_EQ(status, AGX_EDENIED) << Explain(status);
+  EXPECT_EQ(Pending().back().attempts, 1);
+  proxy_.ForgetCommandRules();
+  Calls calls = ProcessUpTo(group.get(), 3);
+  std::sort(calls.begin(), calls.end());
+  EXPECT_EQ(calls, (Calls{{0, 3}, {1, 3}, {2, 2}}));
+}
+
 // Nor where the store refuses that as well, for the time being.
 TEST_F(CutAttempts, WhatCannotBeGivenBackIsSoByTheNextProcessing) {
   Add(3);
@@ -498,20 +514,26 @@ TEST_F(CutAttempts, ReadsLeaveTheAttemptsOfWhatTheyDoNotGive) {
 }
 
 TEST_F(CutAttempts, WhatIsReadOrClaimedCountsAsGiven) {
-  for (bool claim : {false, true}) {
+  for (const char* way : {"read", "claim", "autoclaim"}) {
     Add(3);
     Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
     FailForLackOfAStore(group.get());
+    std::vector<agx_pending_event> pending = Pending();
+    ASSERT_EQ(pending.size(), 3U);
+    const char* ids[] = {pending[0].id, pending[1].id, pending[2].id};
     agx_event* events[3] = {};
     size_t count = 0;
     char cursor[AGX_ID_SIZE] = "";
+    std::string_view of = way;
     agx_status status =
-        claim ? agx_group_autoclaim(group.get(), 0, cursor, events, 3, &count)
-              : agx_group_read(group.get(), AGX_GROUP_PENDING_ONLY, 0, events, 3, &count);
+        of == "claim" ? agx_group_claim(group.get(), 0, ids, 3, events, &count)
+        : of == "autoclaim"
+            ? agx_group_autoclaim(group.get(), 0, cursor, events, 3, &count)
+            : agx_group_read(group.get(), AGX_GROUP_PENDING_ONLY, 0, events, 3, &count);
     EXPECT_EQ(status, AGX_OK) << Explain(status);
     EXPECT_EQ(count, 3U);
     for (agx_event* event : events) agx_event_free(event);
-    EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 3}, {1, 3}, {2, 3}}));
+    EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 3}, {1, 3}, {2, 3}})) << way;
   }
 }
 
@@ -547,6 +569,44 @@ TEST_F(CutAttempts, WhatAClaimTookWhoseReplyWasLostIsPendingAndNotNew) {
   EXPECT_EQ(ProcessUpTo(group.get(), 3), (Calls{{0, 2}, {1, 2}, {2, 2}}));
 }
 
+// Also in the middle of a processing, which has long handled what was pending for it: it does not wait
+// until the event has been idle for so long again.
+TEST_F(CutAttempts, WhatAClaimTookWhoseReplyWasLostIsHandledAtOnce) {
+  Add(1);
+  LeaveWithAnother(1);
+  std::string id = Pending()[0].id;
+  Add(1);
+  Owned<agx_group> group = OpenThrough();
+  agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
+  options.claim_idle_ms = 20000;
+  options.limit = 2;
+  options.timeout_ms = 10000;
+  std::atomic<bool> done{false};
+  std::thread cutter;
+  agx_status status = Process(
+      group.get(),
+      [&](int) {
+        if (calls_.size() > 1) return AGX_OK;
+        // From here on it is idle for long enough, and what is claimed next is it.
+        server_.Command({"XCLAIM", KeyOf("s"), "g", "another", "0", id, "IDLE", "900000",
+                         "RETRYCOUNT", "1", "JUSTID"});
+        proxy_.HoldReply("EVAL");
+        cutter = std::thread([&] {
+          lost_ = WaitUntil([&] { return done || !proxy_.HeldReply("EVAL").empty(); }) && !done;
+          proxy_.CutAll();
+          proxy_.ReleaseReply("EVAL");
+        });
+        return AGX_OK;
+      },
+      options);
+  done = true;
+  cutter.join();
+  EXPECT_TRUE(lost_) << "no reply was lost";
+  EXPECT_EQ(status, AGX_LIMIT) << Explain(status);
+  EXPECT_EQ(calls_, (Calls{{0, 1}, {0, 2}}));
+  EXPECT_TRUE(Pending().empty());
+}
+
 TEST_F(CutAttempts, WhatAReadTookWhoseReplyWasLostComesOnce) {
   agx_group_process_options options = AGX_GROUP_PROCESS_OPTIONS_INIT;
   options.outage_ms = 0;
@@ -569,6 +629,44 @@ TEST_F(CutAttempts, WhatAReadTookWhoseReplyWasLostComesOnce) {
   }
   lose();
   EXPECT_EQ(ProcessUpTo(group.get(), 3, 1), (Calls{{0, 1}, {1, 1}, {2, 1}}));
+}
+
+// A handle of the same name knows what was pending before it from what a lost read took.
+TEST_F(CutAttempts, WhatWasPendingBeforeIsNoneOfWhatALostReadTook) {
+  struct Case {
+    bool reads;             // the handle before it read the event, or was told to stop with it
+    std::vector<int> news;  // what a read of new ones gives then; none: it processes
+    Calls calls;
+  };
+  const Case cases[] = {{true, {}, {{0, 1}, {0, 2}, {1, 1}}},
+                        {false, {}, {{0, 1}, {0, 1}, {1, 1}}},
+                        {true, {0, 1}, {{0, 2}, {0, 2}, {1, 2}}}};
+  for (const Case& test : cases) {
+    Add(1);
+    {
+      Owned<agx_group> before = OpenGroup(session_.get(), "me");
+      if (test.reads) {
+        EXPECT_EQ(ReadAll(before.get(), AGX_GROUP_NEW), std::vector<int>{0});
+      } else {
+        EXPECT_EQ(Process(before.get(), [](int) { return AGX_INTERRUPTED; }), AGX_INTERRUPTED);
+        calls_.clear();
+      }
+    }
+    Add(2);
+    Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+    LosingRead([&] {
+      agx_event* event = nullptr;
+      size_t count = 0;
+      return agx_group_read(group.get(), AGX_GROUP_NEW, 0, &event, 1, &count);
+    });
+    EXPECT_EQ(Pending().size(), 2U);
+    if (!test.news.empty()) {
+      EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), test.news);
+    }
+    Calls calls = ProcessUpTo(group.get(), 3);
+    std::sort(calls.begin(), calls.end());
+    EXPECT_EQ(calls, test.calls);
+  }
 }
 
 // It was given before, to another and to the handler; what the read gave was not.

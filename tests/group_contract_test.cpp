@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -263,6 +264,39 @@ TEST_P(GroupContract, AGroupStaysWhenASessionBeginsAnewAndGoesWithItsStream) {
   EXPECT_EQ(groups_->ReadNew({kGroup, "a", 1, false}, &batch).code(), AGX_NONE);
 }
 
+// Of a session that another producer has live an `end` stays for a while, and the groups with it.
+TEST_P(GroupContract, AGroupStaysWithTheEndThatADeletedSessionLeaves) {
+  Field begin[] = {{"type", "begin"}};
+  StartRequest start;
+  start.key = "s";
+  start.live_key = "s:live";
+  start.token = "t";
+  start.lease_ms = 60000;
+  start.begin = {begin, 1};
+  StartOutcome outcome{};
+  EXPECT_DONE(store_->Start(start, &outcome));
+  Create();
+  EXPECT_THAT(TextsOf(Read("a")), ElementsAre("type=begin"));
+  Add("lost");
+  Field end[] = {{"type", "end"}};
+  DeleteRequest request;
+  request.key = "s";
+  request.live_key = "s:live";
+  request.text_key = "s:messages";
+  request.end = {end, 1};
+  bool was_there = false;
+  EXPECT_DONE(store_->Delete(request, &was_there));
+  EXPECT_THAT(TextsOf(Read("a")), ElementsAre("type=end"));
+  EXPECT_THAT(Pending("a"), SizeIs(2));
+  BatchPtr batch;
+  Status status;
+  EXPECT_TRUE(WaitUntil([&] {
+    status = groups_->ReadNew({kGroup, "a", 1, false}, &batch);
+    return !status.ok();
+  }));
+  EXPECT_EQ(status.code(), AGX_NONE) << "and goes with it";
+}
+
 // --- The watch
 
 TEST_P(GroupContract, AnArmedReadRingsForWhatComesAfterIt) {
@@ -463,6 +497,35 @@ TEST_P(GroupContract, FactsOfGroupsAndConsumers) {
   EXPECT_EQ(facts.groups, 2);
 }
 
+TEST_P(GroupContract, AConsumerThatAsksIsNotIdle) {
+  Create();
+  std::vector<EntryId> ids = AddNumbered(2);
+  auto idle_ms = [&] {
+    std::vector<ConsumerFacts> consumers;
+    EXPECT_DONE(groups_->ListConsumers(kGroup, &consumers));
+    return consumers.size() == 1 ? consumers[0].idle_ms : -1;
+  };
+  const std::function<void()> asks[] = {
+      [&] { EXPECT_THAT(Read("a", 1), testing::NotNull()); },
+      [&] { EXPECT_THAT(Read("a"), testing::NotNull()); },
+      [&] { EXPECT_THAT(Take("a", TakeMode::kOwn).batch, testing::NotNull()); },
+      [&] { EXPECT_THAT(Take("a", TakeMode::kClaim).batch, testing::NotNull()); },
+      [&] {
+        Takings taken;
+        EXPECT_DONE(groups_->Claim(kGroup, "a", 0, ids, &taken));
+        EXPECT_THAT(taken.batch, testing::NotNull());
+      }};
+  for (const auto& ask : asks) {
+    auto start = std::chrono::steady_clock::now();
+    ask();
+    int64_t idle = idle_ms();
+    auto took = std::chrono::steady_clock::now() - start;
+    EXPECT_GE(idle, 0);
+    EXPECT_LE(std::chrono::milliseconds(idle), took + std::chrono::milliseconds(2));
+    EXPECT_TRUE(WaitUntil([&] { return idle_ms() > 200; }));
+  }
+}
+
 TEST_P(GroupContract, TheLagIsKnownWhereEntriesWereDeleted) {
   std::vector<EntryId> ids = AddNumbered(6);
   Create(ids[1]);
@@ -606,6 +669,28 @@ TEST_P(GroupContract, EntriesAreDeletedWhereverTheyStand) {
   EXPECT_THAT(StoredIds("s"), ElementsAre(ids[0], ids[2]));
   EXPECT_DONE(groups_->DeleteEntries("none", ids, &count));
   EXPECT_EQ(count, 0U);
+}
+
+TEST_P(GroupContract, ACursorBehindWhichEntriesWereDeletedHasAGap) {
+  std::vector<EntryId> ids = AddNumbered(4);
+  auto gap = [&](EntryId after) {
+    ReadRequest request;
+    request.key = "s";
+    request.after = after;
+    request.count = 10;
+    EXPECT_DONE(store_->Read({&request, 1}));
+    EXPECT_DONE(request.status);
+    return request.gap;
+  };
+  uint64_t count = 0;
+  EXPECT_DONE(groups_->DeleteEntries("s", std::vector<EntryId>{ids[0]}, &count));
+  if (GetParam().exact_gaps) {
+    EXPECT_FALSE(gap(ids[0]));
+  }
+  EXPECT_DONE(groups_->DeleteEntries("s", std::vector<EntryId>{ids[1]}, &count));
+  EXPECT_TRUE(gap(ids[0]));
+  EXPECT_FALSE(gap(ids[2]));
+  EXPECT_FALSE(gap({})) << "from the beginning there is none";
 }
 
 TEST_P(GroupContract, AClosedStoreSaysSo) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "base/text.h"
 #include "capi/traits.h"
 
 using namespace agx;        // NOLINT: this file is the seam between the two
@@ -23,14 +24,9 @@ void PrintId(EntryId id, char* text) {
 
 // Names that others gave may be longer than ours can be.
 void PrintName(std::string_view name, char* text) {
-  size_t size = std::min<size_t>(name.size(), AGX_NAME_MAX);
-  // Not in the middle of a character.
-  while (size < name.size() && size > 0 &&
-         (static_cast<unsigned char>(name[size]) & 0xc0) == 0x80) {
-    --size;
-  }
-  if (size > 0) std::memcpy(text, name.data(), size);
-  text[size] = '\0';
+  name = CutShort(name, AGX_NAME_MAX);
+  if (!name.empty()) std::memcpy(text, name.data(), name.size());
+  text[name.size()] = '\0';
 }
 
 agx_pending Told(const PendingFacts& facts) {

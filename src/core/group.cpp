@@ -145,7 +145,7 @@ Result<std::shared_ptr<Group>> Group::Open(const Session& session, const char* n
   }
   std::shared_ptr<Group> group(new Group(session, name, std::move(consumer),
                                          std::move(dead_letters), start, options.recreate != 0));
-  group->made_up_ = options.consumer == nullptr;
+  group->made_up_ = group->taken_known_ = options.consumer == nullptr;
   // Where "from now on" begins, should the group have to be made again.
   Status status = start ? Status() : session.LastId(&group->begin_);
   if (!status.ok()) return status;
@@ -321,6 +321,14 @@ Status Group::TakeOwn(TakeMode mode, EntryId* after, size_t count, Takings* take
 }
 
 Status Group::ReadNew(size_t count, bool arm, Takings* taken) {
+  // What is pending under its name from before is none of what a lost reply gives.
+  if (!taken_known_ && !own_done_) {
+    PendingFacts facts;
+    Status status = groups().Pending(of(), &facts, &interrupted_);
+    if (!status.ok()) return status;
+    last_taken_ = std::max(last_taken_, facts.highest);
+  }
+  taken_known_ = true;
   NewRequest request;
   request.of = of();
   request.consumer = consumer_;

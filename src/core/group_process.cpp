@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "base/text.h"
 #include "core/group.h"
 
 namespace agx {
@@ -358,7 +359,7 @@ void Processor::Call(Holding* one) {
   }
   if (!given.empty()) reason = std::move(given);
   if (reason.empty()) reason = Cat("the handler returned ", agx_status_string(result));
-  reason.resize(std::min(reason.size(), kLongestReason));
+  reason.resize(CutShort(reason, kLongestReason).size());
   one->reason = std::move(reason);
   if (one->attempt >= limits_.max_retries) {
     one->dying = true;

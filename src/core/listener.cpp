@@ -184,7 +184,7 @@ Status Listener::Loop(Lock& lock, TimePoint deadline, Entry** entries, size_t ca
     Status status = Stopped();
     if (!status.ok()) return status;
     if (TakeSome(&status, entries, capacity, count)) return status;
-    bool pauses = pump_ == nullptr && Clock::now() < retry_at_;
+    bool pauses = pump_ == nullptr && retries_later();
     status = pauses ? Sleep(lock, ticket, retry_at_, deadline) : Advance(lock, deadline);
     // An interrupt may be why it gave up, and is told then.
     if (status.ok() || interrupted_) continue;
@@ -357,7 +357,7 @@ void Listener::Rewatch() noexcept {
 Status Listener::AdvancePumped(Lock& lock, TimePoint deadline) {
   uint32_t ticket = bell_.ticket();
   descriptor_.Set(false);
-  if (cursor_.more()) pump_->Poke(this);
+  if (cursor_.more() && !retries_later()) pump_->Poke(this);
   return Sleep(lock, ticket, kNever, deadline);
 }
 
@@ -404,7 +404,8 @@ void Listener::SettleDescriptor() noexcept {
   if (!descriptor_.is_open() || pump_ == nullptr) return;
   bool has = interrupted_ || client_->closed() || !failure_.ok() || cursor_.Has(Clock::now());
   descriptor_.Set(has);
-  if (has) return;
+  // What the store has refused is read again when its time has come, which the pump knows.
+  if (has || retries_later()) return;
   if (changed_ || cursor_.more()) {
     pump_->Poke(this);
   } else if (cursor_.Due() < pump_due_) {
@@ -514,6 +515,7 @@ bool Listener::Absorb(ReadRequest* answer, Status status, TimePoint* due) {
   Lock lock(mutex_);
   TimePoint now = Clock::now();
   if (status.ok()) {
+    retry_at_ = TimePoint::min();
     if (!answer->live_key.empty()) cursor_.AbsorbFlag(answer->live, now);
     bool absorbed = cursor_.Absorb(answer, now);
     cursor_.Select();

@@ -190,6 +190,7 @@ class Listener final : public Watcher,
   bool TakeSome(Status* status, Entry** entries, size_t capacity, size_t* count);
   Status Ended() const;
   Status Stopped();
+  bool retries_later() const { return Clock::now() < retry_at_; }
   Status Advance(Lock& lock, TimePoint deadline);
   Status AdvancePumped(Lock& lock, TimePoint deadline);
   Status AdvanceTail(Lock& lock, TimePoint deadline);

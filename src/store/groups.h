@@ -167,7 +167,9 @@ class Groups {
   // *count: how many were pending. Where there is no group none was.
   virtual Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) = 0;
 
-  virtual Status Pending(const GroupOf& of, PendingFacts* facts) = 0;
+  // stop: as in ReadRequest.
+  virtual Status Pending(const GroupOf& of, PendingFacts* facts,
+                         const StopFlag* stop = nullptr) = 0;
   virtual Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) = 0;
   // Without a stream there are none.
   virtual Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) = 0;

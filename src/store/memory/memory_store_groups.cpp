@@ -109,7 +109,7 @@ Status MemoryStore::Acknowledge(const GroupOf& of, std::span<const EntryId> ids,
   return status.code() == AGX_NONE ? Status() : status;
 }
 
-Status MemoryStore::Pending(const GroupOf& of, PendingFacts* facts) {
+Status MemoryStore::Pending(const GroupOf& of, PendingFacts* facts, const StopFlag* /*stop*/) {
   *facts = {};
   return WithGroup(of, [&](GroupUse& group) { *facts = group.Facts(); });
 }

@@ -158,7 +158,7 @@ class MemoryStore final : public Store, private Groups {
   Status Hold(const GroupOf& of, std::string_view consumer, int64_t idle_ms, std::span<Held> held,
               const StopFlag* stop) override;
   Status Acknowledge(const GroupOf& of, std::span<const EntryId> ids, uint64_t* count) override;
-  Status Pending(const GroupOf& of, PendingFacts* facts) override;
+  Status Pending(const GroupOf& of, PendingFacts* facts, const StopFlag* stop) override;
   Status PendingEntries(const PendingRange& range, std::vector<PendingEntry>* entries) override;
   Status ListGroups(std::string_view key, std::vector<GroupFacts>* groups) override;
   Status ListConsumers(const GroupOf& of, std::vector<ConsumerFacts>* consumers) override;

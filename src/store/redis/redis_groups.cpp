@@ -327,13 +327,13 @@ Status RedisGroups::RunInteger(const Commands& commands, const GroupOf& of, std:
   return {};
 }
 
-Status RedisGroups::Pending(const GroupOf& of, PendingFacts* facts) {
+Status RedisGroups::Pending(const GroupOf& of, PendingFacts* facts, const StopFlag* stop) {
   *facts = {};
   Commands commands;
   commands.Add("XPENDING", of.key, of.group);
   ValueSink sink;
   std::string what = On("looking at", of);
-  Status status = Run(commands_, commands, Effect::kRepeatable, of, what, &sink);
+  Status status = Run(commands_, commands, Effect::kRepeatable, of, what, &sink, nullptr, stop);
   if (!status.ok()) return status;
   return ReadPending(sink.replies[0], facts) ? Status() : Unfit(what);
 }
