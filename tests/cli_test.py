@@ -193,13 +193,13 @@ class Piped:
 class Terminal:
     """One whose standard streams are a terminal."""
 
-    def __init__(self, *words, url=None, columns=80, env=None, stderr=None):
+    def __init__(self, *words, url=None, columns=80, env=None, stdin=None, stderr=None):
         self.master, slave = pty.openpty()
         self.resize(columns)
         self.process = subprocess.Popen(
-            [options.agx] + list(words), stdin=slave, stdout=slave, stderr=stderr or slave,
+            [options.agx] + list(words), stdin=stdin or slave, stdout=slave, stderr=stderr or slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
             env=environment(AGX_URL=url or server.url, **(env or {})))
         os.close(slave)
         self.seen = ""
@@ -1210,6 +1210,19 @@ class Run(Case):
                 self.assertIsNone(self.conversation())
                 self.assertEqual(self.ok("run", self.name, "--quiet", *words, stdin=stream), "")
 
+    def test_nothing_reaches_the_terminal_raw(self):
+        evil = "\x9b\u202e"
+        stream = sse(*[json.dumps(one, ensure_ascii=False) for one in (
+            chat_delta(role="assistant", content="It " + evil), chat_delta("stop"))], "[DONE]")
+        self.assertIn(evil, self.ok("run", self.name, stdin=stream))
+        with tempfile.TemporaryFile() as file:
+            file.write(stream)
+            file.seek(0)
+            with Terminal("run", self.name, stdin=file) as terminal:
+                status, text = terminal.end()
+        self.assertEqual((status, [c for c in text if c in evil]), (0, []))
+        self.assertEqual(json.loads(text)["parts"][0]["content"], "It " + evil)
+
     def test_how_long_its_events_stay(self):
         for words, least, most in (([], 2500, 5000), (["--grace", "2.5"], 1, 2500),
                                    (["--grace=3600"], 5000, 3600000)):
@@ -1308,22 +1321,24 @@ class Run(Case):
 
 class MessagesOfASession(Case):
     def keep(self, messages):
-        self.redis("SET", self.key + ":messages", json.dumps(messages))
+        self.redis("SET", self.key + ":messages", json.dumps(messages, ensure_ascii=False))
 
     def test_what_is_kept(self):
         self.fails(1, "messages", self.name, says="has no conversation")
         kept = [{"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "Why\n is it?"}],
                  "x": 1.50},
-                {"kind": "response", "parts": [{"part_kind": "text", "content": "\x1b[2JSo."}]}]
+                {"kind": "response", "parts": [{"part_kind": "text",
+                                                "content": "\x1b[2J\x7f\x9b\u202eSo."}]}]
         self.keep(kept)
-        self.assertEqual(self.ok("messages", self.name), json.dumps(kept) + "\n")
+        self.assertEqual(self.ok("messages", self.name),
+                         json.dumps(kept, ensure_ascii=False) + "\n")
         self.assertEqual(self.ok("messages", self.name, "--title"), "Why is it?\n")
         [node] = json.loads(self.ok("messages", self.name, "--nodes"))
         self.assertEqual([part["part_kind"] for part in node["parts"]], ["user-prompt", "text"])
         with Terminal("messages", self.name) as terminal:
             status, text = terminal.end()
             self.assertEqual(status, 0)
-            self.assertNotIn("\x1b", text)
+            self.assertEqual([c for c in text if c in "\x1b\x7f\x9b\u202e"], [])
             self.assertEqual(json.loads(text.replace("\n", "")), kept)
 
     def test_what_is_no_conversation(self):
