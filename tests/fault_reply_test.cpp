@@ -300,5 +300,28 @@ TEST_F(LostReplyOfDeadLetters, AReplayOfNothingCountsNothing) {
   EXPECT_EQ(Events().size(), 3U);
 }
 
+// --- A server that is still loading when it is introduced to
+
+TEST(Loading, InWhatOpensAConnectionIsSaidAndWaitedForLater) {
+  RedisServer server({.args = {"--requirepass", "pw"}, .append_only = false});
+  FaultProxy proxy(server.port());
+  std::string url = "redis://:pw@127.0.0.1:" + std::to_string(proxy.port()) + "/3";
+  for (const char* command : {"AUTH", "SELECT"}) {
+    SCOPED_TRACE(command);
+    proxy.ReplaceReply(command, kLoading, 1);
+    agx_client* none = nullptr;
+    EXPECT_EQ(agx_open(url.c_str(), nullptr, &none), AGX_ELOADING) << agx_last_error();
+    EXPECT_EQ(none, nullptr);
+    Owned<agx_client> client = OpenClient(url);
+    Owned<agx_session> session = OpenSession(client.get(), "s");
+    int before = proxy.connections();
+    proxy.ReplaceReply(command, kLoading, 2);
+    proxy.CutAll();
+    int live = 1;
+    EXPECT_EQ(agx_is_live(session.get(), &live), AGX_OK) << agx_last_error();
+    EXPECT_EQ(proxy.connections(), before + 3);
+  }
+}
+
 }  // namespace
 }  // namespace agx::test
