@@ -551,21 +551,27 @@ class Streams(unittest.TestCase):
                                                               "-", "COUNT", "1")[0][0])
 
     def test_an_error_that_was_copied_before_a_bridge_died_ends_the_copy(self):
-        self.server("XADD", "agent-stream:c", "*", "text", "Hi", "sequence", "0")
-        process = self.bridge("agent-framework:c", "agx:1/2/copy", "--timeout", "never")
-        wait_for("the copy", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
-        process.kill()
-        process.wait()
-        # What it had done next.
-        error = self.server("XADD", "agent-stream:c", "*", "text", "", "error", "boom", "sequence",
-                            "1")
-        self.server("XADD", "agx:1:2:copy", "*", "type", "error", "origin", "agent-framework", "body",
-                    '{"msg": "boom"}')
-        self.server("HSET", "agx:1:2:copy:from", "agent-framework:c", error)
-        self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--timeout", "never")
-        self.assertTrue(self.ended())
-        self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
-                         ["begin", "event", "error", "end"])
+        # Also of a producer that has not let go of its live flag.
+        for live in (False, True):
+            with self.subTest(live=live):
+                self.server("FLUSHALL")
+                self.server("XADD", "agent-stream:c", "*", "text", "Hi", "sequence", "0")
+                process = self.bridge("agent-framework:c", "agx:1/2/copy", "--timeout", "never")
+                wait_for("the copy", lambda: self.server("XLEN", "agx:1:2:copy") == "2")
+                process.kill()
+                process.wait()
+                # What it had done next.
+                error = self.server("XADD", "agent-stream:c", "*", "text", "", "error", "boom",
+                                    "sequence", "1")
+                self.server("XADD", "agx:1:2:copy", "*", "type", "error", "origin",
+                            "agent-framework", "body", '{"msg": "boom"}')
+                self.server("HSET", "agx:1:2:copy:from", "agent-framework:c", error)
+                if live:
+                    self.server("SET", "agent-stream:c:live", "x")
+                self.agx("bridge", "agent-framework:c", "agx:1/2/copy", "--timeout", "never")
+                self.assertTrue(self.ended())
+                self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
+                                 ["begin", "event", "error", "end"])
 
     def test_an_error_that_is_not_the_last_cannot_be_held_by_agent_framework(self):
         for to, words in (("a", []), ("b", ["--skip"])):
@@ -780,6 +786,60 @@ class Streams(unittest.TestCase):
         self.agx("bridge", "agent-framework:c", "agx:1/2/copy")
         self.assertEqual([e["type"] for e in self.server.entries("agx:1:2:copy")],
                          ["begin", "event", "end"])
+
+    def test_a_gap_of_the_source_is_gone_over_and_said_at_the_end(self):
+        def add(count):
+            return [self.agx("add", "1/2/s", "--type", "event", "--lease", "600").strip()
+                    for _ in range(count)]
+        self.agx("start", "1/2/s", "--lease", "600")
+        add(1)
+        for to in ("openai-agents:t", "agx:1/2/c"):
+            self.agx("bridge", "agx:1/2/s", to, "--timeout", "0", status=7)
+        add(4)
+        self.agx("stop", "1/2/s", "--grace", "600")
+        self.server("XTRIM", "agx:1:2:s", "MAXLEN", "3")
+        for to, kinds in (("openai-agents:t", ["event"] * 3),
+                          ("agx:1/2/c", ["begin"] + ["event"] * 3 + ["end"])):
+            with self.subTest(to=to):
+                self.agx("bridge", "agx:1/2/s", to, "--grace", "600", status=9)
+                self.assertRegex(self.said, r"^agx: agx:1/2/s: .*dropped events.*\n$")
+                key = "t" if to == "openai-agents:t" else "agx:1:2:c"
+                self.assertEqual([e["type"] for e in self.server.entries(key)], kinds)
+        # Nothing was missing for one that begins now.
+        self.agx("bridge", "agx:1/2/s", "openai-agents:u")
+        self.assertEqual(self.said, "")
+
+    def test_what_was_passed_over_is_behind_a_bridge_that_is_begun_again(self):
+        # As the first, when the copy is empty, and as the last.
+        def add(kind):
+            self.server("XADD", "t", "*", "type", kind, "data", '{"text":"Hi"}')
+        def copied():
+            return [e["text"] for e in self.server.entries("agent-stream:c")]
+        words = ["bridge", "openai-agents:t", "agent-framework:c", "--timeout", "0"]
+        for before in ([], ["Hi"]):
+            add("token")
+            self.agx(*words, status=4)
+            self.agx(*words, "--skip", status=7)
+            self.assertEqual(self.said.count("passed over"), 1)
+            self.agx(*words, status=7)
+            self.assertEqual(self.said.count("\n"), 1, self.said)
+            self.assertEqual(copied(), before)
+            add("event")
+            self.agx(*words, status=7)
+            self.assertEqual(copied(), before + ["Hi"])
+
+    def test_what_is_not_json_is_copied_as_a_json_string(self):
+        wrong = ['not "json"', "", '{"a": NaN}', "[1", "\\ \x7f\u2028"]
+        for body in wrong:
+            self.server("XADD", "t", "*", "type", "token", "data", '{"n":1}')
+            self.server("XADD", "t", "*", "type", "token", "data", body)
+        for to, key, field in (("agx:1/2/c", "agx:1:2:c", "body"),
+                               ("openai-agents:u", "u", "data")):
+            with self.subTest(to=to):
+                self.agx("bridge", "openai-agents:t", to, "--timeout", "0", status=7)
+                copies = [e[field] for e in self.server.entries(key) if e["type"] == "token"]
+                self.assertEqual(copies[::2], ['{"n":1}'] * len(wrong))
+                self.assertEqual([json.loads(c) for c in copies[1::2]], wrong)
 
     def test_what_has_no_type_or_origin_is_copied_as_unknown(self):
         self.server("XADD", "t", "*", "data", '{"n":1}')

@@ -355,6 +355,23 @@ TEST(CapiPassword, AUserWhoMayNotDoWhatIsNeeded) {
   EXPECT_EQ(server.Command({"DBSIZE"}), "0");
 }
 
+// What stands before the number of a database is not for want of the database.
+TEST(CapiPassword, WrongOrMissingWhereADatabaseIsNamed) {
+  RedisServer server({.args = {"--requirepass", "right-secret"}, .append_only = false});
+  std::string host = "127.0.0.1:" + std::to_string(server.port());
+  EXPECT_EQ(OpenStatus("redis://" + host + "/3"), AGX_EAUTH) << agx_last_error();
+  EXPECT_THAT(agx_last_error(), HasSubstr("password"));
+  EXPECT_EQ(OpenStatus("redis://:wrong-secret@" + host + "/3"), AGX_EAUTH);
+  EXPECT_EQ(OpenStatus("redis://:right-secret@" + host + "/3"), AGX_OK);
+  EXPECT_EQ(OpenStatus("redis://:right-secret@" + host + "/9999"), AGX_EINVAL);
+  EXPECT_THAT(agx_last_error(), HasSubstr("database 9999"));
+  RespConnection raw = server.Connect();
+  raw.Command({"AUTH", "right-secret"});
+  raw.Command({"ACL", "SETUSER", "fenced", "on", ">pw", "~*", "&*", "+@all", "-select"});
+  EXPECT_EQ(OpenStatus("redis://fenced:pw@" + host + "/3"), AGX_EDENIED);
+  EXPECT_EQ(OpenStatus("redis://fenced:pw@" + host), AGX_OK);
+}
+
 TEST(CapiPassword, NeverInTheLog) {
   RedisServer server({.args = {"--requirepass", "right-secret"}, .append_only = false});
   struct Lines {

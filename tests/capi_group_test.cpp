@@ -1000,6 +1000,81 @@ TEST_F(CapiGroupOnRedis, ManyGroupsShareTheConnections) {
   for (auto& one : waiting) EXPECT_EQ(one->Get().status, AGX_OK);
 }
 
+// Servers count what was trimmed before anybody was given it.
+TEST_F(CapiGroupOnRedis, TheLagIsOfWhatCanStillBeGiven) {
+  GroupPtr group = OpenGroup(session_);
+  for (int i = 0; i < 6; ++i) Add(session_, "x");
+  EXPECT_THAT(Read(group, AGX_GROUP_NEW, 0, 1).events, SizeIs(1));
+  EXPECT_EQ(HealthOf(group).lag, 5);
+  Raw({"XTRIM", "agx:1:2:s", "MAXLEN", "2"});
+  EXPECT_EQ(HealthOf(group).lag, 2);
+  agx_group_info info[2];
+  size_t count = 0;
+  ASSERT_EQ(agx_group_list(session_.get(), info, 2, &count), AGX_OK);
+  ASSERT_EQ(count, 1U);
+  EXPECT_EQ(info[0].lag, 2);
+}
+
+// As a server before Redis 7 leaves it to its clients, and later ones do once an entry was deleted.
+TEST_F(CapiGroupOnRedis, ALagThatHasToBeCountedIsSoUpToALimit) {
+  GroupPtr group = OpenGroup(session_);
+  auto add = [&](const char* count) {
+    Raw({"EVAL",
+         "for i = 1, ARGV[1] do redis.call('XADD', KEYS[1], '*', 'type', 't') end return 'OK'", "1",
+         "agx:1:2:s", count});
+  };
+  auto remove_second = [&] {
+    std::string second = Raw({"XRANGE", "agx:1:2:s", "-", "+", "COUNT", "2"});
+    size_t at = second.rfind('[', second.rfind("[type"));
+    at = second.rfind('[', at - 1) + 1;
+    Raw({"XDEL", "agx:1:2:s", second.substr(at, second.find(',', at) - at)});
+  };
+  add("3001");
+  EXPECT_THAT(Read(group, AGX_GROUP_NEW, 0, 1).events, SizeIs(1));
+  remove_second();
+  EXPECT_EQ(HealthOf(group).lag, 2999) << "exactly, up to there";
+  add("107000");
+  int64_t lag = HealthOf(group).lag;
+  EXPECT_GE(lag, 100000);
+  EXPECT_LT(lag, 105000);
+}
+
+TEST_F(CapiGroupOnRedis, HealthNeedsNoScripts) {
+  GroupPtr group = OpenGroup(session_);
+  for (int i = 0; i < 4; ++i) Add(session_, "x");
+  Page page = Read(group, AGX_GROUP_NEW, 0, 2);
+  ASSERT_THAT(page.events, SizeIs(2));
+  std::string next = Add(session_, "y");
+  Add(session_, "x");
+  Raw({"XDEL", "agx:1:2:s", next});
+  EXPECT_EQ(HealthOf(group).lag, 3) << "a script counts it";
+  Raw({"ACL", "SETUSER", "default", "-eval"});
+  agx_health health = HealthOf(group);
+  EXPECT_EQ(health.lag, -1) << "not known";
+  EXPECT_EQ(health.length, 5U);
+  EXPECT_EQ(health.pending, 2U);
+  EXPECT_EQ(health.consumers, 1U);
+  EXPECT_EQ(health.last_delivered_id, page.ids()[1]);
+}
+
+// Without the script that gives the stream its expiry there would be one that stays for good.
+TEST_F(CapiGroupOnRedis, WhoeverMayNotGiveAStreamItsExpiryMakesNone) {
+  agx_stream_options of = AGX_STREAM_OPTIONS_INIT;
+  of.format = "agent-framework";
+  agx_session* opened = nullptr;
+  ASSERT_EQ(agx_stream_open(client_.get(), "c", &of, &opened), AGX_OK);
+  SessionPtr session(opened);
+  Raw({"ACL", "SETUSER", "default", "-eval"});
+  agx_group* group = nullptr;
+  EXPECT_EQ(agx_group_open(session.get(), "g", nullptr, &group), AGX_EDENIED);
+  EXPECT_EQ(group, nullptr);
+  EXPECT_EQ(Raw({"EXISTS", "agent-stream:c"}), "0");
+  Raw({"ACL", "SETUSER", "default", "+eval"});
+  ASSERT_EQ(agx_group_open(session.get(), "g", nullptr, &group), AGX_OK) << agx_last_error();
+  EXPECT_GT(std::stoll(Raw({"PTTL", "agent-stream:c"})), 500000);
+  agx_group_close(group);
+}
+
 TEST_F(CapiGroupOnRedis, WhatOthersWroteAndLeftIsHandled) {
   // As the openai-agents package does it: by its names, without libagx.
   Raw({"XGROUP", "CREATE", "agx:1:2:s", "agents", "0", "MKSTREAM"});

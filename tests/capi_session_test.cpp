@@ -432,11 +432,12 @@ TEST_P(CapiSession, AStreamIsKeptAboutAsLongAsMaxLength) {
 
 // --- Leases
 
+// Leases that a machine which is busy does not outlast, each looked at for longer than it is.
 TEST_P(CapiSession, ALeaseIsRenewedInSilence) {
-  agx_start_options leased = Leased(300);
+  agx_start_options leased = Leased(2000);
   SessionPtr session = Started(client_, "s", &leased);
   SessionPtr watcher = OpenSession(other_);
-  for (Stopwatch watch; watch.ms() < 1500;) ASSERT_TRUE(IsLive(watcher)) << watch.ms();
+  EXPECT_FALSE(WaitUntil([&] { return !IsLive(watcher); }, std::chrono::milliseconds(4500)));
   EXPECT_FALSE(IsCanceled(session));
   EXPECT_EQ(WaitCanceled(session, 0), AGX_TIMEOUT);
   EXPECT_EQ(Next(ListenAfter(session, "new"), 500).status, AGX_TIMEOUT);
@@ -444,11 +445,15 @@ TEST_P(CapiSession, ALeaseIsRenewedInSilence) {
 }
 
 TEST_P(CapiSession, TheLeaseOfTheUrlCounts) {
-  ClientPtr client = Open("lease=200");
+  ClientPtr client = Open("lease=2000");
   SessionPtr session = Started(client);
-  for (Stopwatch watch; watch.ms() < 1000;) ASSERT_TRUE(IsLive(session)) << watch.ms();
+  SessionPtr watcher = OpenSession(client_);
+  EXPECT_FALSE(WaitUntil([&] { return !IsLive(watcher); }, std::chrono::milliseconds(4500)));
+  Stopwatch watch;
   session.reset();
-  EXPECT_TRUE(WaitUntil([&] { return !IsLive(OpenSession(client_)); }));
+  EXPECT_TRUE(WaitUntil([&] { return !IsLive(watcher); }));
+  // The one that there is without it is of 15 s, of which a third may have gone by.
+  EXPECT_LT(watch.ms(), 9000);
 }
 
 TEST_P(CapiSession, AClosedHandlesSessionLivesUntilItsLeaseRunsOut) {

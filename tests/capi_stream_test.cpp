@@ -1287,8 +1287,60 @@ TEST_F(CapiStreamWire, WhoeverMayNotPublishAddsNothing) {
   Raw({"ACL", "SETUSER", "mute", "on", ">p", "~*", "&none", "+@all"});
   ClientPtr client = OpenClient("redis://mute:p@127.0.0.1:" + std::to_string(server_.port()));
   SessionPtr session = OpenStream(client, "s", "ag2");
-  EXPECT_NE(agx_add(session.get(), "my.Event", "o", nullptr, nullptr), AGX_OK);
+  EXPECT_EQ(agx_add(session.get(), "my.Event", "o", nullptr, nullptr), AGX_EDENIED);
   EXPECT_EQ(Raw({"EXISTS", "ag2:stream:s"}), "0");
+  // Nor is a copy further on.
+  agx_new_event events[] = {{"my.Event", "o", nullptr}, {"my.Event", "o", nullptr}};
+  EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "", "1"), AGX_EDENIED);
+  EXPECT_EQ(Raw({"EXISTS", "ag2:stream:s", "ag2:stream:s:from"}), "0");
+  SessionPtr other = OpenStream(client_, "s", "ag2");
+  EXPECT_EQ(agx_add_checked(other.get(), events, 2, "x", "", "1"), AGX_OK);
+  EXPECT_EQ(agx_add_checked(session.get(), events, 2, "x", "1", "2"), AGX_EDENIED);
+  EXPECT_EQ(Raw({"LLEN", "ag2:stream:s"}), "2");
+  EXPECT_EQ(Raw({"HGET", "ag2:stream:s:from", "x"}), "1");
+}
+
+// Whoever gave the stream its expiry, or took it away.
+TEST_F(CapiStreamWire, ACheckpointLivesAsLongAsItsStream) {
+  const std::string key = "agx:1:2:s";
+  SessionPtr session = OpenSession(client_);
+  agx_new_event event = {"t", "o", nullptr};
+  int position = 0;
+  auto move = [&](size_t count) {
+    std::string from = position == 0 ? "" : std::to_string(position);
+    std::string to = std::to_string(++position);
+    EXPECT_EQ(agx_add_checked(session.get(), &event, count, "x", from.c_str(), to.c_str()), AGX_OK)
+        << agx_last_error();
+  };
+  move(1);
+  EXPECT_EQ(Ttl(key), -1);
+  EXPECT_EQ(Ttl(key + ":from"), -1);
+  for (size_t count : {1, 0}) {
+    Raw({"PEXPIRE", key, "600000"});
+    move(count);
+    EXPECT_GT(Ttl(key + ":from"), 500000);
+    EXPECT_LE(Ttl(key + ":from"), 600000);
+    EXPECT_LE(Ttl(key), 600000);
+    EXPECT_EQ(Raw({"PERSIST", key}), "1");
+    move(count);
+    EXPECT_EQ(Ttl(key), -1);
+    EXPECT_EQ(Ttl(key + ":from"), -1);
+  }
+}
+
+// What adds nothing is no sign of life.
+TEST_F(CapiStreamWire, ACheckpointThatMovesAloneRenewsNoExpiry) {
+  const std::string key = "agent-stream:conv";
+  SessionPtr session = OpenStream(client_, "conv", "agent-framework");
+  agx_new_event event = {"event", "o", R"({"text":"Hi"})"};
+  EXPECT_EQ(agx_add_checked(session.get(), &event, 1, "x", "", "1"), AGX_OK);
+  EXPECT_GT(Ttl(key), 500000);
+  EXPECT_GT(Ttl(key + ":from"), 500000);
+  Raw({"PEXPIRE", key, "100000"});
+  EXPECT_EQ(agx_add_checked(session.get(), nullptr, 0, "x", "1", "2"), AGX_OK);
+  EXPECT_LE(Ttl(key), 100000);
+  EXPECT_LE(Ttl(key + ":from"), 100000);
+  EXPECT_GT(Ttl(key + ":from"), 0);
 }
 
 TEST_F(CapiStreamWire, AReplacedHistoryOfAg2IsAGapAndThenWhatThereIs) {

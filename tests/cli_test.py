@@ -193,13 +193,13 @@ class Piped:
 class Terminal:
     """One whose standard streams are a terminal."""
 
-    def __init__(self, *words, url=None, columns=80, env=None, stderr=None):
+    def __init__(self, *words, url=None, columns=80, env=None, stdin=None, stderr=None):
         self.master, slave = pty.openpty()
         self.resize(columns)
         self.process = subprocess.Popen(
-            [options.agx] + list(words), stdin=slave, stdout=slave, stderr=stderr or slave,
+            [options.agx] + list(words), stdin=stdin or slave, stdout=slave, stderr=stderr or slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=lambda: fcntl.ioctl(1, termios.TIOCSCTTY, 0),
             env=environment(AGX_URL=url or server.url, **(env or {})))
         os.close(slave)
         self.seen = ""
@@ -1210,6 +1210,19 @@ class Run(Case):
                 self.assertIsNone(self.conversation())
                 self.assertEqual(self.ok("run", self.name, "--quiet", *words, stdin=stream), "")
 
+    def test_nothing_reaches_the_terminal_raw(self):
+        evil = "\x9b\u202e"
+        stream = sse(*[json.dumps(one, ensure_ascii=False) for one in (
+            chat_delta(role="assistant", content="It " + evil), chat_delta("stop"))], "[DONE]")
+        self.assertIn(evil, self.ok("run", self.name, stdin=stream))
+        with tempfile.TemporaryFile() as file:
+            file.write(stream)
+            file.seek(0)
+            with Terminal("run", self.name, stdin=file) as terminal:
+                status, text = terminal.end()
+        self.assertEqual((status, [c for c in text if c in evil]), (0, []))
+        self.assertEqual(json.loads(text)["parts"][0]["content"], "It " + evil)
+
     def test_how_long_its_events_stay(self):
         for words, least, most in (([], 2500, 5000), (["--grace", "2.5"], 1, 2500),
                                    (["--grace=3600"], 5000, 3600000)):
@@ -1308,22 +1321,24 @@ class Run(Case):
 
 class MessagesOfASession(Case):
     def keep(self, messages):
-        self.redis("SET", self.key + ":messages", json.dumps(messages))
+        self.redis("SET", self.key + ":messages", json.dumps(messages, ensure_ascii=False))
 
     def test_what_is_kept(self):
         self.fails(1, "messages", self.name, says="has no conversation")
         kept = [{"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "Why\n is it?"}],
                  "x": 1.50},
-                {"kind": "response", "parts": [{"part_kind": "text", "content": "\x1b[2JSo."}]}]
+                {"kind": "response", "parts": [{"part_kind": "text",
+                                                "content": "\x1b[2J\x7f\x9b\u202eSo."}]}]
         self.keep(kept)
-        self.assertEqual(self.ok("messages", self.name), json.dumps(kept) + "\n")
+        self.assertEqual(self.ok("messages", self.name),
+                         json.dumps(kept, ensure_ascii=False) + "\n")
         self.assertEqual(self.ok("messages", self.name, "--title"), "Why is it?\n")
         [node] = json.loads(self.ok("messages", self.name, "--nodes"))
         self.assertEqual([part["part_kind"] for part in node["parts"]], ["user-prompt", "text"])
         with Terminal("messages", self.name) as terminal:
             status, text = terminal.end()
             self.assertEqual(status, 0)
-            self.assertNotIn("\x1b", text)
+            self.assertEqual([c for c in text if c in "\x1b\x7f\x9b\u202e"], [])
             self.assertEqual(json.loads(text.replace("\n", "")), kept)
 
     def test_what_is_no_conversation(self):
@@ -1536,6 +1551,84 @@ class Groups(Case):
         self.fails(1, *self.group("dlq", "--delete", "--all"), says="no dead letters")
         self.assertEqual(self.redis("XLEN", self.key), 300 + 299)
 
+    def test_more_than_is_asked_for_at_once_is_shown(self):
+        ids = [self.write_event("event", {"n": n}) for n in range(600)]
+        self.assertEqual([event["id"] for event in self.lines(*self.group("read"))], ids)
+        shown = self.lines(*self.group("read", "--pending"))
+        self.assertEqual([event["id"] for event in shown], ids)
+        self.assertEqual([one["id"] for one in self.lines(*self.group("pending"))], ids)
+        shown = self.lines(*self.group("pending", "--count", "300"))
+        self.assertEqual([one["id"] for one in shown], ids[:300])
+        claim = self.group("claim", "--consumer", "other", "--idle", "0")
+        shown = self.lines(*claim, "--count", "300")
+        self.assertEqual([event["id"] for event in shown], ids[:300])
+        self.assertEqual(len(self.lines(*self.group("pending", "--consumer", "other"))), 300)
+        shown = self.lines(*self.group("claim", "--consumer", "third", "--idle", "0"))
+        self.assertEqual([event["id"] for event in shown], ids)
+        shown = self.lines(*self.group("claim", "--consumer", "fourth", *ids))
+        self.assertEqual([event["id"] for event in shown], ids)
+        self.assertEqual(self.ok(*self.group("ack", *ids)), "600\n")
+
+    def test_however_many_consumers_there_are_all_are_known(self):
+        self.write_event("event")
+        self.redis("XGROUP", "CREATE", self.key, "agents", "0")
+        names = ["c%03d" % n for n in range(100)]
+        for name in names:
+            self.redis("XGROUP", "CREATECONSUMER", self.key, "agents", name)
+        info, = self.lines(*self.group("info"))
+        self.assertEqual(sorted(one["name"] for one in info["consumers"]), names)
+        self.assertEqual(self.ok(*self.group("info", "--pretty")).count("\nconsumer c"), 100)
+        # Whoever has something is found among them.
+        self.ok(*self.group("read", "--consumer", names[-1]))
+        for more in ((), ("--consumer", names[-1])):
+            self.fails(1, *self.group("delete", "--group", "agents", *more), says="has 1 pending")
+
+    def test_idle_is_for_how_long(self):
+        written = self.write_event("event")
+        self.ok(*self.group("read", "--consumer", "me"))
+        self.fails(1, *self.group("pending", "--idle", "600"), says="nothing is pending")
+        self.assertEqual(len(self.lines(*self.group("pending", "--idle", "0"))), 1)
+        self.redis("XCLAIM", self.key, "agents", "me", "0", written, "IDLE", "600000")
+        self.assertEqual(len(self.lines(*self.group("pending", "--idle", "600"))), 1)
+        self.ok(*self.group("read", "--pending", "--consumer", "me"))  # idle for no time
+        # What another has just been given is left to it, unless it is said otherwise.
+        take = self.group("process", "--limit", "1", "--timeout", "0.3")
+        self.fails(7, *take, "true")
+        self.fails(7, *take, "--idle", "600", "true")
+        self.ok(*self.group("process", "--limit", "1", "--timeout", "20", "--idle", "0", "true"))
+        self.fails(1, *self.group("pending"), says="nothing is pending")
+
+    def test_nothing_reaches_the_terminal_raw(self):
+        evil = "\x7f\x9b\u202e\u2028"
+        body = json.dumps({"msg": evil}, ensure_ascii=False)
+        written = self.write_event("event", body, origin=evil)
+        self.redis("XADD", self.key + ":dlq", "1-1", "type", "info", "origin", evil, "body", body,
+                   "original_stream", self.key, "original_id", evil, "failure_reason", evil,
+                   "attempts", "3", "dlq_timestamp", "1.0")
+        name = "me" + evil
+        for words in (["read", "--consumer", name], ["read", "--pending", "--consumer", name],
+                      ["claim", written, "--consumer", name], ["pending"], ["info"], ["dlq"]):
+            for form in ("--json", "--pretty"):
+                with self.subTest(words=words, form=form):
+                    if words == ["read", "--consumer", name]:
+                        self.redis("DEL", self.key)
+                        written = self.write_event("event", body, origin=evil)
+                    if words[0] == "claim":
+                        words[1] = written
+                    with Terminal(*self.group(*words, form, "--color=never")) as terminal:
+                        status, text = terminal.end()
+                    self.assertEqual(status, 0, text)
+                    self.assertEqual([c for c in text if c in evil], [])
+                    if form == "--pretty":
+                        self.assertIn("\\u202e", text)
+                        continue
+                    line, = [json.loads(line) for line in text.splitlines()]
+                    self.assertIn(json.dumps(evil)[1:-1], json.dumps(line))
+        with Terminal(*self.group("ack", "1-1", "--group", evil)) as terminal:
+            status, text = terminal.end()
+            self.assertEqual((status, [c for c in text if c in evil]), (1, []))
+            self.assertIn("no group \\u007f\\u009b\\u202e\\u2028 of", text)
+
     def test_for_people(self):
         written = self.write_event("event", {"n": 1})
         self.write_event("event", {"n": 2})
@@ -1629,6 +1722,31 @@ class Groups(Case):
             status, out, _ = running.end()
             self.assertEqual((status, out), (143, b"done\n"))
         self.fails(1, *self.group("pending"), says="nothing is pending")
+
+    def test_no_more_is_taken_than_the_command_has(self):
+        ids = [self.write_event("event", {"n": n}) for n in range(5)]
+        script = "echo running; read -r _ <%s; echo done"
+        fifo = os.path.join(server.directory, self.id)
+        os.mkfifo(fifo)
+        # One that is killed leaves one that others have to wait for.
+        with Piped(*self.group("process", "--consumer", "killed", "--", "sh", "-c",
+                               script % fifo)) as running:
+            self.assertEqual(running.line(), "running")
+            running.process.kill()
+            running.process.wait()
+            os.close(os.open(fifo, os.O_WRONLY))  # and its command is let go
+        self.assertEqual([one["id"] for one in self.lines(*self.group("pending"))], ids[:1])
+        self.assertEqual(self.lines(*self.group("info"))[0]["lag"], 4)
+        # One that is told to stop has done so when the command that is running has ended.
+        with Piped(*self.group("process", "--consumer", "told", "--", "sh", "-c",
+                               script % fifo)) as running:
+            self.assertEqual(running.line(), "running")
+            running.process.send_signal(signal.SIGTERM)
+            os.close(os.open(fifo, os.O_WRONLY))
+            status, out, _ = running.end()
+            self.assertEqual((status, out), (143, b"done\n"))
+        self.assertEqual([one["id"] for one in self.lines(*self.group("pending"))], ids[:1])
+        self.assertEqual(self.lines(*self.group("info"))[0]["lag"], 3)
 
     def test_a_signal_that_the_command_dies_of_too_is_no_failure(self):
         self.write_event("event")

@@ -556,6 +556,38 @@ TEST(LosingAtOnce, AnOldAnswerIsNoCancel) {
   EXPECT_EQ(agx_is_canceled(raw), 0);
 }
 
+// An add that finds no stream, and hears of that when another thread has begun the session anew, does not do
+// so once more: the flag may have been taken since.
+TEST(LosingAtOnce, ACancelOfWhatWasBegunAnewIsNotUndone) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  Owned<agx_client> client = OpenClient(proxy.url());
+  Owned<agx_session> session = StartSession(client.get(), "s");
+  Require(agx_add(session.get(), "t", "o", "{}", nullptr));
+  const std::string flag = KeyOf("s") + ":live";
+  // The keeper's look waits until the add has been answered, though nobody has heard of that yet.
+  proxy.HoldReply("EXISTS");
+  server.Command({"FLUSHALL"});
+  ASSERT_TRUE(WaitUntil([&] {
+    std::string reply = proxy.HeldReply("EXISTS");
+    if (reply == ":1\r\n") {
+      proxy.HoldReply("EXISTS");
+      proxy.ReleaseReply("EXISTS");
+    }
+    return reply == ":0\r\n";
+  }));
+  proxy.HoldReply("XADD");
+  Background<agx_status> adding([&] { return agx_add(session.get(), "late", "o", "{}", nullptr); });
+  EXPECT_TRUE(WaitUntil([&] { return proxy.HeldReply("XADD") == "$-1\r\n"; }));
+  proxy.ReleaseReply("EXISTS");
+  EXPECT_TRUE(WaitUntil([&] { return server.Command({"EXISTS", flag}) == "1"; }));
+  EXPECT_EQ(server.Command({"DEL", flag}), "1");
+  proxy.ReleaseReply("XADD");
+  EXPECT_EQ(adding.Get(), AGX_OK);
+  EXPECT_TRUE(WaitUntil([&] { return agx_is_canceled(session.get()) == 1; }));
+  EXPECT_EQ(server.Command({"EXISTS", flag}), "0");
+}
+
 struct FormatCase {
   const char* format;
   const char* key;

@@ -647,6 +647,31 @@ TEST_P(GroupContract, ALetterOfAnotherStreamIsNotRevived) {
   EXPECT_THAT(Stored("s"), SizeIs(1));
 }
 
+TEST_P(GroupContract, ARevivalThatCannotBeLeavesTheLetter) {
+  Create();
+  EntryId id = Add("x");
+  Read("a");
+  Bury("a", id);
+  bool there = false;
+  DeleteRequest gone;
+  gone.key = "s";
+  gone.live_key = "s:live";
+  gone.text_key = "s:messages";
+  EXPECT_DONE(store_->Delete(gone, &there));
+  std::string version;
+  bool conflict = false;
+  EXPECT_DONE(store_->PutText("s", "", "in the way", false, &version, &conflict));
+  std::vector<EntryId> letters = StoredIds("s:dlq");
+  ASSERT_THAT(letters, SizeIs(1));
+  Revival revival{"s:dlq", letters[0], "s", {}, {}, {"original_stream", "s"}};
+  RevivalOutcome outcome{};
+  EntryId fresh;
+  EXPECT_EQ(groups_->Revive(revival, &fresh, &outcome).code(), AGX_ETYPE);
+  EXPECT_EQ(StoredIds("s:dlq"), letters);
+  revival.from = "s";
+  EXPECT_EQ(groups_->Revive(revival, &fresh, &outcome).code(), AGX_ETYPE) << "of no letters";
+}
+
 // An event that has a field of the same name keeps it.
 TEST_P(GroupContract, ARevivalTakesAwayOnlyWhatABurialAdded) {
   Create();

@@ -418,5 +418,18 @@ TEST(ServerError, IsFoundInWhatAScriptOfRedis6SaysOfIt) {
   }
 }
 
+TEST(ServerError, OfAPermissionThatAScriptLacksIsOne) {
+  for (const char* text :
+       {"NOPERM this user has no permissions to run the 'xadd' command",
+        "ERR The user executing the script can't run this command or subcommand",
+        "ERR The user executing the script can't access at least one of the keys mentioned",
+        "ERR Error running script (call to f_e): @user_script:2: @user_script: 2: The user "
+        "executing "
+        "the script can't run this command or subcommand",
+        "ERR ACL failure in script: User u has no permissions to run the 'xadd' command"}) {
+    EXPECT_EQ(ServerError(text, "w").code(), AGX_EDENIED) << text;
+  }
+}
+
 }  // namespace
 }  // namespace agx::redis

@@ -183,7 +183,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Status WriteOnce(const NewEvent& event, EntryId* id);
   Status AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t* added);
   static void AddLost(std::span<ToAdd* const> added);
-  Status BeginAnew();
+  Status BeginAnew(const RunPtr& run, TimePoint leased_until);
   Status Resume(const RunPtr& run);
   Status WriteAll(std::span<const NewEvent> events, const size_t* places, Written* written);
   Target target() const;
@@ -204,7 +204,7 @@ class Session final : public Watcher, public std::enable_shared_from_this<Sessio
   Lease LeaseOf(const Run& run) const;
   void Learn(const RunPtr& run, const Lease& lease, TimePoint leased_until);
   void LearnAbsent(const RunPtr& run, TimePoint leased_until);
-  void TakeBack(const RunPtr& run);
+  void TakeBack(const RunPtr& run, TimePoint leased_until);
   void Lose(const RunPtr& run, State to) noexcept;
   // waits: for a connection, if need be.
   Status CheckNow(bool waits) noexcept;

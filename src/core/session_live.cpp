@@ -359,7 +359,7 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
       // Where a run begins with an entry, or had one since, the store forgot everything, which is no
       // cancel.
       if (!format_->has_begin() && wrote_ == 0) return LearnAbsent(run, leased_until);
-      return TakeBack(run);
+      return TakeBack(run, leased_until);
     case LeaseState::kOwn:
     case LeaseState::kUnknown:
       return;
@@ -371,15 +371,17 @@ void Session::Learn(const RunPtr& run, const Lease& lease, TimePoint leased_unti
 // is when the answer came, since the question may have waited for the store.
 void Session::LearnAbsent(const RunPtr& run, TimePoint leased_until) {
   if (Clock::now() < leased_until) return Lose(run, State::kCanceled);
-  TakeBack(run);
+  TakeBack(run, leased_until);
 }
 
-void Session::TakeBack(const RunPtr& run) {
+void Session::TakeBack(const RunPtr& run, TimePoint leased_until) {
   // A stop or start that is under way has to be the last to write the flag, and nobody is to wait
   // for it here. If it fails it has the flag looked at again.
   std::unique_lock flag_lock(flag_mutex_, std::try_to_lock);
   if (!flag_lock.owns_lock() || stopping_ || state() != State::kLive || run != this->run()) return;
-  if (Resume(run).code() == AGX_TAKEN_OVER) return;
+  // Another thread may have set it before the lock was free, and somebody have taken it since.
+  bool set = run->leased_until.load() != leased_until;
+  if (!set && Resume(run).code() == AGX_TAKEN_OVER) return;
   // Looks again, because it failed or to arm the watch.
   changed_ = true;
   client_->keeper().Poke(this);

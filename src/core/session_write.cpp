@@ -297,21 +297,23 @@ Status Session::AddOnce(std::span<const NewEntry> entries, EntryId* ids, size_t*
 template <class F>
 Status Session::Onto(F write) {
   for (int tries = 0; tries < kMostLosses; ++tries) {
+    RunPtr run = this->run();
+    TimePoint leased_until = run != nullptr ? run->leased_until.load() : TimePoint();
     Status status = write();
     if (status.code() != AGX_NONE) return status;
-    if (status = BeginAnew(); !status.ok()) return status;
+    if (status = BeginAnew(run, leased_until); !status.ok()) return status;
   }
   return {AGX_ESERVER, Cat("the store loses ", key_,
                            " each time that it is begun anew; nothing more "
                            "was written")};
 }
 
-// Another thread may have done it, or have stopped the session: then what is to be written finds
-// that out.
-Status Session::BeginAnew() {
-  RunPtr run = this->run();
+// Another thread may have done it since the lease was known to last so long, or have stopped the session:
+// then what is to be written finds that out. To do it once more would undo a cancel that came in between.
+Status Session::BeginAnew(const RunPtr& run, TimePoint leased_until) {
   std::lock_guard flag_lock(flag_mutex_);
   if (state() != State::kLive || run != this->run()) return {};
+  if (run != nullptr && run->leased_until.load() != leased_until) return {};
   Status status = Resume(run);
   // The look arms the watch.
   changed_ = true;

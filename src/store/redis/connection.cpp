@@ -212,8 +212,11 @@ Status Connection::Introduce() {
     if (!reply.is_error()) continue;
     if (i < auth) return ServerError(reply.text, Cat("logging in to ", Describe(config_)));
     if (i < select) {
-      return {AGX_EINVAL, Cat("database ", config_.database, " of ", Describe(config_),
-                              ": the server says \"", reply.text, "\"")};
+      std::string database = Cat("database ", config_.database, " of ", Describe(config_));
+      Status status = ServerError(reply.text, database);
+      bool refused = status.code() == AGX_ESERVER || status.code() == AGX_EUNSUPPORTED;
+      if (!refused) return status;
+      return {AGX_EINVAL, Cat(database, ": the server says \"", reply.text, "\"")};
     }
     // A proxy may know neither CLIENT nor INFO; but a server that wants a password has to be heard.
     if (reply.text.starts_with("NOAUTH")) {

@@ -223,6 +223,10 @@ Status ServerError(std::string_view text, std::string_view what) {
       {"ERR AUTH", AGX_EAUTH, ""},
       {"ERR Client sent AUTH", AGX_EAUTH, ": the server has no password; leave it out"},
       {"NOPERM", AGX_EDENIED, ": the server's user lacks this permission"},
+      // What a script of theirs says of it, up to Redis 7.0 and from 7.2 on.
+      {"ERR The user executing the script can't", AGX_EDENIED, ""},
+      {"The user executing the script can't", AGX_EDENIED, ""},
+      {"ERR ACL failure in script", AGX_EDENIED, ""},
       {"ERR unknown command", AGX_EUNSUPPORTED, ": Redis 6.2 or later, or Valkey, is needed"},
   };
   for (const Kind& kind : kKinds) {
