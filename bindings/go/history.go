@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"runtime"
-	"sync"
 	"time"
 	"unsafe"
 
@@ -184,9 +183,8 @@ const Any int64 = -1 << 63
 // Query is an iteration over live sessions. One goroutine at a time goes on with it.
 type Query struct {
 	client *Client
-	handle uintptr
-	mu     sync.Mutex // the text belongs to the query until its next call
-	once   sync.Once
+	gate
+	turn chan struct{} // of one: a text belongs to the query until its next call
 }
 
 // Query begins to list the sessions that are live: of a scope and user, of a scope (the user Any),
@@ -203,17 +201,16 @@ func (c *Client) Query(scope, user int64) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{client: c, handle: handle}
-	runtime.SetFinalizer(q, func(q *Query) { go native.Agx_query_close(q.handle) })
+	q := &Query{client: c, gate: newGate(handle, "query", native.Agx_query_close),
+		turn: make(chan struct{}, 1)}
+	runtime.SetFinalizer(q, (*Query).close)
 	return q, nil
 }
 
 // Next gives the next live session, each once, in no order; io.EOF after the last.
 func (q *Query) Next(ctx context.Context) (SessionID, error) {
 	var id SessionID
-	err := command{keep: q}.do(ctx, func() native.Enum_SS_agx_status {
-		q.mu.Lock()
-		defer q.mu.Unlock()
+	err := command{on: &q.gate, room: q.turn}.do(ctx, func() native.Enum_SS_agx_status {
 		var scope, user int64
 		var session unsafe.Pointer
 		status := native.Agx_query_next(q.handle, &scope, &user, &session)
@@ -228,13 +225,15 @@ func (q *Query) Next(ctx context.Context) (SessionID, error) {
 	return id, nil
 }
 
-// Close closes the query. It never fails.
+// Close closes the query, and does not wait for a Next that is under way. It never fails.
 func (q *Query) Close() error {
-	q.once.Do(func() {
-		runtime.SetFinalizer(q, nil)
-		q.mu.Lock() // a text is being copied
-		defer q.mu.Unlock()
-		native.Agx_query_close(q.handle)
-	})
+	runtime.SetFinalizer(q, nil)
+	q.close()
 	return nil
+}
+
+func (q *Query) close() {
+	if q.gate.shut() {
+		q.gate.leave()
+	}
 }

@@ -108,8 +108,8 @@ type item struct {
 
 // OpenListener opens a listener. Without options it begins with the first event.
 func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*Listener, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	chosen := listenOptions{wait: 3000, timeout: 60000}
 	for _, option := range options {
@@ -128,7 +128,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 	}
 	position := make([]byte, idSize)
 	var handle uintptr
-	opening := command{keep: s, room: l.client.openings, undo: func() { native.Agx_listener_close(handle) }}
+	opening := command{on: &s.gate, room: l.client.openings, undo: func() { native.Agx_listener_close(handle) }}
 	err := opening.do(ctx, func() native.Enum_SS_agx_status {
 		status := native.Agxb_listen(s.handle, after, chosen.wait, chosen.timeout,
 			flag(chosen.handOnEnd), chosen.limit, where, l.token, &handle)
@@ -146,7 +146,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 		return nil, err
 	}
 	outer := &Listener{l, s.client}
-	runtime.SetFinalizer(outer, func(outer *Listener) { go outer.l.close() })
+	runtime.SetFinalizer(outer, func(outer *Listener) { outer.l.close() })
 	return outer, nil
 }
 
@@ -270,11 +270,12 @@ func (l *listener) ask() bool {
 	l.mu.Lock()
 	free := !l.inMux && !l.inCall && !l.isClosed && !l.final && l.head == len(l.queue)
 	asked := free && r.begin()
-	l.inCall = l.inCall || asked
-	l.mu.Unlock()
 	if asked {
-		r.asked <- l
-	} else {
+		l.inCall = true
+		r.asked <- l // there is room, and who closes it finds it there
+	}
+	l.mu.Unlock()
+	if !asked {
 		atomic.StoreInt32(&r.busy, 0)
 	}
 	return asked
@@ -289,6 +290,9 @@ func (l *listener) receive(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inCall = false
+	if l.isClosed {
+		native.Agx_listener_close(l.handle)
+	}
 	switch err = endIsEOF(err); {
 	case err == nil:
 		b.each(l.keep)
@@ -381,6 +385,11 @@ func (r *receiver) run(b batch) {
 		case l := <-r.asked:
 			l.receive(&b)
 		case <-r.over:
+			select {
+			case l := <-r.asked:
+				l.receive(&b)
+			default:
+			}
 			return
 		}
 	}
@@ -597,7 +606,7 @@ func (l *Listener) GoneReason() GoneReason {
 	return GoneReason(native.Agx_listener_gone(l.l.handle))
 }
 
-// Close closes the listener. It never fails.
+// Close closes the listener, and does not wait for the store. It never fails.
 func (l *Listener) Close() error {
 	if l.l == nil {
 		return nil
@@ -609,7 +618,7 @@ func (l *Listener) Close() error {
 
 func (l *listener) close() {
 	l.mu.Lock()
-	already := l.isClosed
+	already, inCall := l.isClosed, l.inCall
 	l.isClosed = true
 	l.queue, l.head = nil, 0
 	l.mu.Unlock()
@@ -618,5 +627,9 @@ func (l *listener) close() {
 	}
 	close(l.closed)
 	l.client.listens.forget(l)
-	native.Agx_listener_close(l.handle)
+	if inCall {
+		native.Agx_listener_interrupt(l.handle) // and who receives closes it
+	} else {
+		native.Agx_listener_close(l.handle)
+	}
 }
