@@ -428,21 +428,7 @@ func TestClosingWaitsForTheFunctionThatRuns(t *testing.T) {
 func TestClosingOneOfManySessionsWhoseEventsGoTogether(t *testing.T) {
 	r := ownRedis(t)
 	c := open(t, withParameter(r.url(), "command_timeout=20000&reconnect_timeout=20000&connect_timeout=20000"))
-	entered, leave := make(chan struct{}), make(chan struct{})
-	// All workers are held, so that what comes is gathered.
-	const workers = 4
-	for n := 0; n < workers; n++ {
-		s := session(t, c)
-		_, err := s.Intercept("", func(*agx.Intercepted) error {
-			entered <- struct{}{}
-			<-leave
-			return agx.ErrSwallowed
-		})
-		must(t, err)
-		_, err = s.AddAsync(background, "event", "test", nil)
-		must(t, err)
-		<-entered
-	}
+	goOn := holdsAdds(t, c)
 	var all []*agx.Session
 	for n := 0; n < 3; n++ {
 		all = append(all, session(t, c))
@@ -451,12 +437,11 @@ func TestClosingOneOfManySessionsWhoseEventsGoTogether(t *testing.T) {
 	}
 	must(t, all[2].Close()) // whose event is left out
 	stopped(t, r)
-	leave <- struct{}{}
+	goOn()
 	until(t, "they are sent", func() bool { return inside("Agxb_add_each(") == 1 })
 	atOnce(t, "closing", func() { must(t, all[0].Close()) })
 	_, err := all[0].AddAsync(background, "event", "test", nil)
 	must(t, err)
-	close(leave)
 	must(t, r.command.Process.Signal(syscall.SIGCONT))
 	for n, count := range []int{1, 1, 0} {
 		other := another(t, c, all[n])
