@@ -182,7 +182,13 @@ func TestAnInterceptorIsCalledOnceForEachEvent(t *testing.T) {
 	s := session(t, c)
 	must(t, s.Start(background, agx.Lease(patience)))
 	var calls int32
-	i, err := s.Intercept("", func(*agx.Intercepted) error { atomic.AddInt32(&calls, 1); return nil })
+	i, err := s.Intercept("", func(e *agx.Intercepted) error {
+		atomic.AddInt32(&calls, 1)
+		if string(e.Body) == `"no"` {
+			return errors.New("no")
+		}
+		return nil
+	})
 	must(t, err)
 	defer i.Close()
 	async := func(list ...string) error {
@@ -191,7 +197,7 @@ func TestAnInterceptorIsCalledOnceForEachEvent(t *testing.T) {
 			all = append(all, queue(t, s, body))
 		}
 		for n, p := range all {
-			if _, err := p.Wait(background); err != nil && list[n] != "{" {
+			if _, err := p.Wait(background); err != nil && list[n] != "{" && list[n] != `"no"` {
 				return err
 			}
 		}
@@ -206,6 +212,7 @@ func TestAnInterceptorIsCalledOnceForEachEvent(t *testing.T) {
 		{"Add with a context", 1, func() error { _, err := s.Add(patient(t), "event", "test", nil); return err }},
 		{"AddMany", 3, func() error { _, err := s.AddMany(background, make3()); return err }},
 		{"AddAsync", 3, func() error { return async("1", "2", "3") }},
+		{"AddAsync, one is refused", 51, func() error { return async(append(strings.Fields(strings.Repeat("1 ", 50)), `"no"`)...) }},
 		{"AddAsync, one is no JSON", 2, func() error { return async("1", "{", "3") }},
 	}
 	for _, of := range adds {
