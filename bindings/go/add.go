@@ -71,8 +71,8 @@ func (p *Pending) Wait(ctx context.Context) (string, error) {
 // interceptor's error matches with errors.Is, its panic goes on here. ErrUnsupported: the stream's
 // format cannot hold it.
 func (s *Session) Add(ctx context.Context, kind, origin string, body json.RawMessage) (string, error) {
-	if s.client == nil {
-		return "", notOpened("session")
+	if err := s.usable(); err != nil {
+		return "", err
 	}
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -125,10 +125,9 @@ func (s *Session) addOne(kind, origin string, body json.RawMessage) (string, err
 	if body != nil {
 		bodyText = &bytes[bodyAt]
 	}
-	err := call(func() native.Enum_SS_agx_status {
+	err := s.gate.call(func() native.Enum_SS_agx_status {
 		return native.Agx_add(s.handle, &bytes[idSize], &bytes[originAt], bodyText, &bytes[0])
 	})
-	runtime.KeepAlive(s)
 	if err != nil {
 		return "", err
 	}
@@ -148,13 +147,15 @@ func (s *Session) AddAsync(ctx context.Context, kind, origin string, body json.R
 		return nil, err
 	}
 	a := &s.client.c.adds
+	p := &Pending{event: event, done: make(chan struct{})}
 	select {
 	case a.room <- struct{}{}:
+		a.push(s, p)
+	case <-s.over:
+		p.settle("", closed("session"))
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	p := &Pending{event: event, done: make(chan struct{})}
-	a.push(s, p)
 	return p, nil
 }
 
@@ -253,7 +254,11 @@ type addRoom struct {
 
 var addRooms = sync.Pool{New: func() any { return &addRoom{added: new(uint64)} }}
 
-func newAddRoom() *addRoom { return addRooms.Get().(*addRoom) }
+func newAddRoom() *addRoom {
+	r := addRooms.Get().(*addRoom)
+	*r.added = 0
+	return r
+}
 
 // free is not called while C may be using it.
 func (r *addRoom) free() {
@@ -431,6 +436,11 @@ func (a *adder) leave(s *Session) {
 func (a *adder) push(s *Session, p *Pending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if s.gate.isShut() {
+		<-a.room
+		p.settle("", closed("session"))
+		return
+	}
 	s.queue.events = append(s.queue.events, p)
 	s.queue.pushed++
 	if s.queue.busy {
@@ -442,6 +452,20 @@ func (a *adder) push(s *Session, p *Pending) {
 		a.workers++
 		go a.work()
 	}
+}
+
+// drop fails what is queued for a session that is closed, for which nothing is queued any more.
+func (a *adder) drop(s *Session) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range s.queue.events {
+		<-a.room
+		if p.take() {
+			p.settle("", closed("session"))
+		}
+	}
+	s.queue.settled(len(s.queue.events))
+	s.queue.events = nil
 }
 
 // drain waits until what was added to a session before is settled, so that nothing overtakes it.
@@ -458,6 +482,8 @@ func (a *adder) drain(ctx context.Context, s *Session) error {
 	select {
 	case <-b.opened:
 		return nil
+	case <-s.over:
+		return closed("session")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -537,13 +563,10 @@ func (a *adder) pop(q *sessionQueue, most, mostBytes int) (list []*Pending, byte
 		q.events[0] = nil
 		q.events = q.events[1:]
 		<-a.room
-		if !atomic.CompareAndSwapInt32(&p.state, queued, taken) {
-			p.err = context.Canceled
-			close(p.done)
-			continue
+		if p.take() {
+			list = append(list, p)
+			bytes += len(p.event.Body)
 		}
-		list = append(list, p)
-		bytes += len(p.event.Body)
 	}
 	return list, bytes
 }
@@ -552,13 +575,24 @@ func (a *adder) pop(q *sessionQueue, most, mostBytes int) (list []*Pending, byte
 func sendEach(round []portion) {
 	room := newAddRoom()
 	count := 0
+	var in []portion
 	for _, part := range round {
+		if err := part.session.gate.enter(); err != nil {
+			settleAll(part.list, err)
+			continue
+		}
+		in = append(in, part)
 		for _, p := range part.list {
 			room.packed = packOne(room.packed, &p.event)
 			room.sessions = nativeAppend64(room.sessions, uint64(part.session.handle))
 			count++
 		}
 	}
+	defer func() {
+		for _, part := range in {
+			part.session.gate.leave()
+		}
+	}()
 	if count == 0 {
 		room.free()
 		return
@@ -567,7 +601,7 @@ func sendEach(round []portion) {
 	statuses := room.statuses[:count*4]
 	ids := idList(room.ids, count)
 	at := 0
-	for _, part := range round {
+	for _, part := range in {
 		for _, p := range part.list {
 			status := native.Enum_SS_agx_status(int32(nativeOrder.Uint32(statuses[at*4:])))
 			if status == 0 {
@@ -577,7 +611,6 @@ func sendEach(round []portion) {
 			}
 			at++
 		}
-		runtime.KeepAlive(part.session)
 	}
 	room.free()
 }
@@ -617,7 +650,7 @@ func (s *Session) sendSome(list []*Pending) int {
 	for _, p := range list {
 		room.packed = packOne(room.packed, &p.event)
 	}
-	err := call(func() native.Enum_SS_agx_status { return room.add(s, len(list)) })
+	err := s.gate.call(func() native.Enum_SS_agx_status { return room.add(s, len(list)) })
 	ids := room.idList()
 	room.free()
 	stored := len(ids)
@@ -663,6 +696,21 @@ func afterFailure(of error) error {
 		return err
 	}
 	return &Error{Code: ErrUncertain, Message: "an event before it failed: " + err.Message, cause: err}
+}
+
+func settleAll(list []*Pending, err error) {
+	for _, p := range list {
+		p.settle("", err)
+	}
+}
+
+// take takes it out of the queue, unless it was withdrawn.
+func (p *Pending) take() bool {
+	if !atomic.CompareAndSwapInt32(&p.state, queued, taken) {
+		p.settle("", context.Canceled)
+		return false
+	}
+	return true
 }
 
 func (p *Pending) settle(id string, err error) {

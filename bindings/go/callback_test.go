@@ -388,7 +388,7 @@ func TestInterceptorsOfARun(t *testing.T) {
 func TestASessionIsClosedByItsInterceptor(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
 		c := open(t, url)
-		for _, close := range []func(s *agx.Session, i *agx.Interceptor) error{
+		for n, close := range []func(s *agx.Session, i *agx.Interceptor) error{
 			func(_ *agx.Session, i *agx.Interceptor) error { return i.Close() },
 			func(s *agx.Session, _ *agx.Interceptor) error { return s.Close() },
 		} {
@@ -397,9 +397,18 @@ func TestASessionIsClosedByItsInterceptor(t *testing.T) {
 			calls := 0
 			self, err := s.Intercept("", func(*agx.Intercepted) error { calls++; return close(s, self) })
 			must(t, err)
-			_, _ = s.Add(background, "event", "test", nil)
-			_, _ = s.Add(background, "event", "test", nil)
+			_, err = s.Add(background, "event", "test", nil)
+			_, again := s.Add(background, "event", "test", nil)
 			want(t, calls, 1)
+			stored := 2
+			if n == 1 {
+				wantIs(t, err, agx.ErrClosed) // the event is refused
+				wantIs(t, again, agx.ErrClosed)
+				stored = 0
+			}
+			events, err := another(t, c, s).History(background, agx.HistoryRange{})
+			must(t, err)
+			want(t, len(events), stored)
 		}
 	})
 }

@@ -21,14 +21,16 @@ type Client struct{ c *client }
 
 // The part of a client that its own goroutines hold, so that the other can be collected.
 type client struct {
-	handle   uintptr
-	log      *logPump
-	listens  dispatcher
-	adds     adder
-	receiver receiver
-	watchers chan struct{} // room for sessions that have a thread to wait for their cancel
-	openings chan struct{} // room for listeners that ask the store where to begin
-	isClosed int32
+	handle    uintptr
+	log       *logPump
+	listens   dispatcher
+	adds      adder
+	consumers closer // of groups
+	closes    closer // of the others
+	receiver  receiver
+	watchers  chan struct{} // room for sessions that have a thread to wait for their cancel
+	openings  chan struct{} // room for listeners that ask the store where to begin
+	isClosed  int32
 
 	mu            sync.Mutex
 	subscriptions map[*Subscription]struct{}
@@ -129,13 +131,16 @@ func Open(ctx context.Context, url string, options ...Option) (*Client, error) {
 		subscriptions: map[*Subscription]struct{}{}}
 	c.listens.init(c)
 	c.adds.init()
+	c.consumers.init()
+	c.closes.init()
 	outer := &Client{c}
 	runtime.SetFinalizer(outer, func(outer *Client) { go outer.c.close() })
 	return outer, nil
 }
 
 // Close closes the client and everything that was opened from it. Sessions that were started and
-// not stopped stay live until their lease runs out. It never fails.
+// not stopped stay live until their lease runs out. Groups that were closed first take their consumers along,
+// if their names were made up, which it waits for. It never fails.
 func (c *Client) Close() error {
 	if c.c == nil {
 		return nil
@@ -151,12 +156,14 @@ func (c *client) close() {
 	if !atomic.CompareAndSwapInt32(&c.isClosed, 0, 1) {
 		return
 	}
+	c.consumers.wait(0)
 	native.Agx_close(c.handle)
 	c.listens.close()
 	close(c.receiver.over)
 	for _, s := range c.allSubscriptions() {
 		s.Close()
 	}
+	c.closes.wait(0)
 	c.log.close()
 }
 

@@ -45,7 +45,8 @@
 // # Closing
 //
 // Everything that is opened has a Close, which may be called by any goroutine and more than once; it
-// ends the waits of others with [ErrClosed]. What is dropped without it is closed by the garbage
+// ends the waits of others with [ErrClosed], and does not wait for the store, but for that of a [Run], which
+// ends the run, and of a [Client]. What is dropped without it is closed by the garbage
 // collector, some time later; but for a [Subscription], which goes on until its session ends, and keeps
 // its client until then, and an [Interceptor], which stays as long as its session is open.
 //

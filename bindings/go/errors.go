@@ -176,9 +176,10 @@ func call(f func() native.Enum_SS_agx_status) error {
 
 // A command is a native call that may block, for as long as its context lets it.
 type command struct {
+	on     *gate         // of the handle, or nil
 	keep   any           // must not be collected meanwhile
 	writes bool          // cut off in the middle it is uncertain
-	room   chan struct{} // for so many at a time, each of which holds a thread; or nil
+	room   chan struct{} // for so many at a time; or nil
 	undo   func()        // of one that succeeded after nobody waited for it any more; or nil
 }
 
@@ -211,10 +212,17 @@ func (c command) do(ctx context.Context, f func() native.Enum_SS_agx_status) err
 func (c command) call(f func() native.Enum_SS_agx_status) error {
 	defer runtime.KeepAlive(c.keep)
 	if c.room != nil {
-		c.room <- struct{}{}
+		select {
+		case c.room <- struct{}{}:
+		case <-c.on.over:
+			return closed(c.on.what)
+		}
 		defer func() { <-c.room }()
 	}
-	return call(f)
+	if c.on == nil {
+		return call(f)
+	}
+	return c.on.call(f)
 }
 
 func cutOff(ctx context.Context, writes bool) error {

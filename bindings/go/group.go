@@ -29,23 +29,21 @@ type GroupOptions struct {
 // consumer dies. `begin` and `end` are events like others here. Process is the whole of a robust consumer, the other methods are its parts. All may
 // be used by several goroutines; each Read and Process that waits holds a thread.
 type Group struct {
-	client   *Client // is not collected as long as there is a group
-	handle   uintptr
+	client *Client // is not collected as long as there is a group
+	gate
 	consumer string
 
 	reading chan struct{} // held by the Read that is under way
-	closing chan struct{}
 
 	mu         sync.Mutex
 	held       []Event // by a Read that nobody waited for any more
 	processing bool
-	isClosed   bool
 }
 
 // Group opens a group of the session's stream, and makes it unless it is there.
 func (s *Session) Group(ctx context.Context, name string, options GroupOptions) (*Group, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	var t texts
 	group, consumer := t.add("group's name", name), t.optional("consumer's name", options.Consumer)
@@ -53,49 +51,44 @@ func (s *Session) Group(ctx context.Context, name string, options GroupOptions) 
 	if t.err != nil {
 		return nil, t.err
 	}
+	free, consumers := native.Agx_group_close, &s.client.c.consumers
+	if options.Consumer == "" {
+		// A consumer whose name was made up goes with the handle, which is a command.
+		free = func(handle uintptr) { consumers.add(func() { native.Agx_group_close(handle) }) }
+	}
 	var handle uintptr
-	opening := command{keep: s, writes: true, undo: func() { native.Agx_group_close(handle) }}
+	opening := command{on: &s.gate, writes: true, undo: func() { free(handle) }}
 	err := opening.do(ctx, func() native.Enum_SS_agx_status {
+		consumers.wait(maxClosing)
 		return native.Agxb_group_open(s.handle, group, consumer, start, flag(options.MustExist),
 			flag(options.Recreate), letters, &handle)
 	})
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{client: s.client, handle: handle, reading: make(chan struct{}, 1),
-		closing: make(chan struct{}), consumer: fromC((*byte)(native.Agx_group_consumer_name(handle)))}
-	runtime.SetFinalizer(g, func(g *Group) { go g.close() })
+	g := &Group{client: s.client, gate: newGate(handle, "group", free), reading: make(chan struct{}, 1),
+		consumer: fromC((*byte)(native.Agx_group_consumer_name(handle)))}
+	runtime.SetFinalizer(g, (*Group).close)
 	return g, nil
 }
 
 // Consumer is the consumer's name.
 func (g *Group) Consumer() string { return g.consumer }
 
-// Close closes the handle; what is pending for its consumer stays so. A Read that waits gets ErrClosed.
+// Close closes the handle; what is pending for its consumer stays so. If that had no name of its own and nothing
+// is pending for it, it is taken out of the group soon, or by the client's Close. A Read that waits gets ErrClosed.
 // A Process ends with ErrClosed once it has finished what it holds, which Close does not wait for: its
-// handler may call this. It never fails.
+// handler may call this. Nor does it wait for a command that is under way, and goes on. It never fails.
 func (g *Group) Close() error {
-	if g.client == nil {
-		return nil
-	}
 	runtime.SetFinalizer(g, nil)
 	g.close()
 	return nil
 }
 
 func (g *Group) close() {
-	g.mu.Lock()
-	already, processing := g.isClosed, g.processing
-	g.isClosed = true
-	g.mu.Unlock()
-	if already {
-		return
-	}
-	close(g.closing)
-	if processing {
-		g.interrupt() // and it closes the handle
-	} else {
-		native.Agx_group_close(g.handle)
+	if g.gate.shut() {
+		g.interrupt()
+		g.gate.leave()
 	}
 }
 
@@ -105,13 +98,7 @@ func (g *Group) do(ctx context.Context, writes bool, f func() native.Enum_SS_agx
 	if g.client == nil {
 		return notOpened("group")
 	}
-	g.mu.Lock()
-	isClosed := g.isClosed
-	g.mu.Unlock()
-	if isClosed {
-		return closed("group")
-	}
-	return command{keep: g, writes: writes}.do(ctx, f)
+	return command{on: &g.gate, writes: writes}.do(ctx, f)
 }
 
 // fill is do with a batch, whose records it gives.
@@ -210,10 +197,14 @@ func (g *Group) takeTurn(ctx context.Context) error {
 	}
 	select {
 	case g.reading <- struct{}{}:
-	case <-g.closing:
+	case <-g.over:
 		return closed("group")
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if g.gate.isShut() {
+		<-g.reading
+		return closed("group")
 	}
 	return nil
 }
@@ -244,11 +235,14 @@ func (g *Group) read(ctx context.Context, most int, o readOptions) ([]Event, err
 			g.mu.Lock()
 			g.held = append(g.held, events...)
 			g.mu.Unlock()
+		case <-g.over: // what it brings is pending
 		}
 	}()
 	select {
 	case a := <-answers:
 		return a.events, a.err
+	case <-g.over:
+		return nil, closed("group")
 	case <-ctx.Done():
 		g.interrupt()
 		runtime.KeepAlive(g)
@@ -259,13 +253,12 @@ func (g *Group) read(ctx context.Context, most int, o readOptions) ([]Event, err
 func (g *Group) readOnce(ctx context.Context, most int, o readOptions) ([]Event, error) {
 	for {
 		var records []record
-		err := call(func() (status native.Enum_SS_agx_status) {
+		err := g.gate.call(func() (status native.Enum_SS_agx_status) {
 			records, status = filled(func(b uintptr) native.Enum_SS_agx_status {
 				return native.Agxb_group_batch(g.handle, o.source, o.wait, int64(most), b)
 			})
 			return status
 		})
-		runtime.KeepAlive(g)
 		// An interrupt that came too late for the Read that it was meant for is nobody's.
 		if isInterrupted(err) && ctx.Err() == nil {
 			continue

@@ -184,9 +184,10 @@ const Any int64 = -1 << 63
 // Query is an iteration over live sessions. One goroutine at a time goes on with it.
 type Query struct {
 	client *Client
-	handle uintptr
-	mu     sync.Mutex // the text belongs to the query until its next call
-	once   sync.Once
+	gate
+	turn chan struct{} // of one: a text belongs to the query until its next call
+	mu   sync.Mutex
+	come []SessionID // that nobody was given yet
 }
 
 // Query begins to list the sessions that are live: of a scope and user, of a scope (the user Any),
@@ -203,38 +204,66 @@ func (c *Client) Query(scope, user int64) (*Query, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &Query{client: c, handle: handle}
-	runtime.SetFinalizer(q, func(q *Query) { go native.Agx_query_close(q.handle) })
+	q := &Query{client: c, gate: newGate(handle, "query", native.Agx_query_close),
+		turn: make(chan struct{}, 1)}
+	runtime.SetFinalizer(q, (*Query).close)
 	return q, nil
 }
 
-// Next gives the next live session, each once, in no order; io.EOF after the last.
+// Next gives the next live session, each once, in no order; io.EOF after the last. It ends at once, with
+// the context's error, when ctx is done; nothing is lost by that.
 func (q *Query) Next(ctx context.Context) (SessionID, error) {
-	var id SessionID
-	err := command{keep: q}.do(ctx, func() native.Enum_SS_agx_status {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		var scope, user int64
-		var session unsafe.Pointer
-		status := native.Agx_query_next(q.handle, &scope, &user, &session)
-		if status == 0 {
-			id = SessionID{scope, user, fromC((*byte)(session))}
+	for {
+		err := command{on: &q.gate, room: q.turn}.do(ctx, q.fetch)
+		if err != nil {
+			return SessionID{}, endIsEOF(err)
 		}
-		return status
-	})
-	if err != nil {
-		return SessionID{}, endIsEOF(err)
+		if id, ok := q.take(); ok {
+			return id, nil
+		}
 	}
-	return id, nil
 }
 
-// Close closes the query. It never fails.
+// fetch has one come, unless one has for whom nobody waited any more.
+func (q *Query) fetch() native.Enum_SS_agx_status {
+	q.mu.Lock()
+	came := len(q.come) > 0
+	q.mu.Unlock()
+	if came {
+		return 0
+	}
+	var scope, user int64
+	var session unsafe.Pointer
+	status := native.Agx_query_next(q.handle, &scope, &user, &session)
+	if status == 0 {
+		q.mu.Lock()
+		q.come = append(q.come, SessionID{scope, user, fromC((*byte)(session))})
+		q.mu.Unlock()
+	}
+	return status
+}
+
+// take finds none if another was quicker.
+func (q *Query) take() (id SessionID, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.come) == 0 {
+		return SessionID{}, false
+	}
+	id = q.come[0]
+	q.come = q.come[1:]
+	return id, true
+}
+
+// Close closes the query, and does not wait for a Next that is under way. It never fails.
 func (q *Query) Close() error {
-	q.once.Do(func() {
-		runtime.SetFinalizer(q, nil)
-		q.mu.Lock() // a text is being copied
-		defer q.mu.Unlock()
-		native.Agx_query_close(q.handle)
-	})
+	runtime.SetFinalizer(q, nil)
+	q.close()
 	return nil
+}
+
+func (q *Query) close() {
+	if q.gate.shut() {
+		q.gate.leave()
+	}
 }

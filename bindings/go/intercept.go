@@ -3,7 +3,6 @@ package agx
 import (
 	"encoding/json"
 	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -49,8 +48,8 @@ type Interceptor struct {
 // It stays until it or the session is closed, whether or not the Interceptor is kept. A function that
 // refers to the session keeps that from being collected.
 func (s *Session) Intercept(where string, function func(*Intercepted) error) (*Interceptor, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	if function == nil {
 		return nil, invalid("an interceptor has no function")
@@ -64,10 +63,9 @@ func (s *Session) Intercept(where string, function func(*Intercepted) error) (*I
 	i := &Interceptor{of: s.intercepts, function: function}
 	i.token = register(i)
 	var handle uintptr // not a field: C must not be shown what has Go's pointers beside it
-	err := call(func() native.Enum_SS_agx_status {
+	err := s.gate.call(func() native.Enum_SS_agx_status {
 		return native.Agxb_intercept(s.handle, condition, i.token, &handle)
 	})
-	runtime.KeepAlive(s)
 	if err != nil {
 		unregister(i.token)
 		return nil, err
@@ -103,6 +101,9 @@ func (i *Interceptor) called(handle uintptr, e Event, _ error, _ int64) native.E
 	if thrown := caught("an interceptor", func() { err = i.function(event) }); thrown != nil {
 		keep(kept{value: thrown.value, panicked: true})
 		return refuse(handle, native.AGX_EFAILED, printable(thrown.Error()))
+	}
+	if err == nil && i.of.areClosed() {
+		return refuse(handle, native.AGX_ECLOSED, "the session is closed")
 	}
 	if err == nil {
 		err = change(handle, &e, event)
@@ -177,6 +178,12 @@ func (l *interceptors) forget(i *Interceptor) {
 	defer l.mu.Unlock()
 	delete(l.all, i)
 	atomic.StoreInt32(&l.count, int32(len(l.all)))
+}
+
+func (l *interceptors) areClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 func (l *interceptors) close() {

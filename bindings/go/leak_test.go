@@ -1,6 +1,7 @@
 package agx_test
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -89,7 +90,8 @@ func TestAMillionListenersLeaveNothingBehind(t *testing.T) {
 
 func TestTenThousandOfTheOthersLeaveNothingBehind(t *testing.T) {
 	onStores(t, func(t *testing.T, url string) {
-		s := session(t, open(t, url))
+		c := open(t, url)
+		s := session(t, c)
 		must(t, s.Start(background))
 		opens := map[string]func(n int) error{
 			"groups": func(n int) error {
@@ -98,6 +100,46 @@ func TestTenThousandOfTheOthersLeaveNothingBehind(t *testing.T) {
 					return err
 				}
 				return g.Close()
+			},
+			"groups without a name": func(n int) error {
+				g, err := s.Group(background, "others", agx.GroupOptions{Start: "new"})
+				if err != nil {
+					return err
+				}
+				if _, err = g.Read(background, 1, agx.ReadWait(0)); !errors.Is(err, agx.ErrTimeout) {
+					return err
+				}
+				return g.Close()
+			},
+			"sessions": func(n int) error {
+				other, err := c.Session(1, 42, s.ID().Session)
+				if err != nil {
+					return err
+				}
+				if _, err := other.IsLive(background); err != nil {
+					return err
+				}
+				if err := other.WaitCanceled(background); !errors.Is(err, agx.ErrNotLive) {
+					return err
+				}
+				return other.Close()
+			},
+			"conversations and queries": func(n int) error {
+				m, err := s.Messages()
+				if err != nil {
+					return err
+				}
+				q, err := c.Query(1, 42)
+				if err != nil {
+					return err
+				}
+				defer m.Close()
+				defer q.Close()
+				if err := m.Load(background); err != nil {
+					return err
+				}
+				_, err = q.Next(background)
+				return err
 			},
 			"interceptors": func(n int) error {
 				i, err := s.Intercept(`body.never`, func(*agx.Intercepted) error { return nil })

@@ -109,8 +109,8 @@ type item struct {
 
 // OpenListener opens a listener. Without options it begins with the first event.
 func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*Listener, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	chosen := listenOptions{wait: 3000, timeout: 60000}
 	for _, option := range options {
@@ -129,7 +129,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 	}
 	position := make([]byte, idSize)
 	var handle uintptr
-	opening := command{keep: s, room: l.client.openings, undo: func() { native.Agx_listener_close(handle) }}
+	opening := command{on: &s.gate, room: l.client.openings, undo: func() { native.Agx_listener_close(handle) }}
 	err := opening.do(ctx, func() native.Enum_SS_agx_status {
 		status := native.Agxb_listen(s.handle, after, chosen.wait, chosen.timeout,
 			flag(chosen.handOnEnd), chosen.limit, where, l.token, &handle)
@@ -147,7 +147,7 @@ func (s *Session) OpenListener(ctx context.Context, options ...ListenOption) (*L
 		return nil, err
 	}
 	outer := &Listener{l, s.client}
-	runtime.SetFinalizer(outer, func(outer *Listener) { go outer.l.close() })
+	runtime.SetFinalizer(outer, func(outer *Listener) { outer.l.close() })
 	return outer, nil
 }
 
@@ -282,7 +282,7 @@ func (l *listener) ask() bool {
 		return false
 	}
 	l.inCall = true
-	r.asked <- l // which has room
+	r.asked <- l // there is room, and who closes it finds it there
 	return true
 }
 
@@ -295,6 +295,9 @@ func (l *listener) receive(b *batch) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inCall = false
+	if l.isClosed {
+		native.Agx_listener_close(l.handle)
+	}
 	switch err = endIsEOF(err); {
 	case err == nil:
 		all := b.records()
@@ -391,6 +394,11 @@ func (r *receiver) run(b batch) {
 		case l := <-r.asked:
 			l.receive(&b)
 		case <-r.over:
+			select {
+			case l := <-r.asked:
+				l.receive(&b)
+			default:
+			}
 			return
 		}
 	}
@@ -616,7 +624,7 @@ func (l *Listener) GoneReason() GoneReason {
 	return GoneReason(native.Agx_listener_gone(l.l.handle))
 }
 
-// Close closes the listener. It never fails.
+// Close closes the listener, and does not wait for the store. It never fails.
 func (l *Listener) Close() error {
 	if l.l == nil {
 		return nil
@@ -628,7 +636,7 @@ func (l *Listener) Close() error {
 
 func (l *listener) close() {
 	l.mu.Lock()
-	already := l.isClosed
+	already, inCall := l.isClosed, l.inCall
 	l.isClosed = true
 	l.queue, l.head = nil, 0
 	l.mu.Unlock()
@@ -637,5 +645,9 @@ func (l *listener) close() {
 	}
 	close(l.closed)
 	l.client.listens.forget(l)
-	native.Agx_listener_close(l.handle)
+	if inCall {
+		native.Agx_listener_interrupt(l.handle) // and who receives closes it
+	} else {
+		native.Agx_listener_close(l.handle)
+	}
 }

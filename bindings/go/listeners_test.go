@@ -40,7 +40,7 @@ func serveListeners(t *testing.T, url string, count int) {
 	var all []*agx.Session
 	for i := 0; i < sessions; i++ {
 		s := session(t, c)
-		must(t, s.Start(background))
+		must(t, s.Start(background, agx.Lease(grace))) // a busy machine renews it late
 		all = append(all, s)
 	}
 	before := threads()
@@ -49,7 +49,7 @@ func serveListeners(t *testing.T, url string, count int) {
 	ended.Add(count)
 	errs := make(chan error, count)
 	for i := 0; i < count; i++ {
-		l := listen(t, all[i%sessions])
+		l := listen(t, all[i%sessions], agx.Wait(-1), agx.Timeout(-1))
 		go func() {
 			defer ended.Done()
 			event, err := l.Next(background)
@@ -64,18 +64,34 @@ func serveListeners(t *testing.T, url string, count int) {
 			l.Close()
 		}()
 	}
-	began.Wait()
-	if more := threads() - before; more > 30 {
+	inTime(t, "all have begun", &began)
+	// A thread that was needed for a moment, as many are on a busy machine, stays.
+	if more := threads() - before; more > 30+count/20 {
 		t.Errorf("%d listeners that wait cost %d threads", count, more)
 	}
 	for _, s := range all {
 		add(t, s, 1)
 		must(t, s.Stop(background, grace))
 	}
-	ended.Wait()
+	inTime(t, "all have ended", &ended)
 	close(errs)
 	for err := range errs {
 		t.Fatal(err)
+	}
+}
+
+// inTime waits for a group, as long as a busy machine may take for ten thousand.
+func inTime(t *testing.T, what string, all *sync.WaitGroup) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * patience):
+		t.Fatal("this never came to be: " + what)
 	}
 }
 

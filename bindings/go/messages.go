@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"runtime"
-	"sync"
 	"unsafe"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
@@ -23,9 +22,8 @@ const (
 // Messages is a conversation: what a session keeps between runs, as pydantic-ai writes it.
 type Messages struct {
 	client *Client // or nil
-	handle uintptr
-	mu     sync.Mutex // texts belong to the conversation until it is changed
-	once   sync.Once
+	gate
+	turn chan struct{} // of one: texts belong to the conversation until it is changed
 }
 
 func openMessages(c *Client, open func(*uintptr) native.Enum_SS_agx_status) (*Messages, error) {
@@ -34,8 +32,9 @@ func openMessages(c *Client, open func(*uintptr) native.Enum_SS_agx_status) (*Me
 	if err != nil {
 		return nil, err
 	}
-	m := &Messages{client: c, handle: handle}
-	runtime.SetFinalizer(m, func(m *Messages) { go native.Agx_messages_close(m.handle) })
+	m := &Messages{client: c, gate: newGate(handle, "conversation", native.Agx_messages_close),
+		turn: make(chan struct{}, 1)}
+	runtime.SetFinalizer(m, (*Messages).close)
 	return m, nil
 }
 
@@ -66,8 +65,8 @@ func OpenMessages(path string) (*Messages, error) {
 // Messages opens the conversation of the session, which is kept in the store beside it and does not
 // go with its events. It is empty until it is loaded.
 func (s *Session) Messages() (*Messages, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	m, err := openMessages(s.client, func(handle *uintptr) native.Enum_SS_agx_status {
 		return native.Agx_messages_open(s.handle, handle)
@@ -76,22 +75,22 @@ func (s *Session) Messages() (*Messages, error) {
 	return m, err
 }
 
-// Close closes the conversation; what was not saved is lost. It never fails.
+// Close closes the conversation; what was not saved is lost. A Load or Save that is under way goes on, and
+// Close does not wait for it. It never fails.
 func (m *Messages) Close() error {
-	m.once.Do(func() {
-		runtime.SetFinalizer(m, nil)
-		m.mu.Lock() // a text is being copied
-		defer m.mu.Unlock()
-		native.Agx_messages_close(m.handle)
-	})
+	runtime.SetFinalizer(m, nil)
+	m.close()
 	return nil
 }
 
+func (m *Messages) close() {
+	if m.gate.shut() {
+		m.gate.leave()
+	}
+}
+
 func (m *Messages) locked(f func() native.Enum_SS_agx_status) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	defer runtime.KeepAlive(m)
-	return call(f)
+	return command{on: &m.gate, room: m.turn}.call(f)
 }
 
 // text is a call that gives one.
@@ -111,20 +110,18 @@ func (m *Messages) text(f func(*unsafe.Pointer, *uint64) native.Enum_SS_agx_stat
 
 // Load replaces what is held by what is kept; nothing kept is an empty conversation.
 func (m *Messages) Load(ctx context.Context) error {
-	return command{keep: m}.do(ctx, func() native.Enum_SS_agx_status {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return native.Agx_messages_load(m.handle)
-	})
+	return m.do(ctx, false, native.Agx_messages_load)
 }
 
 // Save keeps what is held, if what is kept is still what was loaded or saved last: otherwise
 // ErrConflict, and nothing is written.
 func (m *Messages) Save(ctx context.Context) error {
-	return command{keep: m, writes: true}.do(ctx, func() native.Enum_SS_agx_status {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return native.Agx_messages_save(m.handle)
+	return m.do(ctx, true, native.Agx_messages_save)
+}
+
+func (m *Messages) do(ctx context.Context, writes bool, f func(uintptr) native.Enum_SS_agx_status) error {
+	return command{on: &m.gate, room: m.turn, writes: writes}.do(ctx, func() native.Enum_SS_agx_status {
+		return f(m.handle)
 	})
 }
 
@@ -137,14 +134,20 @@ func (m *Messages) JSON() (json.RawMessage, error) {
 
 // Len is how many messages there are; 0 of what is closed.
 func (m *Messages) Len() int {
-	defer runtime.KeepAlive(m)
-	return int(native.Agx_messages_count(m.handle))
+	return m.count(func() int64 { return native.Agx_messages_count(m.handle) })
+}
+
+func (m *Messages) count(f func() int64) int {
+	if m.gate.enter() != nil {
+		return 0
+	}
+	defer m.gate.leave()
+	return int(f())
 }
 
 // Parts is how many parts a message has; 0 if there is no such message.
 func (m *Messages) Parts(message int) int {
-	defer runtime.KeepAlive(m)
-	return int(native.Agx_messages_part_count(m.handle, int64(message)))
+	return m.count(func() int64 { return native.Agx_messages_part_count(m.handle, int64(message)) })
 }
 
 // Field is a message's field, such as "kind": a string as its text, anything else as JSON.

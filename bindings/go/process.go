@@ -3,7 +3,6 @@ package agx
 import (
 	"context"
 	"errors"
-	"runtime"
 	"time"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
@@ -79,7 +78,7 @@ func (g *Group) Process(ctx context.Context, handler func(event Event, attempt i
 		switch {
 		case p.stopped != nil:
 			return p.stopped
-		case g.hasClosed():
+		case g.gate.isShut():
 			return closed("group")
 		case !isInterrupted(err):
 			if isLimit(err) {
@@ -99,10 +98,6 @@ func (g *Group) beginProcess(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.isClosed {
-		<-g.reading
-		return closed("group")
-	}
 	g.processing = true
 	g.held = nil // is pending, and so comes first
 	return nil
@@ -111,19 +106,8 @@ func (g *Group) beginProcess(ctx context.Context) error {
 func (g *Group) endProcess() {
 	g.mu.Lock()
 	g.processing = false
-	isClosed := g.isClosed
 	g.mu.Unlock()
 	<-g.reading
-	if isClosed {
-		native.Agx_group_close(g.handle)
-	}
-	runtime.KeepAlive(g)
-}
-
-func (g *Group) hasClosed() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.isClosed
 }
 
 // run lets C process, in a thread of its own, and serves what it hands out.
@@ -155,7 +139,7 @@ func (p *process) process() {
 	if o.Timeout > 0 {
 		timeout = milliseconds(o.Timeout)
 	}
-	p.result = call(func() native.Enum_SS_agx_status {
+	p.result = p.group.gate.call(func() native.Enum_SS_agx_status {
 		return native.Agxb_group_process(p.group.handle, int64(o.MaxAttempts),
 			milliseconds(o.ClaimIdle), int64(o.Count), milliseconds(o.Backoff),
 			milliseconds(o.BackoffMax), outage, timeout, int64(o.Limit), p.token)

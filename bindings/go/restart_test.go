@@ -225,3 +225,38 @@ func TestContextEndsAWaitWhileTheServerHangs(t *testing.T) {
 		t.Fatalf("it took %v", took)
 	}
 }
+
+// A session that a query brings after nobody waited for it any more is given by the next call.
+func TestAQueryThatIsCutOffLosesNothing(t *testing.T) {
+	r := ownRedis(t)
+	c := open(t, withParameter(r.url(), "command_timeout=60000"))
+	const sessions = 20
+	for n := 0; n < sessions; n++ {
+		must(t, session(t, c).Start(background, agx.Lease(time.Minute)))
+	}
+	q, err := c.Query(agx.Any, agx.Any)
+	must(t, err)
+	defer q.Close()
+	must(t, r.command.Process.Signal(syscall.SIGSTOP))
+	ctx, cancel := context.WithCancel(background)
+	cut := make(chan error)
+	go func() {
+		_, err := q.Next(ctx)
+		cut <- err
+	}()
+	until(t, "the call waits", func() bool { return inside("Agx_query_next(") == 1 })
+	cancel()
+	wantIs(t, <-cut, context.Canceled)
+	must(t, r.command.Process.Signal(syscall.SIGCONT))
+	found := map[agx.SessionID]bool{}
+	for {
+		id, err := q.Next(patient(t))
+		if err == io.EOF {
+			break
+		}
+		must(t, err)
+		want(t, found[id], false)
+		found[id] = true
+	}
+	want(t, len(found), sessions)
+}

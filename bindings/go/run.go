@@ -80,8 +80,8 @@ func chosenRun(options []RunOption) runOptions {
 }
 
 func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	if o.start.detached {
 		return nil, invalid("a run cannot be detached: nobody would notice a cancel")
@@ -92,9 +92,10 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 		return nil, t.err
 	}
 	var handle uintptr
-	beginning := command{keep: s, writes: true, undo: func() { native.Agx_run_close(handle) }}
+	beginning := command{on: &s.gate, writes: true, undo: func() { native.Agx_run_close(handle) }}
 	err := beginning.do(ctx, func() native.Enum_SS_agx_status {
 		defer s.begun()
+		atomic.StoreInt32(s.ran, 1)
 		return native.Agxb_run_begin(s.handle, o.coalesce, o.coalesceAt, flag(o.start.takeOver),
 			o.start.lease, start, origin, o.grace, &handle)
 	})
@@ -107,7 +108,8 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 }
 
 // Close ends the run, as failed if it was neither finished nor failed, and frees it. Other than Finish and
-// Fail it does not wait for what AddAsync has queued. It never fails.
+// Fail it does not wait for what AddAsync has queued; but for what it writes, and for what is under way, it
+// waits as long as the store is waited for. It never fails.
 func (r *Run) Close() error {
 	r.once.Do(func() {
 		runtime.SetFinalizer(r, nil)

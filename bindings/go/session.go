@@ -27,10 +27,9 @@ type SessionID struct {
 // Session is what a producer starts, adds to and stops, and what listeners are opened on.
 type Session struct {
 	client *Client
-	handle uintptr
-	id     SessionID
-
-	isClosed int32
+	gate
+	id  SessionID
+	ran *int32 // it has had a run
 
 	queue      sessionQueue
 	watch      watch
@@ -60,7 +59,16 @@ func (c *Client) Session(scope, user int64, session string) (*Session, error) {
 }
 
 func (c *Client) sessionOf(handle uintptr, id SessionID) *Session {
-	s := &Session{client: c, handle: handle, id: id, intercepts: &interceptors{}}
+	// A run may still be ending, also one that was closed while the store was silent: C waits for that.
+	ran, closes := new(int32), &c.c.closes
+	free := func(handle uintptr) {
+		if atomic.LoadInt32(ran) == 0 {
+			native.Agx_session_close(handle)
+		} else {
+			closes.add(func() { native.Agx_session_close(handle) })
+		}
+	}
+	s := &Session{client: c, gate: newGate(handle, "session", free), id: id, ran: ran, intercepts: &interceptors{}}
 	runtime.SetFinalizer(s, func(s *Session) { go s.close() })
 	return s
 }
@@ -135,7 +143,8 @@ func (s *Session) ID() SessionID { return s.id }
 // Close closes the handle. A session that it started and did not stop stays live until its lease
 // runs out. Its interceptors are closed as well, and who waits in WaitFor or WaitCanceled gets ErrClosed,
 // as do events of AddAsync that were not sent yet. Its listeners, subscriptions and groups stay open, each
-// until its own Close or the client's. It never fails.
+// until its own Close or the client's. A command that is under way goes on, and Close does not wait for it.
+// It never fails.
 func (s *Session) Close() error {
 	runtime.SetFinalizer(s, nil)
 	s.close()
@@ -144,31 +153,43 @@ func (s *Session) Close() error {
 
 // close does not wait for another that is closing it, which may wait for who calls this.
 func (s *Session) close() {
-	if s.client != nil && atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
-		s.intercepts.close()
-		native.Agx_session_close(s.handle)
+	if s.gate.shut() {
 		s.waiting.tell()
+		s.client.c.adds.drop(s)
+		s.intercepts.close()
+		s.gate.leave()
 	}
+}
+
+// usable tells why there is nothing to be done with it, or nil.
+func (s *Session) usable() error {
+	if s.client == nil {
+		return notOpened("session")
+	}
+	if s.gate.isShut() {
+		return closed("session")
+	}
+	return nil
 }
 
 func (s *Session) read(ctx context.Context, f func() native.Enum_SS_agx_status) error {
-	if s.client == nil {
-		return notOpened("session")
+	if err := s.usable(); err != nil {
+		return err
 	}
-	return command{keep: s}.do(ctx, f)
+	return command{on: &s.gate}.do(ctx, f)
 }
 
 func (s *Session) write(ctx context.Context, f func() native.Enum_SS_agx_status) error {
-	if s.client == nil {
-		return notOpened("session")
+	if err := s.usable(); err != nil {
+		return err
 	}
-	return command{keep: s, writes: true}.do(ctx, f)
+	return command{on: &s.gate, writes: true}.do(ctx, f)
 }
 
 // writeBehind is write of what comes behind the events that were added before.
 func (s *Session) writeBehind(ctx context.Context, f func() native.Enum_SS_agx_status) error {
-	if s.client == nil {
-		return notOpened("session")
+	if err := s.usable(); err != nil {
+		return err
 	}
 	if err := s.client.c.adds.drain(ctx, s); err != nil {
 		return err
@@ -267,7 +288,7 @@ func (s *Session) Cancel(ctx context.Context) (wasLive bool, err error) {
 // IsCanceled tells whether the session that this handle started was cancelled or taken over. No
 // I/O: for an agent's inner loop. True of a handle that is closed.
 func (s *Session) IsCanceled() bool {
-	canceled := native.Agx_is_canceled(s.handle) != 0
+	canceled := s.gate.isShut() || native.Agx_is_canceled(s.handle) != 0
 	runtime.KeepAlive(s)
 	return canceled
 }
@@ -315,8 +336,8 @@ func (s *Session) begun() {
 // WaitCanceled waits until the session that this handle started is cancelled: nil. ErrTakenOver:
 // another producer has it. ErrNotLive: this handle did not start it, or has stopped it.
 func (s *Session) WaitCanceled(ctx context.Context) error {
-	if s.client == nil {
-		return notOpened("session")
+	if err := s.usable(); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -338,6 +359,8 @@ func (s *Session) WaitCanceled(ctx context.Context) error {
 	select {
 	case <-round.done:
 		return round.err
+	case <-s.over: // of which the round learns when it comes back from C
+		return closed("session")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -371,7 +394,7 @@ func (s *Session) watchOnce() error {
 	default:
 		time.Sleep(watchInterval)
 	}
-	return call(func() native.Enum_SS_agx_status {
+	return s.gate.call(func() native.Enum_SS_agx_status {
 		return native.Agx_wait_canceled(s.handle, slice)
 	})
 }

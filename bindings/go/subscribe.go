@@ -3,7 +3,8 @@ package agx
 import (
 	"context"
 	"io"
-	"sync/atomic"
+	"sync"
+	"syscall"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
@@ -12,10 +13,14 @@ import (
 // ends: whether or not it is kept, or its session's handle.
 type Subscription struct {
 	client   *Client // is not collected as long as it goes on
-	handle   uintptr // atomic: the function may be called before it is known to who subscribes
 	token    int64
 	function func(*Subscription, Event, error)
-	isClosed int32
+
+	mu       sync.Mutex
+	returned *sync.Cond
+	handle   uintptr // 0: not known yet; the function may be called before who subscribes knows it
+	thread   int     // in which the function is running, or 0
+	isClosed bool
 
 	done chan struct{}
 	err  error // set before done is closed
@@ -40,8 +45,8 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 	if function == nil {
 		return nil, invalid("a subscription has no function")
 	}
-	if s.client == nil {
-		return nil, notOpened("session")
+	if err := s.usable(); err != nil {
+		return nil, err
 	}
 	chosen := listenOptions{wait: -1, timeout: -1}
 	for _, option := range options {
@@ -56,19 +61,22 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 		return nil, err
 	}
 	sub := &Subscription{client: s.client, function: function, done: make(chan struct{})}
+	sub.returned = sync.NewCond(&sub.mu)
 	sub.token = register(sub)
 	if !s.client.c.subscribed(sub) {
 		unregister(sub.token)
 		return nil, closed("client")
 	}
-	subscribing := command{keep: s, undo: func() { sub.Close() }}
+	subscribing := command{on: &s.gate, undo: func() { sub.Close() }}
 	err := subscribing.do(ctx, func() native.Enum_SS_agx_status {
+		s.client.c.closes.wait(maxClosing)
 		var handle uintptr
 		status := native.Agxb_subscribe(s.handle, where, after, chosen.wait, chosen.timeout,
 			flag(chosen.handOnEnd), chosen.limit, chosen.queueEvents, chosen.queueBytes, sub.token,
 			&handle)
 		if status != 0 {
 			sub.end(nil) // unless the client's Close has
+			unregister(sub.token)
 		} else {
 			sub.opened(handle)
 		}
@@ -80,16 +88,31 @@ func (s *Session) Subscribe(ctx context.Context, function func(s *Subscription, 
 	return sub, nil
 }
 
-// opened is told the handle by who subscribes and by each call. One that was closed before is closed
-// in C now.
+// opened is told the handle by who subscribes, if no call was.
 func (s *Subscription) opened(handle uintptr) {
-	if atomic.SwapUintptr(&s.handle, handle) == 0 && atomic.LoadInt32(&s.isClosed) != 0 {
-		native.Agx_subscription_close(handle)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.handle == 0 {
+		s.handle = handle
+		s.release()
 	}
 }
 
+// release has it closed in C once it is closed, its function does not run, and its handle is known: each of
+// which is so last just once. C then waits for the thread that reads, and that for the store. It holds mu.
+func (s *Subscription) release() {
+	if !s.isClosed || s.thread != 0 || s.handle == 0 {
+		return
+	}
+	handle, token := s.handle, s.token
+	s.client.c.closes.add(func() {
+		native.Agx_subscription_close(handle)
+		unregister(token) // by which C may have called until now
+	})
+}
+
 // Close unsubscribes. When it returns no call of the function is running and none will come; called by
-// the function, that very call goes on, and is the last. It never fails.
+// the function, that very call goes on, and is the last. It does not wait for the store. It never fails.
 func (s *Subscription) Close() error {
 	s.end(closed("subscription"))
 	return nil
@@ -97,13 +120,22 @@ func (s *Subscription) Close() error {
 
 // end does not wait for another that ends it, which may wait for the function, which calls this.
 func (s *Subscription) end(why error) {
-	if s.client == nil || !atomic.CompareAndSwapInt32(&s.isClosed, 0, 1) {
+	if s.client == nil {
 		return
 	}
-	if handle := atomic.LoadUintptr(&s.handle); handle != 0 {
-		native.Agx_subscription_close(handle)
+	s.mu.Lock()
+	if s.isClosed {
+		s.mu.Unlock()
+		return
 	}
-	unregister(s.token)
+	s.isClosed = true
+	if s.thread == 0 {
+		s.release()
+	}
+	for s.thread != 0 && s.thread != syscall.Gettid() {
+		s.returned.Wait()
+	}
+	s.mu.Unlock()
 	s.client.c.unsubscribed(s)
 	s.err = why
 	close(s.done)
@@ -127,15 +159,28 @@ func (s *Subscription) Wait(ctx context.Context) error {
 }
 
 func (s *Subscription) called(handle uintptr, e Event, err error, _ int64) native.Enum_SS_agx_status {
-	s.opened(handle)
-	if atomic.LoadInt32(&s.isClosed) != 0 {
+	s.mu.Lock()
+	first := s.handle == 0
+	s.handle = handle
+	if s.isClosed {
+		if first {
+			s.release()
+		}
+		s.mu.Unlock()
 		return 0
 	}
+	s.thread = syscall.Gettid()
+	s.mu.Unlock()
 	if thrown := caught("a subscription's function", func() { s.function(s, e, err) }); thrown != nil {
 		s.end(thrown)
 	} else if err == io.EOF {
 		s.end(nil)
 	}
+	s.mu.Lock()
+	s.thread = 0
+	s.release()
+	s.returned.Broadcast()
+	s.mu.Unlock()
 	return 0
 }
 

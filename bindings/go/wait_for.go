@@ -121,8 +121,11 @@ func (s *Session) lose(ctx context.Context) error {
 
 // waited is behind what WaitFor goes on. The first time it may ask the store.
 func (s *Session) waited(ctx context.Context) (string, error) {
+	if err := s.usable(); err != nil {
+		return "", err
+	}
 	position := make([]byte, idSize)
-	asking := command{keep: s, room: s.client.c.openings}
+	asking := command{on: &s.gate, room: s.client.c.openings}
 	err := asking.do(ctx, func() native.Enum_SS_agx_status {
 		return native.Agx_waited(s.handle, &position[0])
 	})
@@ -174,7 +177,7 @@ func (w *waiting) set(s *Session, id string, wanted func(now string) bool) {
 	position := make([]byte, idSize)
 	copy(position, id)
 	now := make([]byte, idSize)
-	_ = call(func() native.Enum_SS_agx_status {
+	_ = s.gate.call(func() native.Enum_SS_agx_status {
 		status := native.Agx_waited(s.handle, &now[0]) // which is known by now
 		if status != 0 || !wanted(upToNul(now)) {
 			return status
