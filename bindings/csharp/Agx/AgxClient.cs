@@ -127,11 +127,14 @@ namespace Agx
             // The name is the query's until its next call.
             lock (query)
             {
-                int status = agxnative.agx_query_next(query.Number, out scope, out user, out name);
-                id = default(AgxSessionId);
-                if (status == (int)AgxStatus.Ended) return false;
-                AgxException.Check(status);
-                id = new AgxSessionId(scope, user, Text.Read(name));
+                using (Use use = query.Enter())
+                {
+                    int status = agxnative.agx_query_next(use.Number, out scope, out user, out name);
+                    id = default(AgxSessionId);
+                    if (status == (int)AgxStatus.Ended) return false;
+                    AgxException.Check(status);
+                    id = new AgxSessionId(scope, user, Text.Read(name));
+                }
             }
             GC.KeepAlive(this);
             return true;

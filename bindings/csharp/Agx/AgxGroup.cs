@@ -20,6 +20,8 @@ namespace Agx
         // One call of Read or Process at a time is in C.
         readonly object reading = new object();
         volatile bool processing;
+        readonly object handlingGate = new object();
+        bool handling; // a handler is called
 
         internal AgxGroup(AgxClient client, GroupHandle handle, string name)
         {
@@ -37,11 +39,6 @@ namespace Agx
 
         /// <summary>The consumer's name.</summary>
         public string Consumer { get; }
-
-        IntPtr Number
-        {
-            get { return handle.Number; }
-        }
 
         void Done(int status)
         {
@@ -63,8 +60,8 @@ namespace Agx
             Stopwatch clock = Stopwatch.StartNew();
             using (Batch batch = new Batch())
             {
-                int status = Waiting(cancellationToken, () =>
-                    agxnative.agxb_group_batch(Number, (int)source, Left(whole, clock), (ulong)count, batch.Number));
+                int status = Waiting(cancellationToken, group =>
+                    agxnative.agxb_group_batch(group, (int)source, Left(whole, clock), (ulong)count, batch.Number));
                 if (status == (int)AgxStatus.Timeout || status == (int)AgxStatus.Ended) return new AgxEvent[0];
                 Done(status);
                 return Events(batch);
@@ -77,7 +74,7 @@ namespace Agx
         }
 
         // A call that waits, and is interrupted when the token is cancelled.
-        int Waiting(CancellationToken cancellationToken, Func<int> call)
+        int Waiting(CancellationToken cancellationToken, Func<IntPtr, int> call)
         {
             Enter(cancellationToken);
             try
@@ -87,7 +84,8 @@ namespace Agx
                     for (;;)
                     {
                         cancellationToken.ThrowIfCancellationRequested();
-                        int status = call();
+                        int status;
+                        using (Use use = handle.Enter()) status = call(use.Number);
                         // One that came too late for the call before is not meant for this one.
                         if (status != (int)AgxStatus.Interrupted) return status;
                     }
@@ -106,13 +104,13 @@ namespace Agx
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 if (processing) throw AgxException.Of(AgxStatus.Busy, "the group is being processed by this object");
-                if (handle.IsClosed) throw AgxException.Closed("group");
+                handle.Check();
             } while (!Monitor.TryEnter(reading, Slice));
         }
 
         void Interrupt()
         {
-            agxnative.agx_group_interrupt(Number);
+            agxnative.agx_group_interrupt(handle.Number);
         }
 
         static IReadOnlyList<AgxEvent> Events(Batch batch)
@@ -150,6 +148,7 @@ namespace Agx
                 if (Stop != null) return (int)AgxStatus.Interrupted;
                 ++Calls;
                 if (record.Value == null) return (int)AgxStatus.Failed;
+                if (!Group.BeginHandling()) return (int)AgxStatus.Interrupted;
                 try
                 {
                     Handler(record.Value, attempt);
@@ -163,6 +162,10 @@ namespace Agx
                 {
                     Fail(handle, record.Value, attempt, error);
                     return (int)AgxStatus.Failed;
+                }
+                finally
+                {
+                    Group.EndHandling();
                 }
             }
 
@@ -210,7 +213,7 @@ namespace Agx
             long token = Callbacks.Register(target);
             try
             {
-                int status = Waiting(cancellationToken, () => ProcessNow(target, given, token));
+                int status = Waiting(cancellationToken, group => ProcessNow(group, target, given, token));
                 if (target.Stop != null) target.Stop.Throw();
                 if (status == (int)AgxStatus.Timeout || status == (int)AgxStatus.Limit) return (AgxStatus)status;
                 Done(status);
@@ -230,13 +233,13 @@ namespace Agx
             return Process((value, attempt) => handler(value, attempt).GetAwaiter().GetResult(), options, cancellationToken);
         }
 
-        int ProcessNow(Target target, AgxProcessOptions given, long token)
+        int ProcessNow(IntPtr group, Target target, AgxProcessOptions given, long token)
         {
             long limit = given.Limit == 0 ? 0 : Math.Max(1, given.Limit - target.Calls);
             processing = true;
             try
             {
-                int status = agxnative.agxb_group_process(Number, given.MaxRetries, Text.Milliseconds(given.ClaimIdle),
+                int status = agxnative.agxb_group_process(group, given.MaxRetries, Text.Milliseconds(given.ClaimIdle),
                     given.Count, Text.Milliseconds(given.Backoff), Text.Milliseconds(given.BackoffMax),
                     Text.Milliseconds(given.Outage), Text.Milliseconds(given.Timeout), limit, token);
                 // The interrupt was its own.
@@ -245,6 +248,25 @@ namespace Agx
             finally
             {
                 processing = false;
+            }
+        }
+
+        // Closing waits for it; false: none is called any more.
+        bool BeginHandling()
+        {
+            lock (handlingGate)
+            {
+                handling = !handle.IsDisposed;
+                return handling;
+            }
+        }
+
+        void EndHandling()
+        {
+            lock (handlingGate)
+            {
+                handling = false;
+                Monitor.PulseAll(handlingGate);
             }
         }
 
@@ -302,7 +324,7 @@ namespace Agx
         {
             ulong count, done;
             byte[] packed = Text.PackIds(ids, out count);
-            Done(agxnative.agxb_group_ack(Number, packed, (ulong)packed.Length, count, out done));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_ack(use.Number, packed, (ulong)packed.Length, count, out done));
             return (long)done;
         }
 
@@ -325,7 +347,7 @@ namespace Agx
             byte[] packed = Text.PackIds(ids, out count);
             using (Batch batch = new Batch())
             {
-                Done(agxnative.agxb_group_claim(Number, Text.Milliseconds(minIdle), packed, (ulong)packed.Length, count, batch.Number));
+                using (Use use = handle.Enter()) Done(agxnative.agxb_group_claim(use.Number, Text.Milliseconds(minIdle), packed, (ulong)packed.Length, count, batch.Number));
                 return Events(batch);
             }
         }
@@ -343,7 +365,7 @@ namespace Agx
             Buffer.BlockCopy(given, 0, room, 0, given.Length);
             using (Batch batch = new Batch())
             {
-                Done(agxnative.agxb_group_autoclaim(Number, Text.Milliseconds(minIdle), room, (ulong)count, batch.Number));
+                using (Use use = handle.Enter()) Done(agxnative.agxb_group_autoclaim(use.Number, Text.Milliseconds(minIdle), room, (ulong)count, batch.Number));
                 return new AgxClaim(Events(batch), Text.Read(room, 0));
             }
         }
@@ -353,7 +375,7 @@ namespace Agx
         {
             byte[] ids = new byte[2 * AgxSession.IdSize];
             long[] numbers = new long[2];
-            Done(agxnative.agxb_group_pending(Number, ids, numbers));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_pending(use.Number, ids, numbers));
             return new AgxPending(Text.Read(ids, 0), Text.Read(ids, AgxSession.IdSize), numbers);
         }
 
@@ -366,11 +388,12 @@ namespace Agx
             byte[]? after = Text.Encode(given.After, "after");
             List<AgxPendingEvent> events = new List<AgxPendingEvent>();
             using (Batch batch = new Batch())
+            using (Use use = handle.Enter())
             {
                 while (events.Count < given.Count)
                 {
                     ulong wanted = (ulong)Math.Min(1000, given.Count - events.Count);
-                    Done(agxnative.agxb_group_pending_batch(Number, consumer, Text.Milliseconds(given.MinIdle), after, wanted, batch.Number));
+                    Done(agxnative.agxb_group_pending_batch(use.Number, consumer, Text.Milliseconds(given.MinIdle), after, wanted, batch.Number));
                     ulong came = 0;
                     batch.Rewind();
                     Batch.Record record;
@@ -388,7 +411,7 @@ namespace Agx
             List<AgxConsumerInfo> consumers = new List<AgxConsumerInfo>();
             using (Batch batch = new Batch())
             {
-                Done(agxnative.agxb_group_consumers(Number, batch.Number));
+                using (Use use = handle.Enter()) Done(agxnative.agxb_group_consumers(use.Number, batch.Number));
                 batch.Rewind();
                 Batch.Record record;
                 while (batch.Read(out record)) consumers.Add(new AgxConsumerInfo(record));
@@ -401,7 +424,7 @@ namespace Agx
         {
             byte[] ids = new byte[AgxSession.IdSize];
             long[] numbers = new long[6];
-            Done(agxnative.agxb_group_health(Number, ids, numbers));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_health(use.Number, ids, numbers));
             return new AgxHealth(Text.Read(ids, 0), numbers);
         }
 
@@ -411,7 +434,7 @@ namespace Agx
         public long DeleteConsumer(string? consumer = null)
         {
             ulong pending;
-            Done(agxnative.agx_group_delete_consumer(Number, Text.Encode(consumer, "consumer"), out pending));
+            using (Use use = handle.Enter()) Done(agxnative.agx_group_delete_consumer(use.Number, Text.Encode(consumer, "consumer"), out pending));
             return (long)pending;
         }
 
@@ -419,7 +442,8 @@ namespace Agx
         /// <returns>Whether there was one.</returns>
         public bool Delete()
         {
-            int status = agxnative.agx_group_delete(Number);
+            int status;
+            using (Use use = handle.Enter()) status = agxnative.agx_group_delete(use.Number);
             if (status == (int)AgxStatus.None) return false;
             Done(status);
             return true;
@@ -434,7 +458,8 @@ namespace Agx
             List<AgxDeadLetter> letters = new List<AgxDeadLetter>();
             using (Batch batch = new Batch())
             {
-                int status = agxnative.agxb_group_dead_letters(Number, Text.Encode(after, "after"), (ulong)count, batch.Number);
+                int status;
+                using (Use use = handle.Enter()) status = agxnative.agxb_group_dead_letters(use.Number, Text.Encode(after, "after"), (ulong)count, batch.Number);
                 if (status == (int)AgxStatus.Ended) return letters;
                 Done(status);
                 batch.Rewind();
@@ -453,7 +478,7 @@ namespace Agx
         {
             ulong count, done;
             byte[] packed = Text.PackIds(ids, out count);
-            Done(agxnative.agxb_group_replay(Number, packed, (ulong)packed.Length, count, out done));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_replay(use.Number, packed, (ulong)packed.Length, count, out done));
             return (long)done;
         }
 
@@ -463,19 +488,25 @@ namespace Agx
         {
             ulong count, done;
             byte[] packed = Text.PackIds(ids, out count);
-            Done(agxnative.agxb_group_delete_dead_letters(Number, packed, (ulong)packed.Length, count, out done));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_delete_dead_letters(use.Number, packed, (ulong)packed.Length, count, out done));
             return (long)done;
         }
 
         /// <summary>Closes the object. What is pending for its consumer stays so. A Read that waits throws an
         /// <see cref="AgxClosedException"/>; a Process does once its handler has returned, which is waited
-        /// for.</summary>
+        /// for. A call that the store has not answered yet is carried out and not waited for. If the
+        /// consumer's name was made up, and no call is under way, this takes a command, by which the consumer
+        /// goes.</summary>
         /// <exception cref="AgxException">A handler of the group's own Process calls it: cancel its token
         /// there, and close the group behind it.</exception>
         public void Dispose()
         {
             if (IsWithin()) throw AgxException.Of(AgxStatus.BadState, "a handler cannot close the group that calls it: cancel its token, and close the group behind Process");
             handle.Dispose();
+            lock (handlingGate)
+            {
+                while (handling) Monitor.Wait(handlingGate);
+            }
         }
     }
 }

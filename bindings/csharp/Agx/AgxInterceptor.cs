@@ -206,12 +206,14 @@ namespace Agx
             target = new Target(session.Client) { Function = function };
             token = Callbacks.Register(target);
             IntPtr interceptor;
-            int status = agxnative.agxb_intercept(session.Number, where, token, out interceptor);
-            if (status != 0)
+            try
             {
-                AgxException error = AgxException.Last(status);
+                using (Use use = session.Enter()) AgxException.Check(agxnative.agxb_intercept(use.Number, where, token, out interceptor));
+            }
+            catch (AgxException)
+            {
                 Callbacks.Forget(token);
-                throw error;
+                throw;
             }
             handle = new InterceptorHandle(interceptor);
         }

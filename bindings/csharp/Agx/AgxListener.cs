@@ -252,7 +252,10 @@ namespace Agx
                     {
                         // One that came too late for the call before is not meant for this one.
                         cancellationToken.ThrowIfCancellationRequested();
-                        outcome.Status = agxnative.agxb_listen_batch(Number, Left(whole, clock), MostEvents, MostBytes, batch.Number);
+                        using (Use use = handle.Enter())
+                        {
+                            outcome.Status = agxnative.agxb_listen_batch(use.Number, Left(whole, clock), MostEvents, MostBytes, batch.Number);
+                        }
                     }
                     while (outcome.Status == (int)AgxStatus.Interrupted);
                     if (outcome.Status != 0)
@@ -287,9 +290,8 @@ namespace Agx
             return true;
         }
 
-        /// <summary>Closes the listener. Whoever waits in it gets an <see cref="AgxClosedException"/>. A thread
-        /// that receives for itself is waited for, which takes up to command_timeout if the store does not
-        /// answer it.</summary>
+        /// <summary>Closes the listener. Whoever waits in it gets an <see cref="AgxClosedException"/>; a thread
+        /// that receives for itself does when the store has answered, for which this does not wait.</summary>
         public void Dispose()
         {
             closed = true;

@@ -1,4 +1,5 @@
 using System;
+using System.Threading;
 using Agx.Native;
 
 namespace Agx
@@ -7,6 +8,8 @@ namespace Agx
     /// given it has to be valid.</summary>
     public sealed partial class AgxMessages : IDisposable
     {
+        const int Slice = 50;
+
         readonly MessagesHandle handle;
         readonly AgxClient? client;
         // A text that C gives is there until the conversation is changed or closed.
@@ -47,26 +50,40 @@ namespace Agx
 
         delegate int Giver(out IntPtr text, out ulong length);
 
+        // One call at a time: who waits for another is told if it is closed meanwhile.
+        T InTurn<T>(Func<T> call)
+        {
+            do handle.Check();
+            while (!Monitor.TryEnter(gate, Slice));
+            try
+            {
+                using (handle.Enter()) return call();
+            }
+            finally
+            {
+                Monitor.Exit(gate);
+                GC.KeepAlive(client);
+            }
+        }
+
         string Give(Giver call)
         {
-            lock (gate)
+            return InTurn(() =>
             {
                 IntPtr text;
                 ulong length;
                 AgxException.Check(call(out text, out length));
-                string copy = Text.Read(text, length);
-                GC.KeepAlive(client);
-                return copy;
-            }
+                return Text.Read(text, length);
+            });
         }
 
         void Change(Func<int> call)
         {
-            lock (gate)
+            InTurn(() =>
             {
                 AgxException.Check(call());
-                GC.KeepAlive(client);
-            }
+                return true;
+            });
         }
 
         /// <summary>Replaces what is held by what is kept. Nothing kept is an empty conversation.</summary>
@@ -92,24 +109,13 @@ namespace Agx
         /// <summary>How many messages.</summary>
         public int Count
         {
-            get
-            {
-                lock (gate)
-                {
-                    if (handle.IsClosed) throw AgxException.Closed("conversation");
-                    return (int)agxnative.agx_messages_count(Number);
-                }
-            }
+            get { return InTurn(() => (int)agxnative.agx_messages_count(Number)); }
         }
 
         /// <summary>How many parts a message has.</summary>
         public int PartCount(int message)
         {
-            lock (gate)
-            {
-                if (handle.IsClosed) throw AgxException.Closed("conversation");
-                return (int)agxnative.agx_messages_part_count(Number, Index(message));
-            }
+            return InTurn(() => (int)agxnative.agx_messages_part_count(Number, Index(message)));
         }
 
         static ulong Index(int index)
@@ -216,10 +222,12 @@ namespace Agx
             return Give((out IntPtr text, out ulong length) => agxnative.agx_messages_request(Number, (int)api, given, out text, out length));
         }
 
-        /// <summary>Closes the conversation; what was not saved is lost.</summary>
+        /// <summary>Closes the conversation; what was not saved is lost. A load or save that is under way is
+        /// carried out and not waited for; who waits for a turn behind it gets an
+        /// <see cref="AgxClosedException"/>.</summary>
         public void Dispose()
         {
-            lock (gate) handle.Dispose();
+            handle.Dispose();
         }
     }
 }

@@ -41,7 +41,6 @@ namespace Agx
         // Guarded by listeners, as it is filled by Add as well.
         readonly Queue<Batch.Record> ready = new Queue<Batch.Record>();
         int interrupted;
-        volatile bool closed;
 
         /// <summary>Opens a mux of the client's.</summary>
         public AgxMux(AgxClient client)
@@ -50,7 +49,7 @@ namespace Agx
             this.client = client;
             IntPtr mux;
             AgxException.Check(agxnative.agx_mux_open(client.Number, out mux));
-            handle = new MuxHandle(mux);
+            handle = new MuxHandle(mux, batch);
         }
 
         /// <summary>Puts a listener in; until it is taken out, only the mux hands on its events. If the client's own
@@ -66,7 +65,8 @@ namespace Agx
                 known = listeners.ContainsKey(listener.Token);
                 listeners[listener.Token] = listener;
             }
-            int status = agxnative.agx_mux_add(handle.Number, listener.Number);
+            int status;
+            using (Use use = handle.Enter()) status = agxnative.agx_mux_add(use.Number, listener.Number);
             if (status != 0)
             {
                 AgxException error = AgxException.Last(status);
@@ -111,25 +111,27 @@ namespace Agx
             {
                 for (;;)
                 {
-                    if (closed) throw AgxException.Closed("mux");
+                    handle.Check();
                     if (TakeReady(out item)) return true;
                     long left = whole < 0 ? -1 : Math.Max(0, whole - clock.ElapsedMilliseconds);
-                    int status = agxnative.agxb_mux_batch(handle.Number, left, MostEvents, MostBytes, batch.Number);
-                    GC.KeepAlive(this);
-                    GC.KeepAlive(client);
-                    if (status == (int)AgxStatus.Timeout || status == (int)AgxStatus.Ended) return false;
-                    if (status == (int)AgxStatus.Interrupted)
+                    using (Use use = handle.Enter())
                     {
-                        // By Add, unless somebody asked for it.
-                        if (Interlocked.Exchange(ref interrupted, 0) != 0) return TakeReady(out item);
-                        continue;
-                    }
-                    AgxException.Check(status);
-                    batch.Rewind();
-                    Batch.Record record;
-                    lock (listeners)
-                    {
-                        while (batch.Read(out record)) ready.Enqueue(record);
+                        int status = agxnative.agxb_mux_batch(use.Number, left, MostEvents, MostBytes, batch.Number);
+                        GC.KeepAlive(client);
+                        if (status == (int)AgxStatus.Timeout || status == (int)AgxStatus.Ended) return false;
+                        if (status == (int)AgxStatus.Interrupted)
+                        {
+                            // By Add, unless somebody asked for it.
+                            if (Interlocked.Exchange(ref interrupted, 0) != 0) return TakeReady(out item);
+                            continue;
+                        }
+                        AgxException.Check(status);
+                        batch.Rewind();
+                        Batch.Record record;
+                        lock (listeners)
+                        {
+                            while (batch.Read(out record)) ready.Enqueue(record);
+                        }
                     }
                 }
             }
@@ -175,12 +177,12 @@ namespace Agx
             AgxException.Check(agxnative.agx_mux_interrupt(handle.Number));
         }
 
-        /// <summary>Closes the mux. Its listeners stay open.</summary>
+        /// <summary>Closes the mux. Its listeners stay open. A thread that waits in it gets an
+        /// <see cref="AgxClosedException"/>, when the store has answered it, for which this does not
+        /// wait.</summary>
         public void Dispose()
         {
-            closed = true;
             handle.Dispose();
-            lock (reading) batch.Dispose();
         }
     }
 }

@@ -14,6 +14,7 @@ namespace Agx
         internal const int IdSize = 42;
         const int CheckpointSize = 257;
         const int Slice = 50;
+        const int LongSlice = 1000;
 
         readonly AgxClient client;
         readonly SessionHandle handle;
@@ -36,9 +37,14 @@ namespace Agx
             get { return client; }
         }
 
-        internal IntPtr Number
+        internal Use Enter()
         {
-            get { return handle.Number; }
+            return handle.Enter();
+        }
+
+        internal Use TryEnter()
+        {
+            return handle.TryEnter();
         }
 
         // After each call: what it used was not to be closed meanwhile for want of an owner.
@@ -62,7 +68,7 @@ namespace Agx
         void StartNow(AgxStartOptions? options)
         {
             AgxStartOptions given = options ?? new AgxStartOptions();
-            Done(agxnative.agxb_start(Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
+            using (Use use = handle.Enter()) Done(agxnative.agxb_start(use.Number, given.TakeOver ? 1 : 0, given.Detached ? 1 : 0,
                 Text.Milliseconds(given.Lease), Text.Encode(given.Origin, "origin"), given.Keep ? 1 : 0));
         }
 
@@ -77,7 +83,7 @@ namespace Agx
 
         void StopNow(TimeSpan? grace)
         {
-            Done(agxnative.agx_stop(Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
+            using (Use use = handle.Enter()) Done(agxnative.agx_stop(use.Number, grace == null ? -1 : Text.Milliseconds(grace.Value)));
         }
 
         /// <summary>Adds an event, and waits until the store has it. Anyone may add, whether the session is
@@ -116,7 +122,7 @@ namespace Agx
         string AddNow(Packed one)
         {
             byte[] id = new byte[IdSize];
-            Done(agxnative.agx_add(Number, one.Type, one.Origin, one.Body, id));
+            using (Use use = handle.Enter()) Done(agxnative.agx_add(use.Number, one.Type, one.Origin, one.Body, id));
             return Text.Read(id, 0);
         }
 
@@ -158,7 +164,8 @@ namespace Agx
             byte[] buffer = Text.Pack(events, out size);
             byte[] room = new byte[Math.Max(1, events.Count) * IdSize];
             ulong added;
-            int status = agxnative.agxb_add_many(Number, buffer, (ulong)size, (ulong)events.Count, room, out added);
+            int status;
+            using (Use use = handle.Enter()) status = agxnative.agxb_add_many(use.Number, buffer, (ulong)size, (ulong)events.Count, room, out added);
             AgxException? error = status == 0 || status == (int)AgxStatus.Swallowed ? null : AgxException.Last(status);
             GC.KeepAlive(this);
             Callbacks.Rethrow(status);
@@ -187,7 +194,7 @@ namespace Agx
             List<Packed> packed = Pack(events);
             int size;
             byte[] buffer = Text.Pack(packed, out size);
-            Done(agxnative.agxb_add_checked(Number, buffer, (ulong)size, (ulong)packed.Count, Text.EncodeGiven(name, "name"),
+            using (Use use = handle.Enter()) Done(agxnative.agxb_add_checked(use.Number, buffer, (ulong)size, (ulong)packed.Count, Text.EncodeGiven(name, "name"),
                 Text.EncodeGiven(from, "from"), Text.EncodeGiven(to, "to")));
         }
 
@@ -195,7 +202,7 @@ namespace Agx
         public string Checkpoint(string name)
         {
             byte[] room = new byte[CheckpointSize];
-            Done(agxnative.agx_checkpoint(Number, Text.EncodeGiven(name, "name"), room));
+            using (Use use = handle.Enter()) Done(agxnative.agx_checkpoint(use.Number, Text.EncodeGiven(name, "name"), room));
             return Text.Read(room, 0);
         }
 
@@ -203,7 +210,7 @@ namespace Agx
         public bool IsLive()
         {
             int live;
-            Done(agxnative.agx_is_live(Number, out live));
+            using (Use use = handle.Enter()) Done(agxnative.agx_is_live(use.Number, out live));
             return live != 0;
         }
 
@@ -211,7 +218,7 @@ namespace Agx
         /// <exception cref="AgxNotLiveException">It is not live.</exception>
         public void Renew()
         {
-            Done(agxnative.agx_renew(Number));
+            using (Use use = handle.Enter()) Done(agxnative.agx_renew(use.Number));
         }
 
         /// <summary>Cancels the session; its producer learns of it at once. Anyone may.</summary>
@@ -219,7 +226,7 @@ namespace Agx
         public bool Cancel()
         {
             int live;
-            Done(agxnative.agx_cancel(Number, out live));
+            using (Use use = handle.Enter()) Done(agxnative.agx_cancel(use.Number, out live));
             return live != 0;
         }
 
@@ -229,7 +236,7 @@ namespace Agx
         {
             get
             {
-                bool canceled = agxnative.agx_is_canceled(Number) != 0;
+                bool canceled = handle.IsDisposed || agxnative.agx_is_canceled(handle.Number) != 0;
                 GC.KeepAlive(this);
                 return canceled;
             }
@@ -241,7 +248,7 @@ namespace Agx
         /// <exception cref="AgxNotLiveException">This object did not start it, or has stopped it.</exception>
         public bool WaitCanceled(TimeSpan timeout, CancellationToken cancellationToken = default(CancellationToken))
         {
-            return Sliced(timeout, cancellationToken, ms => agxnative.agx_wait_canceled(Number, ms));
+            return Sliced(timeout, cancellationToken, (session, ms) => agxnative.agx_wait_canceled(session, ms));
         }
 
         /// <summary>Waits for an event that a condition (as of <see cref="AgxListenOptions.Where"/>; null: any
@@ -260,7 +267,7 @@ namespace Agx
             byte[]? condition = Text.Encode(where, "where");
             using (Batch batch = new Batch())
             {
-                bool found = Sliced(timeout, cancellationToken, ms => agxnative.agxb_wait_for_batch(Number, condition, ms, batch.Number));
+                bool found = Sliced(timeout, cancellationToken, (session, ms) => agxnative.agxb_wait_for_batch(session, condition, ms, batch.Number));
                 if (!found) return null;
                 batch.Rewind();
                 Batch.Record record;
@@ -269,8 +276,9 @@ namespace Agx
             }
         }
 
-        // A wait that C cannot be told to leave, in slices if there is a reason to.
-        bool Sliced(TimeSpan timeout, CancellationToken cancellationToken, Func<long, int> wait)
+        // A wait that C cannot be told to leave but by closing its handle, in slices: for the token, and
+        // as another call may keep the handle from being closed.
+        bool Sliced(TimeSpan timeout, CancellationToken cancellationToken, Func<IntPtr, long, int> wait)
         {
             long whole = Text.Milliseconds(timeout);
             Stopwatch clock = Stopwatch.StartNew();
@@ -278,8 +286,9 @@ namespace Agx
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 long left = whole < 0 ? -1 : Math.Max(0, whole - clock.ElapsedMilliseconds);
-                bool sliced = cancellationToken.CanBeCanceled && (left < 0 || left > Slice);
-                int status = wait(sliced ? Slice : left);
+                int most = cancellationToken.CanBeCanceled ? Slice : LongSlice;
+                bool sliced = left < 0 || left > most;
+                int status = Waited(wait, sliced ? most : left);
                 if (status == (int)AgxStatus.Timeout)
                 {
                     if (sliced) continue;
@@ -304,7 +313,7 @@ namespace Agx
             AgxListenOptions given = options ?? new AgxListenOptions();
             long token = AgxListener.NextToken();
             IntPtr listener;
-            Done(agxnative.agxb_listen(Number, Text.Encode(given.After, "after"), Text.Milliseconds(given.Wait),
+            using (Use use = handle.Enter()) Done(agxnative.agxb_listen(use.Number, Text.Encode(given.After, "after"), Text.Milliseconds(given.Wait),
                 Text.Milliseconds(given.Timeout), given.HandOnEnd ? 1 : 0, given.Limit,
                 Text.Encode(given.Where, "where"), token, out listener));
             return new AgxListener(client, new ListenerHandle(listener), token);
@@ -391,7 +400,7 @@ namespace Agx
         {
             AgxGroupOptions given = options ?? new AgxGroupOptions();
             IntPtr group;
-            Done(agxnative.agxb_group_open(Number, Text.EncodeGiven(name, "name"), Text.Encode(given.Consumer, "consumer"),
+            using (Use use = handle.Enter()) Done(agxnative.agxb_group_open(use.Number, Text.EncodeGiven(name, "name"), Text.Encode(given.Consumer, "consumer"),
                 Text.Encode(given.Start, "start"), given.MustExist ? 1 : 0, given.Recreate ? 1 : 0,
                 Text.Encode(given.DeadLetters, "deadLetters"), out group));
             return new AgxGroup(client, new GroupHandle(group), name);
@@ -403,7 +412,7 @@ namespace Agx
             List<AgxGroupInfo> groups = new List<AgxGroupInfo>();
             using (Batch batch = new Batch())
             {
-                Done(agxnative.agxb_group_list(Number, batch.Number));
+                using (Use use = handle.Enter()) Done(agxnative.agxb_group_list(use.Number, batch.Number));
                 batch.Rewind();
                 Batch.Record record;
                 while (batch.Read(out record)) groups.Add(new AgxGroupInfo(record));
@@ -425,11 +434,12 @@ namespace Agx
             byte[]? where = Text.Encode(given.Where, "where");
             List<AgxEvent> events = new List<AgxEvent>();
             using (Batch batch = new Batch())
+            using (Use use = handle.Enter())
             {
                 while (events.Count < given.Count)
                 {
                     ulong wanted = (ulong)Math.Min(1000, given.Count - events.Count);
-                    int status = agxnative.agxb_history_batch(Number, after, before, given.Reverse ? 1 : 0, where, wanted, batch.Number);
+                    int status = agxnative.agxb_history_batch(use.Number, after, before, given.Reverse ? 1 : 0, where, wanted, batch.Number);
                     if (status == (int)AgxStatus.Ended) break;
                     Done(status);
                     batch.Rewind();
@@ -452,7 +462,7 @@ namespace Agx
         {
             byte[] ids = new byte[3 * IdSize];
             long[] numbers = new long[4];
-            Done(agxnative.agxb_history_info(Number, ids, numbers));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_history_info(use.Number, ids, numbers));
             return new AgxHistoryInfo(numbers[0], Text.Read(ids, 0), Text.Read(ids, IdSize),
                 Text.Read(ids, 2 * IdSize), numbers[1] != 0, numbers[2], numbers[3]);
         }
@@ -463,7 +473,7 @@ namespace Agx
         {
             if (keep < 0) throw Text.Invalid("keep is negative");
             ulong removed;
-            Done(agxnative.agx_history_trim(Number, keep, null, out removed));
+            using (Use use = handle.Enter()) Done(agxnative.agx_history_trim(use.Number, keep, null, out removed));
             return (long)removed;
         }
 
@@ -472,7 +482,7 @@ namespace Agx
         public long TrimBefore(string id)
         {
             ulong removed;
-            Done(agxnative.agx_history_trim(Number, -1, Text.EncodeGiven(id, "id"), out removed));
+            using (Use use = handle.Enter()) Done(agxnative.agx_history_trim(use.Number, -1, Text.EncodeGiven(id, "id"), out removed));
             return (long)removed;
         }
 
@@ -492,7 +502,7 @@ namespace Agx
             int size;
             byte[] buffer = Text.Pack(packed, out size);
             ulong removed;
-            Done(agxnative.agxb_history_replace(Number, buffer, (ulong)size, (ulong)packed.Count, out removed));
+            using (Use use = handle.Enter()) Done(agxnative.agxb_history_replace(use.Number, buffer, (ulong)size, (ulong)packed.Count, out removed));
             return (long)removed;
         }
 
@@ -507,7 +517,7 @@ namespace Agx
         long DropNow()
         {
             ulong removed;
-            Done(agxnative.agx_history_drop(Number, out removed));
+            using (Use use = handle.Enter()) Done(agxnative.agx_history_drop(use.Number, out removed));
             return (long)removed;
         }
 
@@ -522,7 +532,8 @@ namespace Agx
 
         bool DeleteNow()
         {
-            int status = agxnative.agx_history_delete(Number);
+            int status;
+            using (Use use = handle.Enter()) status = agxnative.agx_history_delete(use.Number);
             if (status == (int)AgxStatus.None) return false;
             Done(status);
             return true;
@@ -535,7 +546,7 @@ namespace Agx
             AgxStartOptions start = given.Start ?? new AgxStartOptions();
             if (start.Detached) throw Text.Invalid("a run cannot be detached: nobody would notice a cancel");
             IntPtr run;
-            Done(agxnative.agxb_run_begin(Number, Text.Milliseconds(given.Coalesce), given.CoalesceBytes,
+            using (Use use = handle.Enter()) Done(agxnative.agxb_run_begin(use.Number, Text.Milliseconds(given.Coalesce), given.CoalesceBytes,
                 start.TakeOver ? 1 : 0, Text.Milliseconds(start.Lease), Text.Encode(start.Origin, "origin"),
                 Text.Encode(given.Origin, "origin"), Text.Milliseconds(given.Grace), out run));
             return new AgxRun(this, new RunHandle(run));
@@ -572,17 +583,28 @@ namespace Agx
             Execute(run => agent(run).GetAwaiter().GetResult(), messages, options);
         }
 
+        // What only looks may be given up, and is not to be waited for.
+        int Waited(Func<IntPtr, long, int> wait, long milliseconds)
+        {
+            handle.Check();
+            if (milliseconds != 0) return wait(handle.Number, milliseconds);
+            using (Use use = handle.Enter()) return wait(use.Number, 0);
+        }
+
         /// <summary>The conversation that is kept in the store beside the session. Empty until
         /// loaded.</summary>
         public AgxMessages OpenMessages()
         {
             IntPtr messages;
-            Done(agxnative.agx_messages_open(Number, out messages));
+            using (Use use = handle.Enter()) Done(agxnative.agx_messages_open(use.Number, out messages));
             return new AgxMessages(new MessagesHandle(messages), client);
         }
 
         /// <summary>Closes the object. A session that it started and did not stop stays live until its
-        /// lease runs out.</summary>
+        /// lease runs out. What waits on it, or is queued and not begun, gets an
+        /// <see cref="AgxClosedException"/>. A call that the store has not answered yet is not waited for: it
+        /// is carried out, and who made it told. Only a <see cref="WaitFor"/> that looks into the store in another
+        /// thread is.</summary>
         public void Dispose()
         {
             handle.Dispose();

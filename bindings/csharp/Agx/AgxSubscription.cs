@@ -77,8 +77,10 @@ namespace Agx
         readonly Target target;
         readonly long token;
         readonly TaskCompletionSource<bool> done = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        // Guarded by gate.
         SubscriptionHandle? handle;
-        volatile bool closed;
+        Frame? running;
+        bool closed;
 
         /// <summary>A call of the function, also behind an await; and the thread that waits for it.</summary>
         internal sealed class Frame
@@ -135,14 +137,19 @@ namespace Agx
             token = Callbacks.Register(target);
             subscriptions.Add(this, session);
             IntPtr subscription;
-            int status = agxnative.agxb_subscribe(session.Number, where, after, Text.Milliseconds(options.Wait),
-                Text.Milliseconds(options.Timeout), options.HandOnEnd ? 1 : 0, options.Limit, options.Queue,
-                options.QueueBytes, token, out subscription);
-            if (status != 0)
+            try
             {
-                AgxException error = AgxException.Last(status);
+                using (Use use = session.Enter())
+                {
+                    AgxException.Check(agxnative.agxb_subscribe(use.Number, where, after, Text.Milliseconds(options.Wait),
+                        Text.Milliseconds(options.Timeout), options.HandOnEnd ? 1 : 0, options.Limit, options.Queue,
+                        options.QueueBytes, token, out subscription));
+                }
+            }
+            catch (AgxException)
+            {
                 Finish(null);
-                throw error;
+                throw;
             }
             Opened(subscription);
         }
@@ -165,9 +172,13 @@ namespace Agx
 
         void Told(Batch.Record record)
         {
-            if (closed) return;
             Frame? outer = frames.Value;
             Frame frame = new Frame(this, outer);
+            lock (gate)
+            {
+                if (closed) return;
+                running = frame;
+            }
             frames.Value = frame;
             try
             {
@@ -185,6 +196,11 @@ namespace Agx
             {
                 frame.Over = true;
                 frames.Value = outer;
+                lock (gate)
+                {
+                    running = null;
+                    Monitor.PulseAll(gate);
+                }
             }
             if (record.Value == null && (AgxListener.IsEnd(record.Status) || record.Status == (int)AgxStatus.Failed)) Finish(null);
         }
@@ -211,20 +227,23 @@ namespace Agx
 
         void Dispose(Exception? error)
         {
-            closed = true;
+            bool within = Within() != null;
             SubscriptionHandle? known;
-            lock (gate) known = handle;
-            Frame? frame = Within();
-            // Who waits for the function that asks for this would wait for ever.
-            if (known != null && frame != null && frame.IsElsewhere) ThreadPool.QueueUserWorkItem(state => known.Dispose());
-            else if (known != null) known.Dispose();
+            lock (gate)
+            {
+                closed = true;
+                known = handle;
+                // Who waits for the function that asks for this would wait for ever.
+                while (running != null && !within) Monitor.Wait(gate);
+            }
+            if (known != null) known.Dispose();
             Finish(error);
         }
 
         /// <summary>After the client was closed, which takes all of its functions out.</summary>
         internal void ClientClosed()
         {
-            closed = true;
+            lock (gate) closed = true;
             Finish(null);
         }
     }

@@ -5,16 +5,40 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Agx
 {
+    /// <summary>A call's use of a handle, until it is disposed of.</summary>
+    internal struct Use : IDisposable
+    {
+        readonly AgxHandle? handle;
+
+        internal Use(AgxHandle handle)
+        {
+            this.handle = handle;
+        }
+
+        /// <summary>0: it is of none.</summary>
+        internal IntPtr Number
+        {
+            get { return handle == null ? IntPtr.Zero : handle.Number; }
+        }
+
+        public void Dispose()
+        {
+            if (handle != null) handle.DangerousRelease();
+        }
+    }
+
     /// <summary>A handle of C's, which closes it once: when it is disposed of, or else when nobody has
     /// it any more.
     ///
-    /// A call is given the number and not this object, which would keep it from being closed until
-    /// the call has left: closing is what ends a call that waits. C knows a number that was closed.
-    /// </summary>
+    /// C's is closed by whoever uses it last, lest disposing waits for a call that a store that hangs
+    /// keeps. What only closing it ends is given the number without a use; C knows a number that was
+    /// closed.</summary>
     internal abstract class AgxHandle : SafeHandleZeroOrMinusOneIsInvalid
     {
         readonly IntPtr number;
         bool disposing;
+        volatile bool disposed;
+        volatile bool released;
 
         protected AgxHandle(IntPtr number) : base(true)
         {
@@ -28,23 +52,78 @@ namespace Agx
             get { return number; }
         }
 
+        /// <summary>What it is to a user.</summary>
+        protected virtual string What
+        {
+            get { return "object"; }
+        }
+
+        /// <summary>Whether it was disposed of, be it in use still.</summary>
+        internal bool IsDisposed
+        {
+            get { return disposed; }
+        }
+
+        internal void Check()
+        {
+            if (disposed) throw AgxException.Closed(What);
+        }
+
+        internal Use Enter()
+        {
+            Use use = TryEnter();
+            if (use.Number == IntPtr.Zero) throw AgxException.Closed(What);
+            return use;
+        }
+
+        /// <summary>Of none, if it was disposed of.</summary>
+        internal Use TryEnter()
+        {
+            bool entered = false;
+            try
+            {
+                if (!disposed) DangerousAddRef(ref entered);
+            }
+            catch (ObjectDisposedException)
+            {
+                // just now
+            }
+            return entered ? new Use(this) : default(Use);
+        }
+
         /// <summary>Closing may wait for the store, which the thread of the finalizers should not.</summary>
         protected virtual bool MayBlock
         {
             get { return false; }
         }
 
+        /// <summary>Nor should who disposes of it.</summary>
+        protected virtual bool ClosesElsewhere
+        {
+            get { return false; }
+        }
+
         protected abstract void Close(IntPtr number);
+
+        /// <summary>Ends a call that waits.</summary>
+        protected virtual void Wake(IntPtr number) { }
+
+        /// <summary>It was disposed of.</summary>
+        protected virtual void Disposed() { }
 
         protected override void Dispose(bool disposing)
         {
             this.disposing = disposing;
+            disposed = true;
             base.Dispose(disposing);
+            if (!released) Wake(number);
+            Disposed();
         }
 
         protected override bool ReleaseHandle()
         {
-            if (!disposing && MayBlock) ThreadPool.QueueUserWorkItem(state => Close(number));
+            released = true;
+            if (ClosesElsewhere || !disposing && MayBlock) ThreadPool.QueueUserWorkItem(state => Close(number));
             else Close(number);
             return true;
         }
@@ -78,6 +157,7 @@ namespace Agx
     internal sealed class SessionHandle : AgxHandle
     {
         internal SessionHandle(IntPtr number) : base(number) { }
+        protected override string What { get { return "session"; } }
         protected override void Close(IntPtr number) { agxnative.agx_session_close(number); }
     }
 
@@ -87,24 +167,43 @@ namespace Agx
         internal Action? Closing { get; set; }
 
         internal ListenerHandle(IntPtr number) : base(number) { }
+        protected override string What { get { return "listener"; } }
+        protected override void Wake(IntPtr number) { agxnative.agx_listener_interrupt(number); }
+        protected override void Close(IntPtr number) { agxnative.agx_listener_close(number); }
 
-        protected override void Close(IntPtr number)
+        protected override void Disposed()
         {
-            agxnative.agx_listener_close(number);
             Action? closing = Closing;
+            Closing = null;
             if (closing != null) closing();
         }
     }
 
     internal sealed class MuxHandle : AgxHandle
     {
-        internal MuxHandle(IntPtr number) : base(number) { }
-        protected override void Close(IntPtr number) { agxnative.agx_mux_close(number); }
+        readonly Batch batch;
+
+        /// <param name="number">C's.</param>
+        /// <param name="batch">Goes with it.</param>
+        internal MuxHandle(IntPtr number, Batch batch) : base(number)
+        {
+            this.batch = batch;
+        }
+
+        protected override string What { get { return "mux"; } }
+        protected override void Wake(IntPtr number) { agxnative.agx_mux_interrupt(number); }
+
+        protected override void Close(IntPtr number)
+        {
+            agxnative.agx_mux_close(number);
+            batch.Dispose();
+        }
     }
 
     internal sealed class QueryHandle : AgxHandle
     {
         internal QueryHandle(IntPtr number) : base(number) { }
+        protected override string What { get { return "query"; } }
         protected override void Close(IntPtr number) { agxnative.agx_query_close(number); }
     }
 
@@ -118,6 +217,7 @@ namespace Agx
     internal sealed class MessagesHandle : AgxHandle
     {
         internal MessagesHandle(IntPtr number) : base(number) { }
+        protected override string What { get { return "conversation"; } }
         protected override void Close(IntPtr number) { agxnative.agx_messages_close(number); }
     }
 
@@ -128,11 +228,14 @@ namespace Agx
 
         internal GroupHandle(IntPtr number) : base(number) { }
         protected override bool MayBlock { get { return true; } }
+        protected override string What { get { return "group"; } }
+        protected override void Wake(IntPtr number) { agxnative.agx_group_interrupt(number); }
+        protected override void Close(IntPtr number) { agxnative.agx_group_close(number); }
 
-        protected override void Close(IntPtr number)
+        protected override void Disposed()
         {
-            agxnative.agx_group_close(number);
             Action? closing = Closing;
+            Closing = null;
             if (closing != null) closing();
         }
     }
@@ -141,7 +244,8 @@ namespace Agx
     internal sealed class SubscriptionHandle : AgxHandle
     {
         internal SubscriptionHandle(IntPtr number) : base(number) { }
-        protected override bool MayBlock { get { return true; } }
+        // The last one of a client waits for the thread that reads.
+        protected override bool ClosesElsewhere { get { return true; } }
         protected override void Close(IntPtr number) { agxnative.agx_subscription_close(number); }
     }
 

@@ -64,6 +64,12 @@ namespace Agx.Tests
             using (Process kill = Process.Start("kill", "-STOP " + process.Id)) kill.WaitForExit();
         }
 
+        /// <summary>It answers again.</summary>
+        public void Thaw()
+        {
+            using (Process kill = Process.Start("kill", "-CONT " + process.Id)) kill.WaitForExit();
+        }
+
         public void Dispose()
         {
             Kill();

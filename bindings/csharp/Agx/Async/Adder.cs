@@ -22,8 +22,11 @@ namespace Agx
     internal sealed class AddQueue
     {
         internal readonly AgxSession Session;
-        readonly Queue<object> items = new(); // Adding, or Action for a call
+        readonly Queue<object> items = new(); // Adding, or Call
         bool busy;
+        bool closed;
+
+        sealed record Call(Action Run, Action<Exception> Refuse);
 
         internal AddQueue(AgxSession session)
         {
@@ -42,25 +45,62 @@ namespace Agx
             lock (items)
             {
                 // Of those that go together, one.
-                one = new Adding(packed, token, continuesHere: !busy);
-                items.Enqueue(one);
-                if (busy) return one.Task;
-                busy = true;
+                one = new Adding(packed, token, continuesHere: !busy && !closed);
+                if (!TryQueue(one)) return one.Task;
             }
             adder.Push(this);
             return one.Task;
         }
 
         /// <summary>A call that goes alone, and gives the queue back by <see cref="GoOn"/>.</summary>
-        internal void Add(Adder adder, Action call)
+        /// <param name="adder">The client's.</param>
+        /// <param name="run">Makes it.</param>
+        /// <param name="refuse">Fails it; it is not made then.</param>
+        internal void Add(Adder adder, Action run, Action<Exception> refuse)
         {
             lock (items)
             {
-                items.Enqueue(call);
-                if (busy) return;
-                busy = true;
+                if (!TryQueue(new Call(run, refuse))) return;
             }
             adder.Push(this);
+        }
+
+        // false: nobody has to be told of the queue.
+        bool TryQueue(object item)
+        {
+            if (closed)
+            {
+                Refuse(item);
+                return false;
+            }
+            items.Enqueue(item);
+            if (busy) return false;
+            busy = true;
+            return true;
+        }
+
+        static void Refuse(object item)
+        {
+            Exception error = AgxException.Closed("session");
+            if (item is Call call)
+            {
+                call.Refuse(error);
+            }
+            else if (item is Adding one && one.Take())
+            {
+                one.Keep(error);
+                one.CompleteElsewhere();
+            }
+        }
+
+        /// <summary>The session was disposed of. Who has something of it in hand goes on with that.</summary>
+        internal void Close()
+        {
+            lock (items)
+            {
+                closed = true;
+                while (items.TryDequeue(out object? item)) Refuse(item);
+            }
         }
 
         /// <summary>The call that comes next, if one does.</summary>
@@ -68,9 +108,9 @@ namespace Agx
         {
             lock (items)
             {
-                if (!items.TryPeek(out object? first) || first is not Action call) return null;
+                if (!items.TryPeek(out object? first) || first is not Call call) return null;
                 items.Dequeue();
-                return call;
+                return call.Run;
             }
         }
 
@@ -210,15 +250,26 @@ namespace Agx
             var statuses = new byte[events.Count * sizeof(int)];
             var ids = new byte[events.Count * AgxSession.IdSize];
             var owners = new AgxSession[events.Count];
-            for (int i = 0, queue = 0; i < events.Count; ++i)
-            {
-                while (i >= ends[queue]) ++queue;
-                owners[i] = queues[queue].Session;
-                BitConverter.TryWriteBytes(sessions.AsSpan(i * sizeof(long)), owners[i].Number.ToInt64());
-            }
             byte[] packed = Text.Pack(events.ConvertAll(static one => one.Event), out int size);
-            int status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed, (ulong)size, (ulong)events.Count, ids, statuses);
-            AgxException? error = status == 0 ? null : AgxException.Last(status);
+            var uses = new List<Use>();
+            int status;
+            AgxException? error;
+            try
+            {
+                for (int i = 0, queue = -1; i < events.Count; ++i)
+                {
+                    while (queue < 0 || i >= ends[queue]) uses.Add(queues[++queue].Session.TryEnter());
+                    owners[i] = queues[queue].Session;
+                    // One that was disposed of is none: tried alone it is told.
+                    BitConverter.TryWriteBytes(sessions.AsSpan(i * sizeof(long)), uses[queue].Number.ToInt64());
+                }
+                status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed, (ulong)size, (ulong)events.Count, ids, statuses);
+                error = status == 0 ? null : AgxException.Last(status);
+            }
+            finally
+            {
+                foreach (Use use in uses) use.Dispose();
+            }
             GC.KeepAlive(owners);
             Exception? thrown = Callbacks.TakeThrown();
             for (int i = 0; i < events.Count; ++i)

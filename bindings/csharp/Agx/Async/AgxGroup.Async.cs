@@ -88,7 +88,7 @@ namespace Agx
         public ValueTask DisposeAsync()
         {
             if (IsWithin()) Dispose(); // throws
-            return new ValueTask(client.Workers.Run(Dispose, CancellationToken.None));
+            return new ValueTask(Task.Factory.StartNew(Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default));
         }
     }
 

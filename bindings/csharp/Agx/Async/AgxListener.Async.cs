@@ -68,7 +68,7 @@ namespace Agx
                 ready.Clear();
                 handle.Closing += () => attached.Close("listener");
                 // Closed meanwhile: nobody else would tell it.
-                if (handle.IsClosed) attached.Close("listener");
+                if (handle.IsDisposed) attached.Close("listener");
                 queue = attached;
                 return attached;
             }

@@ -27,6 +27,11 @@ namespace Agx
                 if (taken) Workers.Call(job, call);
                 Queue.GoOn(client.Adder);
                 if (taken) client.Workers.Complete(job);
+            }, error =>
+            {
+                if (!job.Take()) return;
+                job.Keep(error);
+                job.CompleteElsewhere();
             });
             return job.Task;
         }
@@ -354,6 +359,6 @@ namespace Agx
         }
 
         /// <summary><see cref="Dispose"/>, without waiting in it.</summary>
-        public ValueTask DisposeAsync() => new(client.Workers.Run(Dispose, CancellationToken.None));
+        public ValueTask DisposeAsync() => new(Task.Run(Dispose));
     }
 }

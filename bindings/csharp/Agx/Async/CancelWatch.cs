@@ -93,14 +93,25 @@ namespace Agx
         static bool IsSettled(Watch watch)
         {
             if (watch.Task.IsCompleted) return true;
-            int status = agxnative.agx_wait_canceled(watch.Session.Number, 0);
+            int status;
+            AgxException? error;
+            try
+            {
+                using Use use = watch.Session.Enter();
+                status = agxnative.agx_wait_canceled(use.Number, 0);
+                error = status == 0 ? null : AgxException.Last(status);
+            }
+            catch (AgxClosedException closed)
+            {
+                status = (int)AgxStatus.Closed;
+                error = closed;
+            }
             if (status == (int)AgxStatus.Timeout)
             {
                 if (Environment.TickCount64 < watch.Deadline) return false;
                 if (watch.Take()) watch.SetResult(false);
                 return true;
             }
-            AgxException? error = status == 0 ? null : AgxException.Last(status);
             if (!watch.Take()) return true;
             if (error == null) watch.SetResult(true);
             else watch.SetException(error);

@@ -13,7 +13,11 @@ namespace Agx
         readonly CancellationTokenSource disposing = new();
         readonly object waited = new();
 
-        partial void Disposed() => disposing.Cancel();
+        partial void Disposed()
+        {
+            queue?.Close();
+            disposing.Cancel();
+        }
 
         /// <inheritdoc cref="WaitFor"/>
         /// <remarks>No thread waits. After an <see cref="AgxGapException"/> the next call takes what is
@@ -109,7 +113,7 @@ namespace Agx
         string Waited()
         {
             byte[] room = new byte[IdSize];
-            Done(agxnative.agx_waited(Number, room));
+            using (Use use = handle.Enter()) Done(agxnative.agx_waited(use.Number, room));
             return Text.Read(room, 0);
         }
 
@@ -119,7 +123,8 @@ namespace Agx
             lock (waited)
             {
                 string now = Waited();
-                if (now == begin || Compare(now, id) < 0) Done(agxnative.agx_set_waited(Number, Text.EncodeGiven(id, "id")));
+                if (now != begin && Compare(now, id) >= 0) return;
+                using (Use use = handle.Enter()) Done(agxnative.agx_set_waited(use.Number, Text.EncodeGiven(id, "id")));
             }
         }
 

@@ -59,6 +59,8 @@ final class AddQueue {
   private long queued;
   private long settled;
   private int inHand;
+  /** Why nothing is taken any more; null: it is. */
+  private Throwable ended;
 
   AddQueue(AgxSession session, ClientCore client) {
     this.session = session;
@@ -123,13 +125,21 @@ final class AddQueue {
   }
 
   private void push(Object item) {
+    Throwable why;
     synchronized (this) {
-      items.add(item);
-      ++queued;
-      if (working) return;
-      working = true;
+      why = ended;
+      if (why == null) {
+        items.add(item);
+        ++queued;
+        if (working) return;
+        working = true;
+      }
     }
-    client.adder().push(this);
+    if (why == null) {
+      client.adder().push(this);
+    } else {
+      refuse(item, why);
+    }
   }
 
   /** Runs what calls a program's own code while events are under way. */
@@ -153,7 +163,7 @@ final class AddQueue {
     synchronized (this) {
       long mark = queued;
       if (settled >= mark || INSIDE.get() != null) return;
-      while (settled < mark) {
+      while (settled < mark && ended == null) {
         try {
           wait();
         } catch (InterruptedException e) {
@@ -205,12 +215,29 @@ final class AddQueue {
       notifyAll();
       working = false;
     }
-    for (Object item : left) {
-      if (item instanceof Packed event) {
-        tell(event, null, why);
-      } else {
-        ((ClientCore.Job<?>) item).fail(why);
-      }
+    for (Object item : left) refuse(item, why);
+  }
+
+  /** The session was closed. What a round has now is told by that. */
+  void close() {
+    List<Object> left;
+    AgxException why = AgxException.of(AgxStatus.ECLOSED, "the session is closed");
+    synchronized (this) {
+      if (ended != null) return;
+      ended = why;
+      left = new ArrayList<>(items);
+      items.clear();
+      settled = queued - inHand;
+      notifyAll();
+    }
+    for (Object item : left) refuse(item, why);
+  }
+
+  private void refuse(Object item, Throwable why) {
+    if (item instanceof Packed event) {
+      tell(event, null, why);
+    } else {
+      ((ClientCore.Job<?>) item).fail(why);
     }
   }
 

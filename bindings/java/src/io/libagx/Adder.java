@@ -110,21 +110,33 @@ final class Adder {
   private static void send(List<Portion> round) {
     List<AddQueue> queues = new ArrayList<>();
     List<AddQueue.Packed> events = new ArrayList<>();
+    List<AgxSession> entered = new ArrayList<>();
     ByteBuffer handles =
         ByteBuffer.allocate(MOST_EVENTS * Long.BYTES).order(ByteOrder.nativeOrder());
     for (Portion portion : round) {
+      long handle;
+      try {
+        handle = portion.queue.session().enter();
+      } catch (AgxException closed) {
+        for (AddQueue.Packed event : portion.events) portion.queue.tell(event, null, closed);
+        continue;
+      }
+      entered.add(portion.queue.session());
       for (AddQueue.Packed event : portion.events) {
-        try {
-          handles.putLong(portion.queue.session().handle());
-        } catch (AgxException closed) {
-          portion.queue.tell(event, null, closed);
-          continue;
-        }
+        handles.putLong(handle);
         queues.add(portion.queue);
         events.add(event);
       }
     }
-    if (events.isEmpty()) return;
+    try {
+      if (!events.isEmpty()) send(handles, queues, events);
+    } finally {
+      for (AgxSession session : entered) session.leave();
+    }
+  }
+
+  private static void send(
+      ByteBuffer handles, List<AddQueue> queues, List<AddQueue.Packed> events) {
     int count = events.size();
     byte[] ids = new byte[count * agxnativeConstants.AGX_ID_SIZE];
     byte[] statuses = new byte[count * Integer.BYTES];

@@ -11,7 +11,6 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 
 /**
@@ -47,27 +46,26 @@ public final class AgxGroup implements AutoCloseable {
     }
   }
 
-  private interface Call {
-    int of(long group);
-  }
-
   private final AgxClient client;
   private final ClientCore core;
   private final String name;
   private final Handle handle;
   private final Interrupter interrupter;
-  /** One call that waits at a time. */
-  private final ReentrantLock turn = new ReentrantLock();
+  /** Of calls that wait. */
+  private final Turns turns;
 
   private volatile Thread processing;
-  /** Read for a future that was cancelled; guarded by turn. */
+  /** Read for a future that was cancelled; of who has the turn. */
   private final List<AgxEvent> left = new ArrayList<>();
+  private final Handling handling = new Handling();
 
   private AgxGroup(AgxClient client, ClientCore core, String name, long value) {
     this.client = client;
     this.core = core;
     this.name = name;
-    handle = new Handle(this, "group", value, agxnative::agx_group_close);
+    handle = new Handle(
+        this, "group", value, agxnative::agx_group_interrupt, agxnative::agx_group_close);
+    turns = new Turns(handle);
     interrupter = new Interrupter(value);
   }
 
@@ -83,16 +81,16 @@ public final class AgxGroup implements AutoCloseable {
     return new AgxGroup(session.client(), core, name, out[0]);
   }
 
-  private int call(Call call) {
+  private int call(Handle.Call call) {
     try {
       if (core.closed()) throw ClientCore.closedException();
-      return call.of(handle.get());
+      return handle.call(call);
     } finally {
       Reference.reachabilityFence(this);
     }
   }
 
-  private void checked(Call call) {
+  private void checked(Handle.Call call) {
     Calls.check(call(call));
   }
 
@@ -115,9 +113,11 @@ public final class AgxGroup implements AutoCloseable {
    * @return the name
    */
   public String consumer() {
+    long group = handle.enter();
     try {
-      return Text.lenient(agxnative.agx_group_consumer_name(handle.get()));
+      return Text.lenient(agxnative.agx_group_consumer_name(group));
     } finally {
+      handle.leave();
       Reference.reachabilityFence(this);
     }
   }
@@ -157,17 +157,15 @@ public final class AgxGroup implements AutoCloseable {
       left.addAll(0, events);
       return null;
     } finally {
-      turn.unlock();
+      turns.give();
     }
   }
 
   /** Takes the turn; false: not in time. */
   private boolean take(long millis) throws InterruptedException {
-    handle.get();
+    handle.check();
     if (processing != null) throw busy();
-    if (millis >= 0) return turn.tryLock(millis, TimeUnit.MILLISECONDS);
-    turn.lockInterruptibly();
-    return true;
+    return turns.take(millis);
   }
 
   private static AgxException busy() {
@@ -254,7 +252,7 @@ public final class AgxGroup implements AutoCloseable {
   }
 
   private <T> void await(Wait<T> future, Waits<T> waits, Consumer<Runnable> deliver) {
-    handle.get();
+    handle.check();
     core.await(() -> {
       // Cancelled before its turn: nothing is done.
       if (!future.begin()) return;
@@ -274,6 +272,7 @@ public final class AgxGroup implements AutoCloseable {
    * those that it waits for; so one of the client's waits instead, and is interrupted with it.
    */
   private <T> T elsewhere(Waits<T> waits) throws InterruptedException {
+    if (Thread.interrupted()) throw new InterruptedException();
     Wait<T> future = new Wait<>();
     await(future, waits, Runnable::run);
     boolean interrupted = false;
@@ -315,7 +314,7 @@ public final class AgxGroup implements AutoCloseable {
    * finished what it holds.
    */
   public void interrupt() {
-    handle.get();
+    handle.check();
     interrupter.ask();
   }
 
@@ -348,13 +347,13 @@ public final class AgxGroup implements AutoCloseable {
       throws InterruptedException {
     Text.required("the handler", handler);
     if (Thread.interrupted()) throw new InterruptedException();
-    handle.get();
-    if (processing != null || !turn.tryLock()) throw busy();
+    handle.check();
+    if (processing != null || !turns.take(0)) throw busy();
     try {
       AgxStatus status = new Process(wait.call, options, handler).run();
       return wait.claim() ? status : null;
     } finally {
-      turn.unlock();
+      turns.give();
     }
   }
 
@@ -369,6 +368,38 @@ public final class AgxGroup implements AutoCloseable {
    */
   public CompletableFuture<AgxStatus> processAsync(AgxProcessOptions options, AgxHandler handler) {
     return await(wait -> process(wait, options, handler));
+  }
+
+  /** A call of a handler, which closing waits for. */
+  private static final class Handling {
+    private boolean now;
+    private boolean closed;
+
+    /** False: none is made any more. */
+    synchronized boolean begin() {
+      now = !closed;
+      return now;
+    }
+
+    synchronized void end() {
+      now = false;
+      notifyAll();
+    }
+
+    void close() {
+      boolean interrupted = false;
+      synchronized (this) {
+        closed = true;
+        while (now) {
+          try {
+            wait();
+          } catch (InterruptedException e) {
+            interrupted = true;
+          }
+        }
+      }
+      if (interrupted) Thread.currentThread().interrupt();
+    }
   }
 
   /** One call of process. */
@@ -424,11 +455,12 @@ public final class AgxGroup implements AutoCloseable {
 
     private int called(long group, Records record, long attempt) {
       // What it still holds comes again, as if it had not been given to it.
-      if (thrown != null) return agxnativeConstants.AGX_INTERRUPTED;
+      if (thrown != null || !handling.begin()) return agxnativeConstants.AGX_INTERRUPTED;
       settle();
       try {
         return handle(group, record, attempt);
       } finally {
+        handling.end();
         settle();
         if (interrupted) agxnative.agx_group_interrupt(group);
       }
@@ -745,7 +777,9 @@ public final class AgxGroup implements AutoCloseable {
 
   /**
    * Closes it. Who waits in it gets {@link AgxException.Closed}; what is pending for its consumer
-   * stays so. It waits for a handler that is under way, which therefore must not wait for it.
+   * stays so. It waits for a handler that is under way, which therefore must not wait for it; a call
+   * that the store has not answered yet is carried out and not waited for. If the consumer's name was
+   * made up, and no call is under way, it blocks for a command, which takes the consumer out.
    *
    * @throws AgxException.BadState in a handler of its own process; {@link #interrupt()} ends that, and
    *     whoever called it closes the group then
@@ -757,6 +791,8 @@ public final class AgxGroup implements AutoCloseable {
           "a handler cannot close the group that called it; interrupt() ends the process");
     }
     handle.close();
+    turns.closed();
+    handling.close();
   }
 
   @Override

@@ -178,14 +178,17 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
    */
   public AgxGoneReason goneReason() {
     try {
-      handle.get();
+      handle.check();
       return listener.goneReason();
     } finally {
       java.lang.ref.Reference.reachabilityFence(this);
     }
   }
 
-  /** Closes it. Who waits on it gets {@link AgxException.Closed}. */
+  /**
+   * Closes it. Who waits on it gets {@link AgxException.Closed}; a thread in {@link #next()} that a store
+   * which hangs keeps does later, and is not waited for.
+   */
   @Override
   public void close() {
     handle.close();

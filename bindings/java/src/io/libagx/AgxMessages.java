@@ -4,7 +4,6 @@ import io.libagx.internal.agxnative;
 import java.lang.ref.Reference;
 import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.locks.ReentrantLock;
 
 /**
  * A conversation, as pydantic-ai writes it: a JSON array of messages, requests and responses in
@@ -14,13 +13,14 @@ public final class AgxMessages implements AutoCloseable {
   private final ClientCore core;
   private final AgxClient client;
   private final Handle handle;
-  private final ReentrantLock lock = new ReentrantLock();
+  private final Turns turns;
 
   /** core and client: null for a conversation that is in no store. */
   AgxMessages(ClientCore core, AgxClient client, long value) {
     this.core = core;
     this.client = client;
     handle = new Handle(this, "conversation", value, agxnative::agx_messages_close);
+    turns = new Turns(handle);
   }
 
   /**
@@ -48,20 +48,16 @@ public final class AgxMessages implements AutoCloseable {
     return new AgxMessages(null, null, out[0]);
   }
 
-  private interface Call {
-    int of(long messages);
-  }
-
   private interface TextCall {
     int of(long messages, byte[][] out);
   }
 
-  private void call(Call call) {
-    lock.lock();
+  private void call(Handle.Call call) {
+    turns.take();
     try {
-      AgxException.check(call.of(handle.get()));
+      AgxException.check(handle.call(call));
     } finally {
-      lock.unlock();
+      turns.give();
       // A Cleaner must not close what is in use.
       Reference.reachabilityFence(this);
     }
@@ -70,14 +66,14 @@ public final class AgxMessages implements AutoCloseable {
   /** Null if there is none. */
   private byte[] text(TextCall call) {
     byte[][] out = new byte[1][];
-    lock.lock();
+    turns.take();
     try {
-      int status = call.of(handle.get(), out);
+      int status = handle.call(messages -> call.of(messages, out));
       if (status == AgxStatus.NONE.code()) return null;
       AgxException.check(status);
       return out[0];
     } finally {
-      lock.unlock();
+      turns.give();
       // A Cleaner must not close what is in use.
       Reference.reachabilityFence(this);
     }
@@ -138,11 +134,11 @@ public final class AgxMessages implements AutoCloseable {
    * @return the number
    */
   public int size() {
-    lock.lock();
+    turns.take();
     try {
-      return (int) agxnative.agx_messages_count(handle.get());
+      return handle.call(messages -> (int) agxnative.agx_messages_count(messages));
     } finally {
-      lock.unlock();
+      turns.give();
       // A Cleaner must not close what is in use.
       Reference.reachabilityFence(this);
     }
@@ -155,11 +151,11 @@ public final class AgxMessages implements AutoCloseable {
    * @return the number; 0 if there is no such message
    */
   public int partCount(int message) {
-    lock.lock();
+    turns.take();
     try {
-      return (int) agxnative.agx_messages_part_count(handle.get(), message);
+      return handle.call(messages -> (int) agxnative.agx_messages_part_count(messages, message));
     } finally {
-      lock.unlock();
+      turns.give();
       // A Cleaner must not close what is in use.
       Reference.reachabilityFence(this);
     }
@@ -285,17 +281,14 @@ public final class AgxMessages implements AutoCloseable {
         text((messages, out) -> agxnative.agx_messages_request(messages, code, text, out)));
   }
 
-  /** Closes the conversation; what was not saved is lost. */
+  /**
+   * Closes the conversation; what was not saved is lost. A load or save that is under way is carried
+   * out and not waited for; who waits for a turn behind it gets {@link AgxException.Closed}.
+   */
   @Override
   public void close() {
-    lock.lock();
-    try {
-      handle.close();
-    } finally {
-      lock.unlock();
-      // A Cleaner must not close what is in use.
-      Reference.reachabilityFence(this);
-    }
+    handle.close();
+    turns.closed();
   }
 
   @Override

@@ -26,13 +26,13 @@ public final class AgxQuery
 
   @Override
   public synchronized boolean hasNext() {
-    long query = handle.get();
+    handle.check();
     if (next != null) return true;
     if (ended) return false;
     long[] scope = new long[1];
     long[] user = new long[1];
     byte[][] id = new byte[1][];
-    int status = agxnative.agx_query_next(query, scope, user, id);
+    int status = handle.call(query -> agxnative.agx_query_next(query, scope, user, id));
     ended = status == AgxStatus.ENDED.code();
     if (ended) return false;
     AgxException.check(status);
@@ -69,8 +69,9 @@ public final class AgxQuery
         .onClose(this::close);
   }
 
+  /** Closes it. Does not wait for who is in it, and gets what the store answers. */
   @Override
-  public synchronized void close() {
+  public void close() {
     handle.close();
   }
 

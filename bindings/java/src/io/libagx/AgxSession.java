@@ -44,26 +44,32 @@ public final class AgxSession implements AutoCloseable {
     waits = new EventWait(this, core);
   }
 
-  long handle() {
+  void check() {
     if (core.closed()) throw ClientCore.closedException();
-    return handle.get();
+    handle.check();
   }
 
-  /** A call of C's on a handle. */
-  interface Call {
-    int of(long session);
+  /** For a call on it and others, which leaves it then. */
+  long enter() {
+    if (core.closed()) throw ClientCore.closedException();
+    return handle.enter();
   }
 
-  /** Makes it, while this is not forgotten: a Cleaner must not close what is in use. */
-  int call(Call call) {
+  void leave() {
+    handle.leave();
+  }
+
+  /** Makes it, while this, and its interceptors, are not forgotten. */
+  int call(Handle.Call call) {
     try {
-      return call.of(handle());
+      if (core.closed()) throw ClientCore.closedException();
+      return handle.call(call);
     } finally {
       Reference.reachabilityFence(this);
     }
   }
 
-  private void checked(Call call) {
+  private void checked(Handle.Call call) {
     Calls.check(call(call));
   }
 
@@ -73,12 +79,12 @@ public final class AgxSession implements AutoCloseable {
   }
 
   /** A call that does not overtake what is queued. */
-  int inOrder(Call call) {
+  int inOrder(Handle.Call call) {
     adds.settle();
     return call(call);
   }
 
-  private void checkedInOrder(Call call) {
+  private void checkedInOrder(Handle.Call call) {
     Calls.check(inOrder(call));
   }
 
@@ -216,7 +222,7 @@ public final class AgxSession implements AutoCloseable {
    * @return the event's id
    */
   public CompletableFuture<String> addAsync(String type, String origin, String body) {
-    handle();
+    check();
     return adds.add(new AddQueue.Packed(type, origin, body));
   }
 
@@ -249,7 +255,7 @@ public final class AgxSession implements AutoCloseable {
    * @return their ids
    */
   public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
-    handle();
+    check();
     List<AddQueue.Packed> packed = AddQueue.pack(events);
     return adds.call(() -> addAllNow(packed));
   }
@@ -407,7 +413,7 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException.NotLive if this object did not start it, or stopped it
    */
   public void waitCanceled(Duration timeout) throws InterruptedException {
-    handle();
+    check();
     CompletableFuture<Void> told = core.cancels().add(this);
     try {
       long nanos = Text.waitNanos(timeout);
@@ -432,7 +438,7 @@ public final class AgxSession implements AutoCloseable {
    * @return when it is
    */
   public CompletableFuture<Void> whenCanceled() {
-    handle();
+    check();
     CompletableFuture<Void> told = core.cancels().add(this);
     CompletableFuture<Void> future = new CompletableFuture<>();
     told.whenComplete((nothing, failure) -> {
@@ -709,11 +715,13 @@ public final class AgxSession implements AutoCloseable {
   /**
    * Closes it. A session that it started and did not stop is no longer renewed, and stays live
    * until its lease runs out. What waits on it, or is queued and not added yet, gets {@link
-   * AgxException.Closed}.
+   * AgxException.Closed}. A call that the store has not answered yet is not waited for: it is
+   * carried out, and its caller or future told.
    */
   @Override
   public void close() {
     handle.close();
+    adds.close();
     waits.close();
   }
 
@@ -723,7 +731,7 @@ public final class AgxSession implements AutoCloseable {
   }
 
   private CompletableFuture<Void> asyncInOrder(Runnable call) {
-    handle();
+    check();
     return adds.call(() -> {
       call.run();
       return null;

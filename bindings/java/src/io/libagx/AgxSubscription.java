@@ -21,6 +21,8 @@ public final class AgxSubscription implements AutoCloseable {
   private long handle;
 
   private boolean closed;
+  /** Who is in the function; likewise. */
+  private Thread caller;
 
   private AgxSubscription(AgxClient client, ClientCore core, AgxSubscriber subscriber) {
     this.client = client;
@@ -62,6 +64,19 @@ public final class AgxSubscription implements AutoCloseable {
         return;
       }
     }
+    closeInC(value);
+  }
+
+  /** Elsewhere: the last one waits for the thread that reads, which a store that hangs keeps. */
+  private void closeInC(long value) {
+    if (!core.closed()) {
+      try {
+        core.await(() -> agxnative.agx_subscription_close(value));
+        return;
+      } catch (AgxException | OutOfMemoryError e) {
+        // It was closed a moment ago, or there is no thread to be had.
+      }
+    }
     agxnative.agx_subscription_close(value);
   }
 
@@ -69,15 +84,33 @@ public final class AgxSubscription implements AutoCloseable {
     synchronized (this) {
       if (closed) return 0;
       handle = value;
+      caller = Thread.currentThread();
     }
     try {
       if (tell(record.item())) return 0;
     } catch (Throwable failure) {
       if (done.getNumberOfDependents() == 0) ClientCore.uncaught(failure);
       end(failure);
+    } finally {
+      synchronized (this) {
+        caller = null;
+        notifyAll();
+      }
     }
     close();
     return 0;
+  }
+
+  private synchronized void awaitReturn() {
+    boolean interrupted = false;
+    while (caller != null && caller != Thread.currentThread()) {
+      try {
+        wait();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) Thread.currentThread().interrupt();
   }
 
   /** It is over, the first time for this reason. */
@@ -125,7 +158,7 @@ public final class AgxSubscription implements AutoCloseable {
 
   /**
    * Unsubscribes. When this returns no call of the function is running and none will come; from
-   * within the function that very call goes on, and is the last.
+   * within the function that very call goes on, and is the last. It does not wait for the store.
    */
   @Override
   public void close() {
@@ -135,7 +168,8 @@ public final class AgxSubscription implements AutoCloseable {
       handle = 0;
       closed = true;
     }
-    if (value != 0) agxnative.agx_subscription_close(value);
+    if (value != 0) closeInC(value);
+    awaitReturn();
     forget();
     end(null);
   }

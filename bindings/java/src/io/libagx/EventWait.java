@@ -69,15 +69,15 @@ final class EventWait {
 
   private AgxEvent look(byte[] condition) {
     try (Batch batch = new Batch()) {
-      int status = session.call(
-          handle -> agxnative.agxb_wait_for_batch(handle, condition, 0, batch.handle));
+      int status =
+          session.call(handle -> agxnative.agxb_wait_for_batch(handle, condition, 0, batch.handle));
       AgxException.check(status);
       return batch.events().get(0);
     }
   }
 
   CompletableFuture<AgxEvent> next(String where) {
-    session.handle();
+    session.check();
     Text.encode("where", where);
     Wait wait = new Wait(client::deliver);
     wait.begin(where);

@@ -268,7 +268,10 @@ final class ListenerCore implements Batch.Sink {
     }
   }
 
-  /** Waits in C, in this thread, which gives the lock up meanwhile. False: it was closed. */
+  /**
+   * Waits in C, in this thread, which gives the lock up meanwhile, and closes C's if that was asked
+   * for. False: it was closed.
+   */
   private boolean receive() {
     Batch batch = client.batches().take();
     receiving = true;
@@ -289,6 +292,7 @@ final class ListenerCore implements Batch.Sink {
       lock.lock();
       receiving = false;
       arrived.signalAll();
+      if (closed) agxnative.agx_listener_close(handle);
     }
     if (outcome == null) {
       keep(batch);
@@ -448,10 +452,12 @@ final class ListenerCore implements Batch.Sink {
 
   void close() {
     List<Waiter> left;
+    boolean used;
     lock.lock();
     try {
       if (closed) return;
       closed = true;
+      used = receiving;
       items.clear();
       left = new ArrayList<>(waiters);
       waiters.clear();
@@ -460,8 +466,12 @@ final class ListenerCore implements Batch.Sink {
       lock.unlock();
     }
     dispatcher.forget(token);
-    // Not under the lock: closing may wait for what the mux reads.
-    agxnative.agx_listener_close(handle);
+    if (used) {
+      // A store that hangs keeps that thread, which closes it.
+      interrupt();
+    } else {
+      agxnative.agx_listener_close(handle);
+    }
     if (attached) dispatcher.detached();
     AgxException reason = closedException();
     for (Waiter waiter : left) {

@@ -16,12 +16,11 @@ import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
 import io.libagx.AgxOptions;
+import io.libagx.AgxQuery;
 import io.libagx.AgxRun;
 import io.libagx.AgxSession;
 import io.libagx.AgxSessionId;
 import io.libagx.AgxStartOptions;
-import io.libagx.internal.agxnative;
-import java.lang.reflect.Field;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -30,8 +29,6 @@ import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.function.LongConsumer;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -56,39 +53,34 @@ class ClientTest {
     assertTrue(AgxClient.version().matches("\\d+\\.\\d+\\.\\d+.*"), AgxClient.version());
   }
 
-  private static Object inside(Object of, String field) throws Exception {
-    Field found = of.getClass().getDeclaredField(field);
-    found.setAccessible(true);
-    return found.get(of);
-  }
-
-  /** C's handle is closed, of which Java does not know yet: as when another thread closes it in between. */
-  private static void closeBeneath(Object owner, LongConsumer closer) throws Exception {
-    closer.accept(((AtomicLong) inside(inside(inside(owner, "handle"), "state"), "value")).get());
-  }
-
   private static String closed(Executable call) {
     return assertThrows(AgxException.Closed.class, call).getMessage();
   }
 
   @Test
-  void what_is_closed_while_it_is_called_is_said_to_be_closed_and_no_more() throws Exception {
-    try (AgxClient client = AgxClient.open("memory:"); AgxSession session = client.session(1, 1, "s");
-         AgxRun run = session.beginRun(); AgxMessages messages = session.messages();
-         AgxGroup group = session.group("g")) {
-      closeBeneath(run, agxnative::agx_run_close);
+  void what_is_closed_is_said_to_be_closed_and_no_more() throws Exception {
+    try (AgxClient client = AgxClient.open("memory:");
+         AgxSession session = client.session(1, 1, "s"); AgxRun run = session.beginRun();
+         AgxMessages messages = session.messages(); AgxGroup group = session.group("g");
+         AgxQuery query = client.live()) {
+      run.close();
       assertEquals("the run is closed", closed(run::beginNode));
-      closeBeneath(messages, agxnative::agx_messages_close);
-      assertEquals("the messages handle is closed", closed(messages::load));
-      closeBeneath(group, agxnative::agx_group_close);
+      messages.close();
+      assertEquals("the conversation is closed", closed(messages::load));
+      assertEquals("the conversation is closed", closed(messages::size));
+      group.close();
       assertEquals("the group is closed", closed(group::health));
+      assertEquals("the group is closed", closed(group::consumer));
       assertEquals("the group is closed",
           closed(() -> group.read(AgxGroup.Source.NEW, Duration.ofMinutes(10), 1)));
-      closeBeneath(session, agxnative::agx_session_close);
+      query.close();
+      assertEquals("the query is closed", closed(query::hasNext));
+      session.close();
       assertEquals("the session is closed", closed(session::isLive));
       assertEquals("the session is closed", closed(session::listen));
       assertEquals("the session is closed", closed(() -> session.history().info()));
       assertEquals("the session is closed", closed(() -> session.add("a", "b", null)));
+      assertEquals("the session is closed", closed(() -> session.addAsync("a", "b", null)));
     }
   }
 

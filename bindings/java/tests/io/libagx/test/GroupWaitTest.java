@@ -70,7 +70,7 @@ class GroupWaitTest {
   }
 
   private static void awaitTurn() {
-    awaitFrame(frame -> frame.getClassName().startsWith("java.util.concurrent.locks.ReentrantLock"));
+    awaitFrame(frame -> frame.getClassName().equals("io.libagx.Turns"));
   }
 
   /** Until who was cancelled, and may hold the group for a moment yet, does not. */
