@@ -304,7 +304,8 @@ AGX_API agx_status agx_stream_open(agx_client* client, const char* name,
                                    const agx_stream_options* options, agx_session** session);
 
 /** Closes a session handle. A session that it started and did not stop is no longer renewed and
- * stays live until its lease runs out. */
+ * stays live until its lease runs out. Blocks: not but for what is under way, such as the end of a
+ * run. */
 AGX_API void agx_session_close(agx_session* session);
 
 typedef struct agx_start_options {
@@ -661,7 +662,9 @@ AGX_API agx_status agx_subscribe(agx_session* session, const char* where,
 /** Unsubscribes and frees the handle. When it returns no call of the function is running and none
  * will come, so that user_data may go; called from within the function, that very call goes on, and
  * is the last. agx_close does the same for all subscriptions of its client. Neither is told to the
- * function. Two functions that close each other's subscriptions at the same time wait for ever. */
+ * function. Two functions that close each other's subscriptions at the same time wait for ever.
+ * Blocks: for a call that is running; and of a client's last subscription for the read that is under
+ * way: one command. */
 AGX_API void agx_subscription_close(agx_subscription* subscription);
 
 /** An event on its way. Valid during the interceptor's call. */
@@ -1055,8 +1058,9 @@ typedef struct agx_group_info {
   uint64_t consumers;                  /**< how many it has */
   uint64_t pending;                    /**< how many events are pending in it */
   char last_delivered_id[AGX_ID_SIZE]; /**< "0-0" before the first */
-  /** How many events were given to nobody yet; -1: not known. Before Redis 7 it is counted, by a
-   * script, and no further than about 100000 */
+  /** How many events were given to nobody yet; -1: not known. Redis counts among them what was
+   * trimmed before anybody was given it. Before Redis 7 it is counted, by a script, and no further
+   * than about 100000 */
   int64_t lag;
 } agx_group_info;
 
@@ -1070,7 +1074,8 @@ AGX_API agx_status agx_group_list(agx_session* session, agx_group_info* groups, 
 typedef struct agx_consumer_info {
   char name[AGX_NAME_MAX + 1]; /**< its name */
   uint64_t pending;            /**< how many events are pending for it */
-  int64_t idle_ms;             /**< since it last asked for something */
+  /** Since it last asked for something; before Redis 7.2: since it was last given something. */
+  int64_t idle_ms;
 } agx_consumer_info;
 
 /** Tells of the consumers of the group, in the same way. Outcomes: AGX_NONE (no such group). */
@@ -1191,7 +1196,8 @@ AGX_API agx_status agx_group_dead_letters(agx_group* group, const char* after,
 AGX_API agx_status agx_group_replay(agx_group* group, const char* const* ids, size_t count,
                                     uint64_t* replayed);
 
-/** Deletes dead letters. *deleted, or NULL: how many there were. Blocks: one command. Errors:
+/** Deletes dead letters. *deleted, or NULL: how many there were; of a call that was carried out twice,
+ * for its first answer was lost, how many were left. Blocks: one command. Errors:
  * AGX_EINVAL (an id), AGX_EUNCERTAIN, store errors. */
 AGX_API agx_status agx_group_delete_dead_letters(agx_group* group, const char* const* ids,
                                                  size_t count, uint64_t* deleted);
