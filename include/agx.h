@@ -161,9 +161,9 @@ typedef enum agx_log_level {
   AGX_LOG_DEBUG = 3
 } agx_log_level;
 
-/** Receives the library's log. May be called from any thread, one call at a time for each client,
- * and before agx_open returns. It must not call libagx and should return soon. The message is one
- * line, without a newline or a password, valid during the call. */
+/** Receives the library's log. May be called from any thread, one call at a time for each client, and
+ * before agx_open returns; not any more once agx_close has. It must not call libagx and should return
+ * soon. The message is one line, without a newline or a password, valid during the call. */
 typedef void (*agx_log_function)(void* user_data, agx_log_level level, const char* message);
 
 /** Options of agx_open. Each that has a URL parameter may be given there instead, as in

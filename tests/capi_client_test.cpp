@@ -454,6 +454,40 @@ TEST(CapiServer, NotItsProtocol) {
 
 // --- Sharing a client
 
+// What it logs to may go then.
+TEST(CapiClient, NothingIsLoggedOnceItIsClosed) {
+  RedisServer server;
+  FaultProxy proxy(server.port());
+  struct Seen {
+    std::atomic<bool> inside{false};
+    std::atomic<bool> closing{false};
+  } seen;
+  agx_options options = AGX_OPTIONS_INIT;
+  options.log_data = &seen;
+  options.log = [](void* data, agx_log_level, const char*) {
+    auto* to = static_cast<Seen*>(data);
+    to->inside = true;
+    EXPECT_TRUE(WaitUntil([&] { return to->closing.load(); }));
+    // As long as a close that does not wait for this would take.
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    to->inside = false;
+  };
+  ClientPtr client = OpenClient(proxy.url(), &options);
+  SessionPtr session = OpenSession(client);
+  proxy.RefuseConnections(true);
+  proxy.CutAll();
+  // There is no connection to be had, which is logged in its thread.
+  std::thread adder([&] {
+    int live = 0;
+    EXPECT_NE(agx_is_live(session.get(), &live), AGX_OK);
+  });
+  EXPECT_TRUE(WaitUntil([&] { return seen.inside.load(); }));
+  seen.closing = true;
+  client.reset();
+  EXPECT_FALSE(seen.inside);
+  adder.join();
+}
+
 TEST(CapiClient, TheLogIsToldOneLineAtATime) {
   RedisServer server;
   FaultProxy proxy(server.port());

@@ -337,6 +337,23 @@ TEST_P(CapiListener, ASlowReaderIsNotToldOfASilenceThatWasNone) {
   }
 }
 
+// As many events as are read at once have the next read asked for ahead. Its answer may lie there while
+// more come: that there was nothing then says nothing of now.
+TEST_P(CapiListener, IsNotSilentBecauseThereWasNothingWhenItWasAskedAhead) {
+  SessionPtr session = Started(client_);
+  constexpr int kReadAtOnce = 64;
+  for (int i = 1; i < kReadAtOnce; ++i) Add(session, "a");
+  agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
+  options.timeout_ms = 300;
+  ListenerPtr listener = Listen(session, options);
+  for (int i = 0; i < kReadAtOnce; ++i) ASSERT_EQ(Next(listener).status, AGX_OK);
+  for (Stopwatch watch; watch.ms() < 2 * options.timeout_ms;) {
+    Add(session, "late");
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_EQ(Next(listener).text(), "late");
+}
+
 TEST_P(CapiListener, IsSilentAfterItsTimeoutOnce) {
   SessionPtr session = Started(client_);
   agx_listen_options options = Patient();

@@ -132,6 +132,34 @@ class CapiSubscribe : public OnEachStore {
 };
 AGX_ON_EACH_STORE(CapiSubscribe);
 
+// The one that is closed elsewhere waits for the threads that end with it, of which the function's is one.
+TEST_P(CapiSubscribe, AFunctionClosesItsClientWhileAnotherThreadClosesAnother) {
+  Add(session_, "a");
+  for (int round = 0; round < 50; ++round) {
+    ClientPtr client = Open();
+    SessionPtr session = OpenSession(client);
+    Subscriber other;
+    std::atomic<bool> closed{false};
+    std::thread closer;
+    std::atomic<bool> done{false};
+    Subscriber subscriber([&](agx_subscription*, const Subscriber::Call& call) {
+      if (call.text != "a") return;
+      closer = std::thread([&] {
+        other.Close();
+        closed = true;
+      });
+      agx_close(client.get());
+      EXPECT_TRUE(WaitUntil([&] { return closed.load(); }));
+      done = true;
+    });
+    ASSERT_EQ(other.Open(session), AGX_OK);
+    ASSERT_EQ(subscriber.Open(session), AGX_OK);
+    ASSERT_TRUE(WaitUntil([&] { return done.load(); }));
+    closer.join();
+    if (HasFailure()) break;
+  }
+}
+
 TEST_P(CapiSubscribe, EventsComeInTheirOrderAndThenTheEnd) {
   for (int i = 0; i < 500; ++i) Add(session_, "old", std::to_string(i).c_str());
   Subscriber subscriber;

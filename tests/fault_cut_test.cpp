@@ -565,6 +565,40 @@ TEST_F(Silence, ReadsGiveUpAfterTheCommandTimeoutAndTheReconnectLimit) {
 }
 
 // What may have been done is said to be uncertain.
+// What comes next in a replay is asked for ahead; that nobody comes for it is not the server's silence.
+TEST_F(Silence, OfAReaderIsNotTheServers) {
+  constexpr int kAll = 3000;
+  for (int i = 0; i < kAll; ++i) {
+    ASSERT_EQ(agx_add(session_.get(), "t", "o", BodyOf({0, i}).c_str(), nullptr), AGX_OK);
+  }
+  agx_options options = AGX_OPTIONS_INIT;
+  options.command_timeout_ms = 2000;
+  options.reconnect_timeout_ms = -1;
+  Owned<agx_client> client = OpenClient(proxy_.url(), &options);
+  proxy_.HoldReply("XRANGE", 2);
+  Owned<agx_listener> listener = Listen(OpenSession(client.get(), "s").get());
+  agx_event* begin = nullptr;
+  Require(agx_listen_next(listener.get(), 10000, &begin));
+  agx_event_free(begin);
+  ASSERT_TRUE(WaitUntil([&] { return !proxy_.HeldReply("XRANGE").empty(); }));
+  std::this_thread::sleep_for(milliseconds(options.command_timeout_ms + 100));
+  int connections = proxy_.connections();
+  // Its answer comes when it is waited for.
+  std::thread release([&] {
+    std::this_thread::sleep_for(milliseconds(100));
+    proxy_.ReleaseReply("XRANGE");
+  });
+  for (int i = 0; i < kAll; ++i) {
+    agx_event* event = nullptr;
+    agx_status status = agx_listen_next(listener.get(), 10000, &event);
+    EXPECT_EQ(status, AGX_OK) << i << ": " << Explain(status);
+    agx_event_free(event);
+    if (status != AGX_OK) break;
+  }
+  release.join();
+  EXPECT_EQ(proxy_.connections(), connections);
+}
+
 TEST_F(Silence, AStartOrStopWhoseReplyIsLostIsUncertain) {
   Owned<agx_session> other = OpenSession(client_.get(), "other");
   proxy_.ReplaceReply("EVAL", "", -1);

@@ -669,6 +669,47 @@ TEST_F(CutAttempts, WhatWasPendingBeforeIsNoneOfWhatALostReadTook) {
   }
 }
 
+// Nor is what it has claimed.
+TEST_F(CutAttempts, WhatWasClaimedDoesNotComeAsNewAfterALostRead) {
+  auto by_id = [&](agx_group* group, agx_event** events, size_t* count) {
+    std::string id = Pending()[2].id;
+    const char* ids[] = {id.c_str()};
+    return agx_group_claim(group, 0, ids, 1, events, count);
+  };
+  auto all = [](agx_group* group, agx_event** events, size_t* count) {
+    char cursor[AGX_ID_SIZE] = "";
+    return agx_group_autoclaim(group, 0, cursor, events, 10, count);
+  };
+  using Claim = std::function<agx_status(agx_group*, agx_event**, size_t*)>;
+  for (const Claim& claim : {Claim(by_id), Claim(all)}) {
+    Add(4);
+    Owned<agx_group> group = OpenThrough("?reconnect_timeout=-1");
+    agx_event* events[10] = {};
+    size_t count = 0;
+    Require(agx_group_read(group.get(), AGX_GROUP_NEW, 0, events, 1, &count));
+    agx_event_free(events[0]);
+    LeaveWithAnother(3);
+    Require(claim(group.get(), events, &count));
+    EXPECT_GE(count, 1U);
+    for (size_t i = 0; i < count; ++i) agx_event_free(events[i]);
+    Require(agx_add(session_.get(), "t", "o", BodyOf({0, 5}).c_str(), nullptr));
+    LosingRead([&] { return agx_group_read(group.get(), AGX_GROUP_NEW, 0, events, 1, &count); });
+    EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), std::vector<int>{5});
+    // For the next, nothing is pending.
+    for (const agx_pending_event& one : Pending()) {
+      const char* ids[] = {one.id};
+      Require(agx_group_ack(looker_.get(), ids, 1, nullptr));
+    }
+  }
+}
+
+TEST_F(CutAttempts, WhoMayNotAskWhatIsPendingReadsAllTheSame) {
+  Add(2);
+  Owned<agx_group> group = OpenThrough();
+  proxy_.RefuseCommand("XPENDING", "NOPERM this user has no permissions to run it");
+  EXPECT_EQ(ReadAll(group.get(), AGX_GROUP_NEW), (std::vector<int>{0, 1}));
+}
+
 // It was given before, to another and to the handler; what the read gave was not.
 TEST_F(CutAttempts, WhatWasClaimedIsNoneOfWhatALostReadTook) {
   Add(1);

@@ -44,6 +44,8 @@ void Client::Close() noexcept {
   }
   dispatcher_.Stop();
   keeper_.Stop();
+  // Its data may go now.
+  std::lock_guard lock(log_mutex_);
 }
 
 Result<std::shared_ptr<Pump>> Client::DescriptorPump() {
@@ -63,6 +65,7 @@ void Client::LogLine(agx_log_level level, const std::string& message) {
     if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
   }
   std::lock_guard lock(log_mutex_);
+  if (closed_) return;
   config_.log(config_.log_data, level, line.c_str());
 }
 

@@ -164,7 +164,7 @@ class Group final : public Watcher, public Client::Sleeper {
   // No read of new ones gives what is not behind this: it is the last that was taken, whoever had it.
   EntryId last_taken_;
   // All that was pending for this consumer before is not behind that.
-  bool taken_known_ = false;
+  std::atomic<bool> taken_known_{false};
   // What a read of new ones has given, whose reply was lost, is looked for behind this.
   bool recovering_ = false;
   EntryId recover_after_;

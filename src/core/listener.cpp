@@ -276,6 +276,7 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   if (!tail_->pending()) {
     // What is to be told if there is nothing needs an answer, not a wait that is over before it can come.
     tail_follows_ = !cursor_.more() && Clock::now() < cursor_.TellsAt();
+    tail_asked_at_ = Clock::now();
     Status status = tail_->Request(key(), answer.after, answer.count, tail_follows_);
     if (!status.ok()) return status;
   }
@@ -286,7 +287,11 @@ Status Listener::AdvanceTail(Lock& lock, TimePoint deadline) {
   TimePoint until = tail_follows_ ? std::min(deadline, cursor_.Due()) : kNever;
   Tail::Outcome outcome = Tail::Outcome::kTimeout;
   lock.unlock();
-  auto foresee = [this](const Page& page, ReadRequest* next) { return Foresee(page, next); };
+  if (!tail_follows_) answer.asked_at = tail_asked_at_;
+  auto foresee = [this](const Page& page, ReadRequest* next) {
+    tail_asked_at_ = Clock::now();
+    return Foresee(page, next);
+  };
   Status status = tail_->Await(until, -1, foresee, &answer, &outcome);
   lock.lock();
   if (!status.ok()) return status;

@@ -227,6 +227,7 @@ class Listener final : public Watcher,
   std::atomic<bool> stopping_{false};  // cursor_'s, for the pump
   Bell bell_;
   std::unique_ptr<Tail> tail_;
+  TimePoint tail_asked_at_;
   bool tail_follows_ = false;  // what is pending is a follow
   std::shared_ptr<Pump> pump_;
   std::atomic<Pump*> poked_pump_{nullptr};  // pump_, for Changed

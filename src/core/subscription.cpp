@@ -214,6 +214,7 @@ void Dispatcher::Stop() noexcept {
     // Called from within a function: its thread ends when that has returned.
     for (const WorkerPtr& self : threads_) self->thread.detach();
     threads_.clear();
+    left_.Ring();  // nobody has to wait for them any more
   }
   for (std::thread& thread : ended) thread.join();
 }

@@ -103,9 +103,13 @@ Status RedisTail::Send(Asked* asked) {
   } else {
     commands.Add("XRANGE", asked->key, asked->after, "+", "COUNT", count + 1);
   }
-  asked->answer_by = DeadlineAfter(config_.command_timeout_ms + (asked->follow ? kBlockMs : 0));
+  asked->answer_by = AnswerBy(*asked);
   size_t sent = 0;
   return connection_->Send(commands.bytes(), &sent);
+}
+
+TimePoint RedisTail::AnswerBy(const Asked& asked) const {
+  return DeadlineAfter(config_.command_timeout_ms + (asked.follow ? kBlockMs : 0));
 }
 
 // From here on they are those to asked_.
@@ -119,6 +123,8 @@ void RedisTail::ExpectReplies() {
 
 Status RedisTail::Await(TimePoint deadline, int alert, const Foresee& foresee, ReadRequest* answer,
                         Outcome* outcome) {
+  // It may have lain here: that nobody came for it is not the server's silence.
+  if (!std::exchange(asked_.awaited, true)) asked_.answer_by = AnswerBy(asked_);
   for (;;) {
     Status status;
     if (closed_) return {AGX_ECLOSED, "the client is closed"};

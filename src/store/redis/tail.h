@@ -46,11 +46,13 @@ class RedisTail final : public Tail {
     bool follow = false;
     TimePoint answer_by = kNever;
     bool sent = false;
+    bool awaited = false;
   };
 
   bool TakeWake();
   void SetConnection(std::unique_ptr<Connection> connection);
   Status Send(Asked* asked);
+  TimePoint AnswerBy(const Asked& asked) const;
   void ExpectReplies();
   Status Recover(const Status& why, TimePoint deadline, int alert, Outcome* outcome);
   Status AwaitReplies(TimePoint deadline, int alert, const Foresee& foresee, Outcome* outcome);
