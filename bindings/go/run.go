@@ -121,6 +121,9 @@ func (s *Session) closeRun(handle uintptr) {
 // Fail it does not wait for what AddAsync has queued; but for what it writes, and for what is under way, it
 // waits as long as the store is waited for. It never fails.
 func (r *Run) Close() error {
+	if r.session == nil {
+		return nil
+	}
 	r.once.Do(func() {
 		runtime.SetFinalizer(r, nil)
 		r.mu.Lock() // a text is being copied

@@ -148,6 +148,9 @@ func (s *Session) ID() SessionID { return s.id }
 // until its own Close or the client's. A command that is under way goes on, and Close does not wait for it.
 // It never fails.
 func (s *Session) Close() error {
+	if !s.wasOpened() {
+		return nil
+	}
 	runtime.SetFinalizer(s, nil)
 	s.close()
 	return nil
