@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	agx "github.com/libagx/libagx/bindings/go"
 )
@@ -410,6 +411,131 @@ func TestASessionIsClosedByItsInterceptor(t *testing.T) {
 			must(t, err)
 			want(t, len(events), stored)
 		}
+	})
+}
+
+// redact keeps what is secret out of the stream.
+func redact(t *testing.T, s *agx.Session, where string) *agx.Interceptor {
+	t.Helper()
+	i, err := s.Intercept(where, func(e *agx.Intercepted) error {
+		e.Body = []byte(`"redacted"`)
+		return nil
+	})
+	must(t, err)
+	return i
+}
+
+func storedIn(t *testing.T, c *agx.Client, s *agx.Session) string {
+	t.Helper()
+	events, err := another(t, c, s).History(background, agx.HistoryRange{Where: `type != "plain"`})
+	must(t, err)
+	return texts(events)
+}
+
+// An interceptor that redacts does so whenever the session is closed: also between two events of one call.
+func TestNothingComesPastTheInterceptorsOfASessionThatIsClosed(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		events := make([]agx.NewEvent, 20000)
+		for n := range events {
+			events[n] = agx.NewEvent{Type: "plain", Origin: "test", Body: []byte(`1`)}
+		}
+		events[0].Type = "first"
+		events[len(events)-1] = agx.NewEvent{Type: "secret", Origin: "test", Body: []byte(`"raw"`)}
+		refused := 0
+		for deadline := time.Now().Add(patience); refused < 10; {
+			if time.Now().After(deadline) {
+				t.Fatal("it is never closed in the middle")
+			}
+			s := session(t, c)
+			first := make(chan struct{})
+			_, err := s.Intercept(`type = "first"`, func(*agx.Intercepted) error { close(first); return nil })
+			must(t, err)
+			i := redact(t, s, `type = "secret"`)
+			added := make(chan error)
+			go func() {
+				_, err := s.AddMany(background, events)
+				added <- err
+			}()
+			<-first
+			until(t, "no function is running", func() bool { return inside("(*Interceptor).called(") == 0 })
+			must(t, s.Close())
+			if refused%2 == 1 {
+				must(t, i.Close()) // which does not let pass what the session does not
+			}
+			stored := "first 1\nsecret \"redacted\""
+			if err := <-added; err != nil {
+				wantIs(t, err, agx.ErrClosed)
+				refused++
+				stored = ""
+			}
+			want(t, storedIn(t, c, s), stored)
+		}
+	})
+}
+
+// Nor what a run writes that is still open then.
+func TestARunWritesNothingPastTheInterceptorsOfItsClosedSession(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		for _, execute := range []bool{false, true} {
+			c := open(t, url)
+			s := session(t, c)
+			redact(t, s, `body.event = "part_start"`)
+			work := func(_ context.Context, r *agx.Run) error {
+				must(t, r.NodeBegin(background))
+				_, err := r.TextBegin(background, "raw")
+				must(t, err)
+				must(t, s.Close())
+				_, err = r.TextBegin(background, "raw")
+				wantIs(t, err, agx.ErrClosed)
+				return nil
+			}
+			if execute {
+				_ = s.Execute(background, work)
+			} else {
+				r, err := s.Run(background)
+				must(t, err)
+				must(t, work(background, r))
+				must(t, r.Close())
+			}
+			until(t, "the run has ended", func() bool { return strings.Contains(storedIn(t, c, s), "end ") })
+			stored := storedIn(t, c, s)
+			want(t, strings.Count(stored, "redacted"), 1)
+			want(t, strings.Contains(stored, "raw"), false)
+		}
+	})
+}
+
+// Functions that run at the same time, one in the other: none waits for ever for those that close it too.
+func TestASessionIsClosedByManyOfItsInterceptors(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		const count = 4
+		s := session(t, c)
+		var in sync.WaitGroup
+		in.Add(count)
+		_, err := s.Intercept(`type = "outer"`, func(*agx.Intercepted) error {
+			in.Done()
+			in.Wait()
+			if _, err := s.Add(background, "inner", "test", nil); !errors.Is(err, agx.ErrClosed) {
+				t.Error(err)
+			}
+			return nil
+		})
+		must(t, err)
+		_, err = s.Intercept(`type = "inner"`, func(*agx.Intercepted) error { return s.Close() })
+		must(t, err)
+		added := make(chan error)
+		for n := 0; n < count; n++ {
+			go func() {
+				_, err := s.Add(background, "outer", "test", nil)
+				added <- err
+			}()
+		}
+		for n := 0; n < count; n++ {
+			wantIs(t, <-added, agx.ErrClosed)
+		}
+		want(t, storedIn(t, c, s), "")
 	})
 }
 

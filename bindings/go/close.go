@@ -21,9 +21,13 @@ func newGate(handle uintptr, what string, free func(uintptr)) gate {
 	return gate{handle: handle, what: what, free: free, over: make(chan struct{})}
 }
 
+// wasOpened tells it from a zero value, which has no finalizer, and may be a field of what is on the heap: for
+// that SetFinalizer ends the process.
+func (g *gate) wasOpened() bool { return g.free != nil }
+
 // enter lets a call in, which has to leave. It is refused if there is an error.
 func (g *gate) enter() error {
-	if g.free == nil {
+	if !g.wasOpened() {
 		return notOpened("handle")
 	}
 	for {
@@ -54,7 +58,7 @@ func (g *gate) leave() {
 
 // shut lets nobody in from now on. True: nobody had shut it; then the handle is there until who did leaves.
 func (g *gate) shut() bool {
-	for g.free != nil {
+	for g.wasOpened() {
 		state := atomic.LoadInt32(&g.state)
 		if state&1 != 0 {
 			return false

@@ -80,6 +80,9 @@ func (g *Group) Consumer() string { return g.consumer }
 // A Process ends with ErrClosed once it has finished what it holds, which Close does not wait for: its
 // handler may call this. Nor does it wait for a command that is under way, and goes on. It never fails.
 func (g *Group) Close() error {
+	if !g.wasOpened() {
+		return nil
+	}
 	runtime.SetFinalizer(g, nil)
 	g.close()
 	return nil

@@ -257,6 +257,9 @@ func (q *Query) take() (id SessionID, ok bool) {
 
 // Close closes the query, and does not wait for a Next that is under way. It never fails.
 func (q *Query) Close() error {
+	if !q.wasOpened() {
+		return nil
+	}
 	runtime.SetFinalizer(q, nil)
 	q.close()
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/libagx/libagx/bindings/go/internal/native"
 )
@@ -27,6 +28,7 @@ type Interceptor struct {
 	token    int64
 	function func(*Intercepted) error
 	isClosed int32
+	threads  map[int]struct{} // in which the function is running; of.mu's
 }
 
 // Intercept calls a function before each event that a condition selects ("": all) is written by this
@@ -45,8 +47,9 @@ type Interceptor struct {
 // not wait for an AddAsync of its session, or for another goroutine that waits for one, as Stop does, nor call a method of the run whose event it has, nor end
 // its goroutine (runtime.Goexit, and so testing's FailNow).
 //
-// It stays until it or the session is closed, whether or not the Interceptor is kept. A function that
-// refers to the session keeps that from being collected.
+// It stays until it or the session is closed, whether or not the Interceptor is kept. What goes on when the
+// session is closed, a call or a run, writes nothing that was to come by: such an event is refused with
+// ErrClosed. A function that refers to the session keeps that from being collected.
 func (s *Session) Intercept(where string, function func(*Intercepted) error) (*Interceptor, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
@@ -62,17 +65,21 @@ func (s *Session) Intercept(where string, function func(*Intercepted) error) (*I
 	// What is registered does not refer to the session, which can be collected.
 	i := &Interceptor{of: s.intercepts, function: function}
 	i.token = register(i)
-	var handle uintptr // not a field: C must not be shown what has Go's pointers beside it
+	added := false
 	err := s.gate.call(func() native.Enum_SS_agx_status {
-		return native.Agxb_intercept(s.handle, condition, i.token, &handle)
+		var handle uintptr // not a field: C must not be shown what has Go's pointers beside it
+		status := native.Agxb_intercept(s.handle, condition, i.token, &handle)
+		if status == 0 {
+			i.handle = handle
+			added = s.intercepts.add(i)
+		}
+		return status
 	})
 	if err != nil {
 		unregister(i.token)
 		return nil, err
 	}
-	i.handle = handle
-	if !s.intercepts.add(i) {
-		i.close()
+	if !added {
 		return nil, closed("session")
 	}
 	return i, nil
@@ -81,14 +88,17 @@ func (s *Session) Intercept(where string, function func(*Intercepted) error) (*I
 // Close takes the interceptor out. When it returns no call of the function is running and none will
 // come; called by the function, only that very call goes on. It never fails.
 func (i *Interceptor) Close() error {
-	i.close()
+	if i.of != nil && i.mark() {
+		i.close()
+	}
 	return nil
 }
 
+// mark tells whether nobody had closed it, neither by itself nor with its session.
+func (i *Interceptor) mark() bool { return atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) }
+
+// close lets events pass by it.
 func (i *Interceptor) close() {
-	if i.of == nil || !atomic.CompareAndSwapInt32(&i.isClosed, 0, 1) {
-		return
-	}
 	native.Agx_interceptor_close(i.handle)
 	unregister(i.token)
 	i.of.forget(i)
@@ -96,13 +106,18 @@ func (i *Interceptor) close() {
 
 // called is the interceptor's call; inInterceptor looks for it.
 func (i *Interceptor) called(handle uintptr, e Event, _ error, _ int64) native.Enum_SS_agx_status {
+	if !i.of.enter(i) {
+		return refuse(handle, native.AGX_ECLOSED, "the session is closed")
+	}
 	event := &Intercepted{Type: e.Type, Origin: e.Origin, Body: e.Body}
 	var err error
-	if thrown := caught("an interceptor", func() { err = i.function(event) }); thrown != nil {
+	thrown := caught("an interceptor", func() { err = i.function(event) })
+	goesOn := i.of.leave(i)
+	if thrown != nil {
 		keep(kept{value: thrown.value, panicked: true})
 		return refuse(handle, native.AGX_EFAILED, printable(thrown.Error()))
 	}
-	if err == nil && i.of.areClosed() {
+	if err == nil && !goesOn {
 		return refuse(handle, native.AGX_ECLOSED, "the session is closed")
 	}
 	if err == nil {
@@ -149,28 +164,36 @@ func change(handle uintptr, was *Event, is *Intercepted) error {
 	})
 }
 
-// What a session has of them.
+// What a session has of them. Those that are closed with it stay in C, and refuse, for as long as anybody may
+// write: what is under way would be written as if they had never been there.
 type interceptors struct {
-	count  int32 // read without mu
-	mu     sync.Mutex
-	all    map[*Interceptor]struct{}
-	closed bool
+	count    int32 // read without mu
+	mu       sync.Mutex
+	returned *sync.Cond // a function, of a session that is closed
+	all      map[*Interceptor]struct{}
+	closed   bool           // with the session
+	left     []*Interceptor // closed with it, and still there in C
+	writers  int            // the session's handle, and its runs
+}
+
+func newInterceptors() *interceptors {
+	l := &interceptors{all: map[*Interceptor]struct{}{}, writers: 1}
+	l.returned = sync.NewCond(&l.mu)
+	return l
 }
 
 func (l *interceptors) any() bool { return atomic.LoadInt32(&l.count) > 0 }
 
+// add is for a writer. False: it is closed already, with the session.
 func (l *interceptors) add(i *Interceptor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
-		return false
-	}
-	if l.all == nil {
-		l.all = map[*Interceptor]struct{}{}
-	}
 	l.all[i] = struct{}{}
 	atomic.StoreInt32(&l.count, int32(len(l.all)))
-	return true
+	if l.closed && i.mark() {
+		l.left = append(l.left, i)
+	}
+	return !l.closed
 }
 
 func (l *interceptors) forget(i *Interceptor) {
@@ -180,21 +203,73 @@ func (l *interceptors) forget(i *Interceptor) {
 	atomic.StoreInt32(&l.count, int32(len(l.all)))
 }
 
-func (l *interceptors) areClosed() bool {
+// enter begins a call of the function, unless the session is closed.
+func (l *interceptors) enter(i *Interceptor) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.closed
+	if l.closed {
+		return false
+	}
+	if i.threads == nil {
+		i.threads = map[int]struct{}{}
+	}
+	i.threads[syscall.Gettid()] = struct{}{} // once: C leaves an interceptor out that the thread is in
+	return true
 }
 
+// leave ends it, and tells whether the session is still open.
+func (l *interceptors) leave(i *Interceptor) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(i.threads, syscall.Gettid())
+	if l.closed {
+		l.returned.Broadcast()
+	}
+	return !l.closed
+}
+
+// close is the session's: from now on they refuse. It waits for the functions that run, but for those that it
+// is called by.
 func (l *interceptors) close() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closed = true
-	all := make([]*Interceptor, 0, len(l.all))
 	for i := range l.all {
-		all = append(all, i)
+		if i.mark() {
+			l.left = append(l.left, i)
+		}
+	}
+	self := syscall.Gettid()
+	for _, i := range l.left {
+		for i.runsBeside(self) {
+			l.returned.Wait()
+		}
+	}
+}
+
+// runsBeside tells whether the function is running in another thread. It holds of.mu.
+func (i *Interceptor) runsBeside(thread int) bool {
+	_, own := i.threads[thread]
+	return len(i.threads) > 1 || len(i.threads) == 1 && !own
+}
+
+// hold is for a writer, and lets another in.
+func (l *interceptors) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writers++
+}
+
+// release is for a writer that writes no more. With the last they go.
+func (l *interceptors) release() {
+	l.mu.Lock()
+	l.writers--
+	var left []*Interceptor
+	if l.writers == 0 {
+		left, l.left = l.left, nil
 	}
 	l.mu.Unlock()
-	for _, i := range all {
+	for _, i := range left {
 		i.close()
 	}
 }

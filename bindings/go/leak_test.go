@@ -172,6 +172,45 @@ func TestTenThousandOfTheOthersLeaveNothingBehind(t *testing.T) {
 	})
 }
 
+// What a session had is forgotten with it, though nobody closes the interceptor; or with its run, if that is
+// closed later.
+func TestAClosedSessionForgetsItsInterceptors(t *testing.T) {
+	onStores(t, func(t *testing.T, url string) {
+		c := open(t, url)
+		for _, withRun := range []bool{false, true} {
+			s := session(t, c)
+			gone := make(chan struct{})
+			intercept := func() {
+				of := &struct{ calls [64]int }{}
+				runtime.SetFinalizer(of, func(any) { close(gone) })
+				_, err := s.Intercept("", func(*agx.Intercepted) error { of.calls[0]++; return nil })
+				must(t, err)
+			}
+			intercept()
+			if withRun {
+				r, err := s.Run(background)
+				must(t, err)
+				must(t, r.NodeBegin(background))
+				must(t, s.Close())
+				must(t, r.Close())
+			} else {
+				add(t, s, 1)
+				must(t, s.Close())
+			}
+			until(t, "the function is collected", func() bool {
+				runtime.GC()
+				select {
+				case <-gone:
+					return true
+				default:
+					return false
+				}
+			})
+			runtime.KeepAlive(s)
+		}
+	})
+}
+
 func TestCollectorClosesGroupsAndWhatASessionIntercepts(t *testing.T) {
 	c := open(t, "memory:"+unique())
 	drop := func() {

@@ -78,6 +78,9 @@ func (s *Session) Messages() (*Messages, error) {
 // Close closes the conversation; what was not saved is lost. A Load or Save that is under way goes on, and
 // Close does not wait for it. It never fails.
 func (m *Messages) Close() error {
+	if !m.wasOpened() {
+		return nil
+	}
 	runtime.SetFinalizer(m, nil)
 	m.close()
 	return nil

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -286,6 +289,49 @@ func TestWhatWasNotOpened(t *testing.T) {
 	must(t, c.Close())
 	given := session(t, open(t, "memory:"))
 	wantIs(t, given.Execute(background, nil), agx.ErrInvalid)
+}
+
+// Nor where it is a field of something else, which the collector does not know by the field's address.
+func TestClosingAFieldThatWasNotOpened(t *testing.T) {
+	type holder struct {
+		name string
+		c    agx.Client
+		s    agx.Session
+		l    agx.Listener
+		q    agx.Query
+		r    agx.Run
+		m    agx.Messages
+		g    agx.Group
+		sub  agx.Subscription
+		i    agx.Interceptor
+	}
+	for name, of := range map[string]func(h *holder) io.Closer{
+		"Client":       func(h *holder) io.Closer { return &h.c },
+		"Session":      func(h *holder) io.Closer { return &h.s },
+		"Listener":     func(h *holder) io.Closer { return &h.l },
+		"Query":        func(h *holder) io.Closer { return &h.q },
+		"Run":          func(h *holder) io.Closer { return &h.r },
+		"Messages":     func(h *holder) io.Closer { return &h.m },
+		"Group":        func(h *holder) io.Closer { return &h.g },
+		"Subscription": func(h *holder) io.Closer { return &h.sub },
+		"Interceptor":  func(h *holder) io.Closer { return &h.i },
+	} {
+		of := of
+		t.Run(name, func(t *testing.T) {
+			if os.Getenv("AGX_TEST_FIELD") == "" { // it would end the process
+				command := exec.Command(os.Args[0], "-test.run=^TestClosingAFieldThatWasNotOpened$/^"+name+"$")
+				command.Env = append(os.Environ(), "AGX_TEST_FIELD=1")
+				if output, err := command.CombinedOutput(); err != nil {
+					first, _, _ := strings.Cut(string(output), "\n")
+					t.Fatalf("%v: %s", err, first)
+				}
+				return
+			}
+			h := &holder{name: name}
+			must(t, of(h).Close())
+			must(t, of(h).Close())
+		})
+	}
 }
 
 func TestWhatIsWrongIsSaidInGo(t *testing.T) {

@@ -92,31 +92,44 @@ func (s *Session) beginRun(ctx context.Context, o runOptions) (*Run, error) {
 		return nil, t.err
 	}
 	var handle uintptr
-	beginning := command{on: &s.gate, writes: true, undo: func() { native.Agx_run_close(handle) }}
+	beginning := command{on: &s.gate, writes: true, undo: func() { s.closeRun(handle) }}
 	err := beginning.do(ctx, func() native.Enum_SS_agx_status {
 		defer s.begun()
 		atomic.StoreInt32(s.ran, 1)
-		return native.Agxb_run_begin(s.handle, o.coalesce, o.coalesceAt, flag(o.start.takeOver),
+		status := native.Agxb_run_begin(s.handle, o.coalesce, o.coalesceAt, flag(o.start.takeOver),
 			o.start.lease, start, origin, o.grace, &handle)
+		if status == 0 {
+			s.intercepts.hold()
+		}
+		return status
 	})
 	if err != nil {
 		return nil, err
 	}
 	r := &Run{session: s, handle: handle}
-	runtime.SetFinalizer(r, func(r *Run) { go native.Agx_run_close(r.handle) })
+	runtime.SetFinalizer(r, func(r *Run) { go s.closeRun(r.handle) })
 	return r, nil
+}
+
+// closeRun closes it in C, whether or not the session still is open.
+func (s *Session) closeRun(handle uintptr) {
+	native.Agx_run_close(handle)
+	s.intercepts.release()
 }
 
 // Close ends the run, as failed if it was neither finished nor failed, and frees it. Other than Finish and
 // Fail it does not wait for what AddAsync has queued; but for what it writes, and for what is under way, it
 // waits as long as the store is waited for. It never fails.
 func (r *Run) Close() error {
+	if r.session == nil {
+		return nil
+	}
 	r.once.Do(func() {
 		runtime.SetFinalizer(r, nil)
 		r.mu.Lock() // a text is being copied
 		defer r.mu.Unlock()
 		_ = call(func() native.Enum_SS_agx_status {
-			native.Agx_run_close(r.handle)
+			r.session.closeRun(r.handle)
 			return 0
 		})
 	})

@@ -60,15 +60,16 @@ func (c *Client) Session(scope, user int64, session string) (*Session, error) {
 
 func (c *Client) sessionOf(handle uintptr, id SessionID) *Session {
 	// A run may still be ending, also one that was closed while the store was silent: C waits for that.
-	ran, closes := new(int32), &c.c.closes
+	ran, closes, intercepts := new(int32), &c.c.closes, newInterceptors()
 	free := func(handle uintptr) {
 		if atomic.LoadInt32(ran) == 0 {
 			native.Agx_session_close(handle)
 		} else {
 			closes.add(func() { native.Agx_session_close(handle) })
 		}
+		intercepts.release()
 	}
-	s := &Session{client: c, gate: newGate(handle, "session", free), id: id, ran: ran, intercepts: &interceptors{}}
+	s := &Session{client: c, gate: newGate(handle, "session", free), id: id, ran: ran, intercepts: intercepts}
 	runtime.SetFinalizer(s, func(s *Session) { go s.close() })
 	return s
 }
@@ -141,11 +142,15 @@ func (c *Client) Stream(name string, options ...StreamOption) (*Session, error) 
 func (s *Session) ID() SessionID { return s.id }
 
 // Close closes the handle. A session that it started and did not stop stays live until its lease
-// runs out. Its interceptors are closed as well, and who waits in WaitFor or WaitCanceled gets ErrClosed,
-// as do events of AddAsync that were not sent yet. Its listeners, subscriptions and groups stay open, each
+// runs out. Its interceptors are closed as well: when it returns no call of their functions is running and none
+// will come, but the one that it is called by. Who waits in WaitFor or WaitCanceled gets ErrClosed, as do events
+// of AddAsync that were not sent yet. Its listeners, subscriptions and groups stay open, each
 // until its own Close or the client's. A command that is under way goes on, and Close does not wait for it.
 // It never fails.
 func (s *Session) Close() error {
+	if !s.wasOpened() {
+		return nil
+	}
 	runtime.SetFinalizer(s, nil)
 	s.close()
 	return nil
