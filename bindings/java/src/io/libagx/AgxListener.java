@@ -77,6 +77,9 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
    * gets the one that this would have got. A cancel that returns false came too late, and the future
    * gets its event.
    *
+   * <p>Futures are completed one after the other, each when what the one before is continued with has
+   * returned, or waits for another of this listener, or for what was derived from one.
+   *
    * @return the event
    */
   public CompletableFuture<AgxEvent> nextAsync() {

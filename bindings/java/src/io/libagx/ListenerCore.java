@@ -5,7 +5,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -29,7 +28,10 @@ final class ListenerCore implements Batch.Sink {
   private final Condition arrived = lock.newCondition();
   private final ArrayDeque<Object> items = new ArrayDeque<>();
   private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
-  private final AtomicInteger serving = new AtomicInteger();
+  /** Who gives the futures what there is; null: nobody. */
+  private Server server;
+  /** Something came while it did. */
+  private boolean missed;
   private long handle;
   private long bytes;
   /** The dispatcher receives. */
@@ -50,6 +52,7 @@ final class ListenerCore implements Batch.Sink {
     private final AgxListener owner;
 
     Waiter(AgxListener owner) {
+      super(ListenerCore.this::leaveServing);
       this.owner = owner;
     }
 
@@ -341,23 +344,62 @@ final class ListenerCore implements Batch.Sink {
 
   /** Gives the futures what there is, outside of the thread that receives. */
   private void serve() {
-    if (serving.getAndIncrement() == 0) client.deliver(this::serveAll);
+    Server started = new Server();
+    lock.lock();
+    try {
+      missed = server != null;
+      if (missed) return;
+      server = started;
+    } finally {
+      lock.unlock();
+    }
+    client.deliver(started);
   }
 
-  private void serveAll() {
-    int missed = 1;
-    do {
-      while (serveOne()) {
+  /** One at a time, so that futures are completed in their order; until it is to wait for one itself. */
+  private final class Server implements Runnable {
+    private Thread thread;
+
+    @Override
+    public void run() {
+      thread = Thread.currentThread();
+      do {
+        while (serveOne(this)) {
+        }
+      } while (goesOn());
+    }
+
+    private boolean goesOn() {
+      lock.lock();
+      try {
+        if (server != this) return false;
+        if (!missed) server = null;
+        missed = false;
+        return server == this;
+      } finally {
+        lock.unlock();
       }
-      missed = serving.addAndGet(-missed);
-    } while (missed != 0);
+    }
   }
 
-  private boolean serveOne() {
+  /** What a future is continued with waits for another: somebody else is to serve it. */
+  private void leaveServing() {
+    lock.lock();
+    try {
+      if (server == null || server.thread != Thread.currentThread()) return;
+      server = null;
+    } finally {
+      lock.unlock();
+    }
+    serve();
+  }
+
+  private boolean serveOne(Server by) {
     Waiter waiter;
     Object item;
     lock.lock();
     try {
+      if (server != by) return false;
       waiter = waiters.peek();
       if (waiter == null || !ready()) return false;
       if (!waiter.claim()) {

@@ -50,9 +50,11 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Function;
 import java.util.stream.Collectors;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -1500,5 +1502,33 @@ abstract class Behaviour {
     other.start(AgxStartOptions.defaults().takeOver(true).keep(true));
     assertEquals(1, other.history().stream().filter(e -> e.type().equals("begin")).count());
     other.stop();
+  }
+
+  private static <T> T unchecked(Callable<T> call) {
+    try {
+      return call.call();
+    } catch (Exception e) {
+      throw new IllegalStateException(e);
+    }
+  }
+
+  private static final List<Function<CompletableFuture<AgxEvent>, AgxEvent>> WAYS_TO_WAIT =
+      List.of(CompletableFuture::join, next -> unchecked(next::get),
+          next -> unchecked(() -> next.get(30, TimeUnit.SECONDS)),
+          next -> next.thenApply(event -> event).thenApply(event -> event).join());
+
+  @Test
+  void what_continues_a_future_may_wait_for_the_next_event() throws Exception {
+    session.start();
+    for (Function<CompletableFuture<AgxEvent>, AgxEvent> way : WAYS_TO_WAIT) {
+      try (AgxListener listener = other.listen(AgxListenOptions.defaults().after("new"))) {
+        CompletableFuture<String> both = listener.nextAsync().thenApply(
+            first -> first.body() + way.apply(listener.nextAsync()).body());
+        CompletableFuture<AgxEvent> between = listener.nextAsync();
+        for (int n = 1; n <= 3; ++n) session.add("n", "test", String.valueOf(n));
+        assertEquals("13", both.get(60, TimeUnit.SECONDS));
+        assertEquals("2", between.get(60, TimeUnit.SECONDS).body());
+      }
+    }
   }
 }
