@@ -52,7 +52,11 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   /**
    * The next event; waits for it so long.
    *
-   * @param timeout how long; zero to look only
+   * <p>Zero looks only. At a listener that nobody has waited for yet it takes what is stored, and so as
+   * long as the store to answer, but never more than a second; from then on the client's thread receives,
+   * and a look takes what has come.
+   *
+   * @param timeout how long
    * @return the event, or null if the session ended or the limit is reached
    * @throws InterruptedException if the thread is interrupted
    * @throws AgxException.Timeout if nothing came

@@ -17,6 +17,8 @@ import java.util.concurrent.locks.ReentrantLock;
 final class ListenerCore implements Batch.Sink {
   static final int MOST_ITEMS = 4096;
   static final long MOST_BYTES = 1 << 20;
+  /** So long a look waits for a store that hangs. */
+  private static final long MOST_LOOK_NANOS = 1_000_000_000;
 
   /** What poll gives when the iteration has ended. */
   static final Object END = new Object();
@@ -36,8 +38,11 @@ final class ListenerCore implements Batch.Sink {
   private long bytes;
   /** The dispatcher receives. */
   private boolean attached;
-  /** A thread in next does. */
+  /** A thread in next does, or one of the client's for a look. */
   private boolean receiving;
+  /** It does so for whoever looks, since then. */
+  private boolean looking;
+  private long lookBegan;
   /** The dispatcher did, and does again when there is room. */
   private boolean stalled;
   private boolean finished;
@@ -150,6 +155,8 @@ final class ListenerCore implements Batch.Sink {
       }
       // One that came too late for the call that it was to end.
       if (outcome.status() == AgxStatus.INTERRUPTED) return;
+      // Of a look, which says so itself.
+      if (outcome.status() == AgxStatus.TIMEOUT) return;
       // What nobody has heard yet is not said twice.
       if (outcome.equals(items.peekLast())) return;
     }
@@ -243,6 +250,7 @@ final class ListenerCore implements Batch.Sink {
     boolean others = false;
     lock.lockInterruptibly();
     try {
+      if (nanos == 0) look();
       for (;;) {
         if (Thread.interrupted()) throw new InterruptedException();
         long left = bounded ? nanos - (System.nanoTime() - begin) : nanos;
@@ -253,7 +261,7 @@ final class ListenerCore implements Batch.Sink {
         if (item instanceof AgxEvent event) return event;
         if (item != null) throw(AgxException) item;
         if (waits) {
-          boolean open = receive();
+          boolean open = receive(client.batches().take(), -1);
           others = !waiters.isEmpty() || subscriber != null;
           if (!open) throw closedException();
         } else if (left <= 0) {
@@ -272,11 +280,44 @@ final class ListenerCore implements Batch.Sink {
   }
 
   /**
+   * Until what is stored has come, if nobody receives. As the store may hang, a thread of the client's
+   * asks it; behind that the dispatcher receives, so that only the first look waits.
+   */
+  private void look() throws InterruptedException {
+    if (!looking) {
+      if (attached || receiving || holds()) return;
+      Batch batch = client.batches().take();
+      looking = receiving = true;
+      lookBegan = System.nanoTime();
+      try {
+        client.await(() -> receiveStored(batch));
+      } catch (RuntimeException | Error e) {
+        looking = receiving = false;
+        client.batches().give(batch);
+        throw e;
+      }
+    }
+    long left = MOST_LOOK_NANOS - (System.nanoTime() - lookBegan);
+    while (looking && !closed && left > 0) left = arrived.awaitNanos(left);
+  }
+
+  private void receiveStored(Batch batch) {
+    lock.lock();
+    try {
+      receive(batch, 0);
+      resume();
+    } finally {
+      looking = false;
+      lock.unlock();
+    }
+    tell();
+  }
+
+  /**
    * Waits in C, in this thread, which gives the lock up meanwhile, and closes C's if that was asked
    * for. False: it was closed.
    */
-  private boolean receive() {
-    Batch batch = client.batches().take();
+  private boolean receive(Batch batch, long millis) {
     receiving = true;
     lock.unlock();
     Batch.Outcome outcome = null;
@@ -286,7 +327,7 @@ final class ListenerCore implements Batch.Sink {
       watch.start();
       try {
         status = agxnative.agxb_listen_batch(
-            handle, -1, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
+            handle, millis, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
       } finally {
         watch.stop();
       }
