@@ -52,7 +52,11 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
   /**
    * The next event; waits for it so long.
    *
-   * @param timeout how long; zero to look only
+   * <p>Zero looks only. At a listener that nobody has waited for yet it takes what is stored, and so as
+   * long as the store to answer, but never more than a second; from then on the client's thread receives,
+   * and a look takes what has come.
+   *
+   * @param timeout how long
    * @return the event, or null if the session ended or the limit is reached
    * @throws InterruptedException if the thread is interrupted
    * @throws AgxException.Timeout if nothing came
@@ -76,6 +80,9 @@ public final class AgxListener implements Iterable<AgxEvent>, AutoCloseable {
    * CompletableFuture#orTimeout}, ends the wait and loses no event: who goes on with the listener then
    * gets the one that this would have got. A cancel that returns false came too late, and the future
    * gets its event.
+   *
+   * <p>Futures are completed one after the other, each when what the one before is continued with has
+   * returned, or waits for another of this listener, or for what was derived from one.
    *
    * @return the event
    */

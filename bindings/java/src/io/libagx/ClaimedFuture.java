@@ -9,8 +9,17 @@ import java.util.function.Supplier;
  * A future that is claimed by what settles it, a cancel or a time of the program's included, before
  * anything is taken for it. So one that was given up has taken nothing, and what was taken is given.
  */
-abstract class ClaimedFuture<T> extends CompletableFuture<T> {
+abstract class ClaimedFuture<T> extends ServedFuture<T> {
   private final AtomicBoolean claimed = new AtomicBoolean();
+
+  ClaimedFuture() {
+    this(() -> {});
+  }
+
+  /** waits: is told when a thread is to wait for it. */
+  ClaimedFuture(Runnable waits) {
+    super(waits);
+  }
 
   /** Lets go of what it waits for; called once, by whoever claims it. */
   abstract void release();

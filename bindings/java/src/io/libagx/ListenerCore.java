@@ -5,7 +5,6 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
 
@@ -18,6 +17,8 @@ import java.util.concurrent.locks.ReentrantLock;
 final class ListenerCore implements Batch.Sink {
   static final int MOST_ITEMS = 4096;
   static final long MOST_BYTES = 1 << 20;
+  /** So long a look waits for a store that hangs. */
+  private static final long MOST_LOOK_NANOS = 1_000_000_000;
 
   /** What poll gives when the iteration has ended. */
   static final Object END = new Object();
@@ -29,13 +30,19 @@ final class ListenerCore implements Batch.Sink {
   private final Condition arrived = lock.newCondition();
   private final ArrayDeque<Object> items = new ArrayDeque<>();
   private final ArrayDeque<Waiter> waiters = new ArrayDeque<>();
-  private final AtomicInteger serving = new AtomicInteger();
+  /** Who gives the futures what there is; null: nobody. */
+  private Server server;
+  /** Something came while it did. */
+  private boolean missed;
   private long handle;
   private long bytes;
   /** The dispatcher receives. */
   private boolean attached;
-  /** A thread in next does. */
+  /** A thread in next does, or one of the client's for a look. */
   private boolean receiving;
+  /** It does so for whoever looks, since then. */
+  private boolean looking;
+  private long lookBegan;
   /** The dispatcher did, and does again when there is room. */
   private boolean stalled;
   private boolean finished;
@@ -50,6 +57,7 @@ final class ListenerCore implements Batch.Sink {
     private final AgxListener owner;
 
     Waiter(AgxListener owner) {
+      super(ListenerCore.this::leaveServing);
       this.owner = owner;
     }
 
@@ -147,6 +155,8 @@ final class ListenerCore implements Batch.Sink {
       }
       // One that came too late for the call that it was to end.
       if (outcome.status() == AgxStatus.INTERRUPTED) return;
+      // Of a look, which says so itself.
+      if (outcome.status() == AgxStatus.TIMEOUT) return;
       // What nobody has heard yet is not said twice.
       if (outcome.equals(items.peekLast())) return;
     }
@@ -240,6 +250,7 @@ final class ListenerCore implements Batch.Sink {
     boolean others = false;
     lock.lockInterruptibly();
     try {
+      if (nanos == 0) look();
       for (;;) {
         if (Thread.interrupted()) throw new InterruptedException();
         long left = bounded ? nanos - (System.nanoTime() - begin) : nanos;
@@ -250,7 +261,7 @@ final class ListenerCore implements Batch.Sink {
         if (item instanceof AgxEvent event) return event;
         if (item != null) throw(AgxException) item;
         if (waits) {
-          boolean open = receive();
+          boolean open = receive(client.batches().take(), -1);
           others = !waiters.isEmpty() || subscriber != null;
           if (!open) throw closedException();
         } else if (left <= 0) {
@@ -269,11 +280,44 @@ final class ListenerCore implements Batch.Sink {
   }
 
   /**
+   * Until what is stored has come, if nobody receives. As the store may hang, a thread of the client's
+   * asks it; behind that the dispatcher receives, so that only the first look waits.
+   */
+  private void look() throws InterruptedException {
+    if (!looking) {
+      if (attached || receiving || holds()) return;
+      Batch batch = client.batches().take();
+      looking = receiving = true;
+      lookBegan = System.nanoTime();
+      try {
+        client.await(() -> receiveStored(batch));
+      } catch (RuntimeException | Error e) {
+        looking = receiving = false;
+        client.batches().give(batch);
+        throw e;
+      }
+    }
+    long left = MOST_LOOK_NANOS - (System.nanoTime() - lookBegan);
+    while (looking && !closed && left > 0) left = arrived.awaitNanos(left);
+  }
+
+  private void receiveStored(Batch batch) {
+    lock.lock();
+    try {
+      receive(batch, 0);
+      resume();
+    } finally {
+      looking = false;
+      lock.unlock();
+    }
+    tell();
+  }
+
+  /**
    * Waits in C, in this thread, which gives the lock up meanwhile, and closes C's if that was asked
    * for. False: it was closed.
    */
-  private boolean receive() {
-    Batch batch = client.batches().take();
+  private boolean receive(Batch batch, long millis) {
     receiving = true;
     lock.unlock();
     Batch.Outcome outcome = null;
@@ -283,7 +327,7 @@ final class ListenerCore implements Batch.Sink {
       watch.start();
       try {
         status = agxnative.agxb_listen_batch(
-            handle, -1, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
+            handle, millis, Dispatcher.MAX_EVENTS, Dispatcher.MAX_BYTES, batch.handle);
       } finally {
         watch.stop();
       }
@@ -341,23 +385,62 @@ final class ListenerCore implements Batch.Sink {
 
   /** Gives the futures what there is, outside of the thread that receives. */
   private void serve() {
-    if (serving.getAndIncrement() == 0) client.deliver(this::serveAll);
+    Server started = new Server();
+    lock.lock();
+    try {
+      missed = server != null;
+      if (missed) return;
+      server = started;
+    } finally {
+      lock.unlock();
+    }
+    client.deliver(started);
   }
 
-  private void serveAll() {
-    int missed = 1;
-    do {
-      while (serveOne()) {
+  /** One at a time, so that futures are completed in their order; until it is to wait for one itself. */
+  private final class Server implements Runnable {
+    private Thread thread;
+
+    @Override
+    public void run() {
+      thread = Thread.currentThread();
+      do {
+        while (serveOne(this)) {
+        }
+      } while (goesOn());
+    }
+
+    private boolean goesOn() {
+      lock.lock();
+      try {
+        if (server != this) return false;
+        if (!missed) server = null;
+        missed = false;
+        return server == this;
+      } finally {
+        lock.unlock();
       }
-      missed = serving.addAndGet(-missed);
-    } while (missed != 0);
+    }
   }
 
-  private boolean serveOne() {
+  /** What a future is continued with waits for another: somebody else is to serve it. */
+  private void leaveServing() {
+    lock.lock();
+    try {
+      if (server == null || server.thread != Thread.currentThread()) return;
+      server = null;
+    } finally {
+      lock.unlock();
+    }
+    serve();
+  }
+
+  private boolean serveOne(Server by) {
     Waiter waiter;
     Object item;
     lock.lock();
     try {
+      if (server != by) return false;
       waiter = waiters.peek();
       if (waiter == null || !ready()) return false;
       if (!waiter.claim()) {

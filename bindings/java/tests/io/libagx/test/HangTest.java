@@ -12,6 +12,7 @@ import io.libagx.AgxException;
 import io.libagx.AgxGroup;
 import io.libagx.AgxGroupOptions;
 import io.libagx.AgxHistoryOptions;
+import io.libagx.AgxListenOptions;
 import io.libagx.AgxListener;
 import io.libagx.AgxMessages;
 import io.libagx.AgxProcessOptions;
@@ -337,6 +338,60 @@ class HangTest {
     server.hang(false);
     assertEquals("the listener is closed", waiting.failure().getMessage());
     assertInstanceOf(InterruptedException.class, givingUp.failure());
+  }
+
+  @Test
+  void who_looks_does_not_wait_for_a_store_that_hangs() throws Exception {
+    session.start();
+    AgxListener listener = session.listen();
+    AgxListener closed = session.listen();
+    AgxListener empty = session.listen(AgxListenOptions.defaults().after("new"));
+    AgxListener followed = session.listen();
+    assertEquals("begin", followed.next(Duration.ZERO).type());
+    server.hang(true);
+    for (int i = 0; i < 3; ++i) {
+      assertThrows(AgxException.Timeout.class, () -> listener.next(Duration.ZERO));
+      assertThrows(AgxException.Timeout.class, () -> closed.next(Duration.ZERO));
+      assertThrows(AgxException.Timeout.class, () -> empty.next(Duration.ZERO));
+      assertThrows(AgxException.Timeout.class, () -> followed.next(Duration.ZERO));
+    }
+    assertTrue(isInC("agxb_listen_batch"), "nobody looks, and nothing was tested");
+    closeAtOnce(closed);
+    assertThrows(AgxException.Closed.class, () -> closed.next(Duration.ZERO));
+    Waiting interrupted = new Waiting(() -> listener.next(LONG));
+    interrupted.awaitBlocked();
+    interrupted.interrupt();
+    assertInstanceOf(InterruptedException.class, interrupted.failure());
+    CompletableFuture<AgxEvent> begin = listener.nextAsync();
+    CompletableFuture<AgxEvent> next = empty.nextAsync();
+    server.hang(false);
+    assertEquals("begin", begin.get(30, TimeUnit.SECONDS).type());
+    session.add("a", "test", "1");
+    assertEquals("1", next.get(30, TimeUnit.SECONDS).body());
+    assertEquals("1", Behaviour.lookUntil(listener).body());
+    assertEquals("1", Behaviour.lookUntil(followed).body());
+  }
+
+  @Test
+  void who_waits_beside_one_that_looks_gets_what_comes() throws Exception {
+    session.start();
+    AgxListener listener = session.listen();
+    server.hang(true);
+    Waiting looking = new Waiting(() -> listener.next(Duration.ZERO));
+    awaitInC("agxb_listen_batch");
+    CompletableFuture<AgxEvent> first = new CompletableFuture<>();
+    Thread waiting = new Thread(() -> {
+      try {
+        first.complete(listener.next());
+      } catch (Throwable e) {
+        first.completeExceptionally(e);
+      }
+    });
+    waiting.start();
+    assertInstanceOf(AgxException.Timeout.class, looking.failure());
+    while (waiting.getState() != Thread.State.WAITING) Thread.onSpinWait();
+    server.hang(false);
+    assertEquals("begin", first.get(30, TimeUnit.SECONDS).type());
   }
 
   @Test

@@ -424,6 +424,47 @@ class ListenerTest {
   }
 
   @Test
+  void futures_are_completed_one_after_the_other() throws Exception {
+    int count = 10;
+    CountDownLatch entered = new CountDownLatch(1);
+    CountDownLatch leave = new CountDownLatch(1);
+    AtomicInteger within = new AtomicInteger();
+    List<String> got = Collections.synchronizedList(new ArrayList<>());
+    List<CompletableFuture<Void>> all = new ArrayList<>();
+    Executor threads = call -> new Thread(call).start();
+    try (AgxClient own = AgxClient.open("memory:", new AgxOptions().callbacks(threads));
+         AgxSession numbered = own.session(1, 1, "numbered"); AgxListener listener = numbered.listen();
+         AgxListener others = numbered.listen()) {
+      for (int n = 0; n < count; ++n) {
+        all.add(listener.nextAsync().thenAccept(event -> {
+          if (within.incrementAndGet() != 1) got.add("two at once");
+          entered.countDown();
+          try {
+            leave.await();
+          } catch (InterruptedException e) {
+            got.add(e.toString());
+          }
+          got.add(event.body());
+          within.decrementAndGet();
+        }));
+      }
+      numbered.add("n", "test", "0");
+      assertTrue(entered.await(30, TimeUnit.SECONDS));
+      // The same thread receives for both: the first's have had their chance.
+      assertEquals("0", others.nextAsync().get(30, TimeUnit.SECONDS).body());
+      for (int n = 1; n < count; ++n) {
+        numbered.add("n", "test", String.valueOf(n));
+        assertEquals(String.valueOf(n), others.nextAsync().get(30, TimeUnit.SECONDS).body());
+      }
+      leave.countDown();
+      for (CompletableFuture<Void> one : all) one.get(30, TimeUnit.SECONDS);
+    }
+    List<String> numbers = new ArrayList<>();
+    for (int n = 0; n < count; ++n) numbers.add(String.valueOf(n));
+    assertEquals(numbers, got);
+  }
+
+  @Test
   void futures_that_are_cancelled_lose_nothing() throws Exception {
     int count = 20_000;
     CompletableFuture<Void> adding = CompletableFuture.runAsync(() -> {

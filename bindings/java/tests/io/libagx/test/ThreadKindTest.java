@@ -121,6 +121,19 @@ class ThreadKindTest {
 
   @ParameterizedTest
   @MethodSource("kinds")
+  void many_that_look_are_given_what_is_stored(ThreadFactory kind) throws Exception {
+    String id = session.add("n", "test", "1");
+    AgxListenOptions numbers = AgxListenOptions.defaults().where("type = \"n\"");
+    List<Task<AgxEvent>> tasks = new ArrayList<>();
+    for (int n = 0; n < MANY; ++n) {
+      AgxListener listener = session.listen(numbers);
+      tasks.add(new Task<>(kind, () -> listener.next(Duration.ZERO)));
+    }
+    for (Task<AgxEvent> task : tasks) assertEquals(id, task.result().id());
+  }
+
+  @ParameterizedTest
+  @MethodSource("kinds")
   void many_that_read_of_groups_keep_none_from_adding(ThreadFactory kind) throws Exception {
     List<Task<List<AgxEvent>>> tasks = new ArrayList<>();
     for (int n = 0; n < MANY; ++n) {
