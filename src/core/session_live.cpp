@@ -275,6 +275,7 @@ bool Session::IsCanceled() const {
 Status Session::WaitCanceled(TimePoint deadline) {
   RunPtr run = this->run();
   bool watched = run != nullptr && !run->detached;
+  bool waits = deadline > Clock::now();
   waiters_.fetch_add(1);
   Status status;
   for (;;) {
@@ -287,8 +288,11 @@ Status Session::WaitCanceled(TimePoint deadline) {
     } else if (now == State::kTakenOver) {
       status = TakenOver();
     } else if (now == State::kLive && watched) {
-      // Whoever waits looks at the flag itself, which saves a hop through the keeper.
-      if (changed_.exchange(false) && !CheckNow(false).ok()) client_->keeper().Poke(this);
+      // Whoever waits looks at the flag itself, which saves a hop through the keeper. Who does not
+      // wait does not wait for a store that hangs either.
+      if (waits && changed_.exchange(false) && !CheckNow(false).ok()) {
+        client_->keeper().Poke(this);
+      }
       if (state() != now) continue;
       if (client_->store().WaitFor(&bell_, ticket, deadline)) continue;
       status = {AGX_TIMEOUT, "not cancelled yet"};
