@@ -228,12 +228,17 @@ func (l *interceptors) leave(i *Interceptor) bool {
 	return !l.closed
 }
 
-// close is the session's: from now on they refuse. It waits for the functions that run, but for those that it
-// is called by.
-func (l *interceptors) close() {
+// refuse is the session's that is about to close: from now on they refuse.
+func (l *interceptors) refuse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+}
+
+// close comes behind it. It waits for the functions that run, but for those that it is called by.
+func (l *interceptors) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for i := range l.all {
 		if i.mark() {
 			l.left = append(l.left, i)

@@ -158,6 +158,7 @@ func (s *Session) Close() error {
 
 // close does not wait for another that is closing it, which may wait for who calls this.
 func (s *Session) close() {
+	s.intercepts.refuse() // first: who is told that the session is closed finds them so as well
 	if s.gate.shut() {
 		s.waiting.tell()
 		s.client.c.adds.drop(s)

@@ -368,8 +368,8 @@ class HangTest {
     assertEquals("begin", begin.get(30, TimeUnit.SECONDS).type());
     session.add("a", "test", "1");
     assertEquals("1", next.get(30, TimeUnit.SECONDS).body());
-    assertEquals("1", Behaviour.lookUntil(listener).body());
-    assertEquals("1", Behaviour.lookUntil(followed).body());
+    assertEquals("1", OwnBehaviour.lookUntil(listener).body());
+    assertEquals("1", OwnBehaviour.lookUntil(followed).body());
   }
 
   @Test

@@ -4,7 +4,7 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 
 /** On the store inside the process. */
-class MemoryBehaviourTest extends Behaviour {
+class MemoryBehaviourTest extends OwnBehaviour {
   private static int count;
   private final String name = "memory:behaviour-" + ++count;
   private io.libagx.AgxClient keeper;

@@ -18,7 +18,7 @@ import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 
 /** On a Redis of its own. */
-class RedisBehaviourTest extends Behaviour {
+class RedisBehaviourTest extends OwnBehaviour {
   private static RedisServer server;
 
   @BeforeAll
