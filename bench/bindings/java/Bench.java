@@ -29,7 +29,7 @@ final class Bench {
 
       Measures libagx and its opponents on one server, and prints
       row<TAB>library<TAB>value<TAB>unit; of each row the median of 5 rounds, in which they take turns,
-      behind one that does not count.
+      behind a second of each that does not count.
 
         --url URL    the server, redis://127.0.0.1:6379 if not said; what is measured stays under
                      agx-bench:*, and is deleted

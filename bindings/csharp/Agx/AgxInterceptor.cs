@@ -116,6 +116,7 @@ namespace Agx
         sealed class Target : Callbacks.Target
         {
             internal Func<AgxIntercepted, AgxVerdict>? Function;
+            internal volatile bool Refuses;
             internal readonly AgxClient Client;
 
             internal Target(AgxClient client)
@@ -125,6 +126,11 @@ namespace Agx
 
             internal override int Call(IntPtr handle, Batch.Record record, long attempt)
             {
+                if (Refuses)
+                {
+                    agxnative.agx_intercepted_refuse(handle, (int)AgxStatus.Closed, Text.Lossy("the session is closed"));
+                    return (int)AgxStatus.Closed;
+                }
                 Func<AgxIntercepted, AgxVerdict>? function = Function;
                 if (function == null || record.Value == null) return 0;
                 Frame? outer = frames.Value;
@@ -215,7 +221,7 @@ namespace Agx
                 Callbacks.Forget(token);
                 throw;
             }
-            handle = new InterceptorHandle(interceptor);
+            handle = new InterceptorHandle(interceptor, token);
         }
 
         /// <summary>Takes it out. When it returns no call of the function is running and none will come;
@@ -223,14 +229,14 @@ namespace Agx
         public void Dispose()
         {
             handle.Dispose();
-            Forget();
+            target.Function = null;
             session.Forget(this);
         }
 
-        internal void Forget()
+        /// <summary>The session is disposed of: no event comes by any more.</summary>
+        internal void Refuse()
         {
-            Callbacks.Forget(token);
-            target.Function = null;
+            target.Refuses = true;
         }
     }
 }

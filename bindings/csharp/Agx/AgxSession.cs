@@ -603,19 +603,18 @@ namespace Agx
         /// <summary>Closes the object. A session that it started and did not stop stays live until its
         /// lease runs out. What waits on it, or is queued and not begun, gets an
         /// <see cref="AgxClosedException"/>. A call that the store has not answered yet is not waited for: it
-        /// is carried out, and who made it told. Only a <see cref="WaitFor"/> that looks into the store in another
+        /// is carried out, and who made it told; but an event that an interceptor would still have to be asked
+        /// about is refused, also of a run. Only a <see cref="WaitFor"/> that looks into the store in another
         /// thread is.</summary>
         public void Dispose()
         {
-            handle.Dispose();
-            Disposed();
-            AgxInterceptor[] left;
+            // Not closed: what calls under way, and runs, still write is not to come past them.
             lock (interceptors)
             {
-                left = new AgxInterceptor[interceptors.Count];
-                interceptors.CopyTo(left);
+                foreach (AgxInterceptor interceptor in interceptors) interceptor.Refuse();
             }
-            foreach (AgxInterceptor interceptor in left) interceptor.Dispose();
+            handle.Dispose();
+            Disposed();
         }
 
         partial void Disposed();

@@ -251,9 +251,20 @@ namespace Agx
 
     internal sealed class InterceptorHandle : AgxHandle
     {
-        internal InterceptorHandle(IntPtr number) : base(number) { }
+        readonly long token;
+
+        internal InterceptorHandle(IntPtr number, long token) : base(number)
+        {
+            this.token = token;
+        }
+
         protected override bool MayBlock { get { return true; } }
-        protected override void Close(IntPtr number) { agxnative.agx_interceptor_close(number); }
+
+        protected override void Close(IntPtr number)
+        {
+            agxnative.agx_interceptor_close(number);
+            Callbacks.Forget(token);
+        }
     }
 
     /// <summary>Fetches a client's log, and hands it on.</summary>

@@ -44,6 +44,29 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.StartsWith(":", System.Text.Encoding.ASCII.GetString(answer, 0, count));
     }
 
+    [Theory, MemberData(nameof(All))]
+    public async Task NothingComesPastTheInterceptorsOfASessionThatIsDisposedOf(string store)
+    {
+        await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
+        AgxSession session = Session(client);
+        AgxRun run = session.BeginRun();
+        run.BeginNode();
+        session.Intercept(e =>
+        {
+            if (e.Type == "last") session.Dispose();
+            if (e.Type == "secret") e.Body = "\"redacted\"";
+            return AgxVerdict.Write;
+        });
+        session.Add("secret", "test", "\"raw\"");
+        AgxException told = Assert.Throws<AgxClosedException>(() => session.AddMany([new("last", "test", null), new("secret", "test", "\"raw\"")]));
+        Assert.EndsWith("the session is closed", told.Message);
+        Assert.Throws<AgxClosedException>(() => { run.ToolReturn("raw", "1", "\"raw\""); run.Flush(); });
+        using AgxSession other = client.OpenSession(1, 45, session.Id.Id);
+        Assert.Equal(["\"redacted\""], other.History().Where(e => e.Type == "secret").Select(e => e.Body));
+        Assert.DoesNotContain(other.History(), e => e.Body.Contains("raw"));
+        run.Dispose();
+    }
+
     [Fact]
     public async Task AnEntryThatCannotBeReadIsNamed()
     {
