@@ -57,7 +57,7 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         return call;
     }
 
-    static IEnumerable<string> Workers() => Stores.Threads().Where(thread => thread.Value == "agx worker").Select(thread => thread.Key);
+    static IEnumerable<string> Workers() => SyncCases.Threads().Where(thread => thread.Value == "agx worker").Select(thread => thread.Key);
 
     [Theory, MemberData(nameof(All))]
     public Task start_add_stop(string store) => Each(store, async (client, session) =>
@@ -513,12 +513,12 @@ public sealed class BehaviourTests(Stores stores) : IClassFixture<Stores>
         await using AgxClient client = await AgxClient.OpenAsync(stores.Url(store));
         AgxSession[] all = Enumerable.Range(0, 10).Select(i => Session(client)).ToArray();
         foreach (AgxSession session in all) await session.StartAsync();
-        int before = Stores.OwnThreads();
+        int before = SyncCases.OwnThreads();
         var listeners = new List<AgxListener>();
         for (int i = 0; i < count; ++i) listeners.Add(await all[i % all.Length].OpenListenerAsync(new AgxListenOptions { Timeout = TimeSpan.FromMinutes(5) }));
         Task<string>[] reading = listeners.Select(l => Types(l.ReadAllAsync())).ToArray();
         foreach (AgxSession session in all) await session.AddAsync("info", "test", "1");
-        Assert.True(Stores.OwnThreads() - before <= 20, string.Join(", ", Stores.ThreadNames().Order()));
+        Assert.True(SyncCases.OwnThreads() - before <= 20, string.Join(", ", SyncCases.Threads().Values.Order()));
         foreach (AgxSession session in all) await session.StopAsync();
         string[] read = await Task.WhenAll(reading).WaitAsync(TimeSpan.FromMinutes(2));
         Assert.All(read, types => Assert.Equal("begin info", types));

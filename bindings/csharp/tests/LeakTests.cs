@@ -20,12 +20,12 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
     {
         await some(count / 10);
         long memory = SyncCases.Resident();
-        int descriptors = SyncCases.Entries("fd"), threads = Stores.OwnThreads();
+        int descriptors = SyncCases.Entries("fd"), threads = SyncCases.OwnThreads();
         await some(count);
         // The runtime's own threads and heaps come and go: what is leaked stays.
         await Comes(() => Assert.InRange(SyncCases.Resident() - memory, long.MinValue, 60000));
         await Comes(() => Assert.InRange(SyncCases.Entries("fd") - descriptors, int.MinValue, 5));
-        await Comes(() => Assert.InRange(Stores.OwnThreads() - threads, int.MinValue, 15));
+        await Comes(() => Assert.InRange(SyncCases.OwnThreads() - threads, int.MinValue, 15));
     }
 
     static async Task Comes(Action assertion)
@@ -122,10 +122,10 @@ public sealed class LeakTests(Stores stores) : IClassFixture<Stores>
         string url = stores.Url("redis");
         await Holds(200, async times =>
         {
-            int descriptors = SyncCases.Entries("fd"), threads = Stores.OwnThreads();
+            int descriptors = SyncCases.Entries("fd"), threads = SyncCases.OwnThreads();
             for (int i = 0; i < times; ++i) await Abandon(url);
             Stopwatch clock = Stopwatch.StartNew();
-            while ((SyncCases.Entries("fd") > descriptors || Stores.OwnThreads() > threads) && clock.Elapsed < Long)
+            while ((SyncCases.Entries("fd") > descriptors || SyncCases.OwnThreads() > threads) && clock.Elapsed < Long)
             {
                 GC.Collect();
                 GC.WaitForPendingFinalizers();

@@ -20,24 +20,6 @@ public sealed class Stores : IDisposable
 
     public string Url(string store) => store == "redis" ? Server.Url : "memory:?lease=5000";
 
-    /// <summary>How many threads there are, but for the runtime's own, such as its pool's, which come and go as
-    /// it sees fit.</summary>
-    public static int OwnThreads() => ThreadNames().Count(name => !name.StartsWith(".NET", StringComparison.Ordinal));
-
-    public static IEnumerable<string> ThreadNames() => Threads().Values;
-
-    /// <summary>By their number.</summary>
-    public static Dictionary<string, string> Threads()
-    {
-        var names = new Dictionary<string, string>();
-        foreach (string task in Directory.GetDirectories("/proc/self/task"))
-        {
-            try { names[Path.GetFileName(task)] = File.ReadAllText(task + "/comm").Trim(); }
-            catch (IOException) { } // it has ended
-        }
-        return names;
-    }
-
     public void Dispose()
     {
         if (server.IsValueCreated) server.Value.Dispose();

@@ -339,7 +339,7 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
         Assert.Null(await session.WaitForAsync("type = \"answer\"", TimeSpan.FromMilliseconds(30)));
         AgxSession[] all = Enumerable.Range(0, 100).Select(i => Session(client)).ToArray();
         foreach (AgxSession s in all) await s.StartAsync();
-        static int Threads() => Stores.ThreadNames().Count(name => !name.StartsWith(".NET TP", StringComparison.Ordinal));
+        static int Threads() => SyncCases.Threads().Values.Count(name => !name.StartsWith(".NET TP", StringComparison.Ordinal));
         int threads = Threads();
         Task<AgxEvent?>[] waiting = all.Select(s => s.WaitForAsync("type = \"answer\"", Long)).ToArray();
         Assert.InRange(Threads() - threads, int.MinValue, all.Length / 2);
