@@ -2,8 +2,6 @@ package io.libagx;
 
 import io.libagx.internal.agxnative;
 import io.libagx.internal.agxnativeConstants;
-import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.List;
@@ -32,10 +30,6 @@ final class AddQueue {
     final byte[] body;
     final CompletableFuture<String> future = new CompletableFuture<>();
 
-    Packed(AgxNewEvent event) {
-      this(event.type(), event.origin(), event.body());
-    }
-
     Packed(String type, String origin, String body) {
       this.type = Text.encode("the type", Text.required("the type", type));
       this.origin = Text.encode("the origin", Text.required("the origin", origin));
@@ -43,7 +37,7 @@ final class AddQueue {
     }
 
     long size() {
-      return 12L + type.length + 1 + origin.length + 1 + (body == null ? 0 : body.length) + 1;
+      return EventBytes.size(type, origin, body);
     }
   }
 
@@ -67,39 +61,12 @@ final class AddQueue {
     this.client = client;
   }
 
-  static List<Packed> pack(List<AgxNewEvent> events) {
-    List<Packed> packed = new ArrayList<>(events.size());
-    for (AgxNewEvent event : events) packed.add(new Packed(event));
-    return packed;
-  }
-
-  /** As agx_bind.h has it. */
-  static byte[] bytes(List<Packed> events) {
-    long size = 0;
-    for (Packed event : events) size += event.size();
-    if (size > Integer.MAX_VALUE - 64) {
-      throw AgxException.of(
-          AgxStatus.ETOOBIG, "the events have more than 2 GiB together; add fewer at once");
-    }
-    ByteBuffer out = ByteBuffer.allocate((int) size).order(ByteOrder.nativeOrder());
-    for (Packed event : events) {
-      out.putInt(event.type.length).putInt(event.origin.length);
-      out.putInt(event.body == null ? -1 : event.body.length);
-      out.put(event.type).put((byte) 0).put(event.origin).put((byte) 0);
-      if (event.body != null) out.put(event.body);
-      out.put((byte) 0);
-    }
-    return out.array();
-  }
-
-  static Added addMany(AgxSession session, List<Packed> events) {
-    byte[] bytes = bytes(events);
-    byte[] ids = new byte[events.size() * agxnativeConstants.AGX_ID_SIZE];
+  static Added addMany(AgxSession session, byte[] events, int count) {
+    byte[] ids = new byte[count * agxnativeConstants.AGX_ID_SIZE];
     long[] added = new long[1];
-    int status =
-        session.call(handle -> agxnative.agxb_add_many(handle, bytes, events.size(), ids, added));
+    int status = session.call(handle -> agxnative.agxb_add_many(handle, events, count, ids, added));
     Throwable failure = status == 0 ? null : Calls.failure(status);
-    List<String> texts = new ArrayList<>();
+    List<String> texts = new ArrayList<>((int) added[0]);
     for (int i = 0; i < added[0]; ++i) texts.add(Text.id(ids, i * agxnativeConstants.AGX_ID_SIZE));
     return new Added(AgxStatus.of(status), failure, texts);
   }
@@ -271,7 +238,7 @@ final class AddQueue {
   private void add(List<Packed> round) {
     Added added;
     try {
-      added = addMany(session, round);
+      added = addMany(session, EventBytes.ofPacked(round).array(), round.size());
     } catch (RuntimeException | Error failure) {
       for (Packed event : round) tell(event, null, failure);
       return;

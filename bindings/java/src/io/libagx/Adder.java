@@ -144,7 +144,8 @@ final class Adder {
     Throwable failure;
     try {
       byte[] sessions = Arrays.copyOf(handles.array(), handles.position());
-      status = agxnative.agxb_add_each(sessions, AddQueue.bytes(events), count, ids, statuses);
+      byte[] bytes = EventBytes.ofPacked(events).array();
+      status = agxnative.agxb_add_each(sessions, bytes, count, ids, statuses);
       failure = status == 0 ? null : Calls.failure(status);
     } catch (RuntimeException | Error thrown) {
       for (int i = 0; i < count; ++i) queues.get(i).tell(events.get(i), null, thrown);

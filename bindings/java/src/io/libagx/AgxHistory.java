@@ -174,7 +174,8 @@ public final class AgxHistory {
   private long trim(long most, String before) {
     long[] out = new long[1];
     byte[] id = Text.encode("the id", before);
-    AgxException.check(session.inOrder(handle -> agxnative.agx_history_trim(handle, most, id, out)));
+    AgxException.check(
+        session.inOrder(handle -> agxnative.agx_history_trim(handle, most, id, out)));
     return out[0];
   }
 
@@ -187,10 +188,10 @@ public final class AgxHistory {
    */
   public long replace(List<AgxNewEvent> events) {
     long[] out = new long[1];
-    List<AddQueue.Packed> packed = AddQueue.pack(events);
-    byte[] bytes = AddQueue.bytes(packed);
-    AgxException.check(
-        session.inOrder(handle -> agxnative.agxb_history_replace(handle, bytes, packed.size(), out)));
+    EventBytes packed = EventBytes.of(events);
+    byte[] bytes = packed.array();
+    AgxException.check(session.inOrder(
+        handle -> agxnative.agxb_history_replace(handle, bytes, packed.count(), out)));
     return out[0];
   }
 

@@ -235,13 +235,13 @@ public final class AgxSession implements AutoCloseable {
    * @throws AgxException as {@link #add(String, String, String)} does; some may be stored then
    */
   public List<String> addAll(List<AgxNewEvent> events) {
-    List<AddQueue.Packed> packed = AddQueue.pack(events);
+    EventBytes packed = EventBytes.of(events);
     adds.settle();
-    return addAllNow(packed);
+    return addAllNow(packed.array(), packed.count());
   }
 
-  private List<String> addAllNow(List<AddQueue.Packed> packed) {
-    AddQueue.Added added = AddQueue.addMany(this, packed);
+  private List<String> addAllNow(byte[] events, int count) {
+    AddQueue.Added added = AddQueue.addMany(this, events, count);
     if (added.failure() != null && added.status() != AgxStatus.SWALLOWED) {
       throw Calls.asSuch(added.failure());
     }
@@ -256,8 +256,10 @@ public final class AgxSession implements AutoCloseable {
    */
   public CompletableFuture<List<String>> addAllAsync(List<AgxNewEvent> events) {
     check();
-    List<AddQueue.Packed> packed = AddQueue.pack(events);
-    return adds.call(() -> addAllNow(packed));
+    EventBytes packed = EventBytes.of(events);
+    byte[] bytes = packed.array();
+    int count = packed.count();
+    return adds.call(() -> addAllNow(bytes, count));
   }
 
   /**
@@ -278,15 +280,15 @@ public final class AgxSession implements AutoCloseable {
   }
 
   private Runnable addingChecked(List<AgxNewEvent> events, String name, String from, String to) {
-    List<AddQueue.Packed> packed = AddQueue.pack(events);
-    byte[] bytes = AddQueue.bytes(packed);
+    EventBytes packed = EventBytes.of(events);
+    byte[] bytes = packed.array();
+    int count = packed.count();
     byte[] what = Text.encode("the name", Text.required("the name", name));
     byte[] before = Text.encode("from", Text.required("from", from));
     byte[] after = Text.encode("to", Text.required("to", to));
     return ()
                -> checked(session
-                   -> agxnative.agxb_add_checked(
-                       session, bytes, packed.size(), what, before, after));
+                   -> agxnative.agxb_add_checked(session, bytes, count, what, before, after));
   }
 
   /**

@@ -1,6 +1,9 @@
 package io.libagx;
 
+import java.lang.invoke.MethodHandles;
+import java.lang.invoke.VarHandle;
 import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.CharacterCodingException;
 import java.nio.charset.CodingErrorAction;
 import java.nio.charset.StandardCharsets;
@@ -10,9 +13,39 @@ import java.time.Duration;
 final class Text {
   private Text() {}
 
+  private static final VarHandle LONGS =
+      MethodHandles.byteArrayViewVarHandle(long[].class, ByteOrder.nativeOrder());
+  private static final long ONES = 0x0101010101010101L;
+  private static final byte REPLACEMENT = '?';
+
   /** UTF-8 of what can be in a C string; null stays null. */
   static byte[] encode(String what, String text) {
     if (text == null) return null;
+    byte[] bytes = text.getBytes(StandardCharsets.UTF_8);
+    // As long as the text, it is ASCII, and REPLACEMENT where half of a surrogate pair was.
+    if (bytes.length != text.length() || mayHaveNulOrReplacement(bytes)) check(what, text);
+    return bytes;
+  }
+
+  // Eight at a time.
+  private static boolean mayHaveNulOrReplacement(byte[] bytes) {
+    int i = 0;
+    for (; i + Long.BYTES <= bytes.length; i += Long.BYTES) {
+      long eight = (long) LONGS.get(bytes, i);
+      if ((mayHaveZero(eight) | mayHaveZero(eight ^ ONES * REPLACEMENT)) != 0) return true;
+    }
+    for (; i < bytes.length; ++i) {
+      if (bytes[i] == 0 || bytes[i] == REPLACEMENT) return true;
+    }
+    return false;
+  }
+
+  // Not 0 if one of its bytes is.
+  private static long mayHaveZero(long bytes) {
+    return (bytes - ONES) & ~bytes & (ONES << 7);
+  }
+
+  private static void check(String what, String text) {
     for (int i = 0; i < text.length(); ++i) {
       char c = text.charAt(i);
       if (c == 0) throw invalid(what + " has a U+0000 at " + i);
@@ -22,7 +55,6 @@ final class Text {
       if (!pair) throw invalid(what + " has half of a surrogate pair at " + i);
       ++i;
     }
-    return text.getBytes(StandardCharsets.UTF_8);
   }
 
   static AgxException invalid(String message) {

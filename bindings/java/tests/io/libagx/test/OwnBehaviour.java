@@ -33,8 +33,11 @@ abstract class OwnBehaviour extends Behaviour {
   }
 
   private static final List<Function<CompletableFuture<AgxEvent>, AgxEvent>> WAYS_TO_WAIT =
-      List.of(CompletableFuture::join, next -> unchecked(next::get),
-          next -> unchecked(() -> next.get(30, TimeUnit.SECONDS)),
+      List.of(CompletableFuture::join,
+          next
+          -> unchecked(next::get),
+          next
+          -> unchecked(() -> next.get(30, TimeUnit.SECONDS)),
           next -> next.thenApply(event -> event).thenApply(event -> event).join());
 
   @Test
@@ -161,6 +164,53 @@ abstract class OwnBehaviour extends Behaviour {
       CompletableFuture<AgxEvent> next = listener.nextAsync();
       session.add("n", "test", "21");
       assertEquals("21", next.get(30, TimeUnit.SECONDS).body());
+    }
+  }
+
+  @Test
+  void what_no_text_may_hold_is_found_wherever_it_is() {
+    session.start();
+    for (String good : List.of("what? why?", "\u00E9?", "\uD83D\uDE00?"))
+      session.add(good, good, "1");
+    for (int length = 1; length <= 40; ++length) {
+      for (int at = 0; at < length; ++at) {
+        for (String bad : List.of("\0", "\uD83D", "\uDE00")) {
+          String text = "a".repeat(at) + bad + "a".repeat(length - at - 1);
+          String said =
+              assertThrows(AgxException.Invalid.class, () -> session.add(text, "test", "1"))
+                  .getMessage();
+          assertTrue(said.startsWith("the type has ") && said.endsWith(" at " + at), said);
+        }
+      }
+    }
+  }
+
+  @Test
+  void many_of_every_kind_are_added_as_they_are() throws Exception {
+    session.start();
+    List<AgxNewEvent> events = new ArrayList<>();
+    for (int i = 0; i < 300; ++i) {
+      String body = i % 7 == 0
+          ? null
+          : "\"" + (i % 3 == 0 ? "\u00E9\uD83D\uDE00?" : "a?").repeat(i % 50 * i) + "\"";
+      // The same in a row, others between them, and equal ones that are another object.
+      String type = i % 11 == 0 ? new String("even") : i % 2 == 0 ? "even" : "odd" + i;
+      events.add(new AgxNewEvent(type, i % 5 == 0 ? "\u4E2D" : "test", body));
+    }
+    List<String> ids = session.addAll(events);
+    assertEquals(events.size(), ids.size());
+    session.stop();
+    try (AgxListener listener = other.listen()) {
+      assertEquals("begin", listener.next(PATIENCE).type());
+      for (int i = 0; i < events.size(); ++i) {
+        AgxNewEvent event = events.get(i);
+        AgxEvent got = listener.next(PATIENCE);
+        assertEquals(ids.get(i), got.id());
+        assertEquals(event.type(), got.type());
+        assertEquals(event.origin(), got.origin());
+        assertEquals(event.body() == null ? "{}" : event.body(), got.body());
+      }
+      assertNull(listener.next(PATIENCE));
     }
   }
 }
