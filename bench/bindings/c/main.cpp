@@ -134,6 +134,14 @@ class Bench {
       Check(agx_add_many(session, events.data(), size, ids.data(), &added), "agx_add_many");
     }
   }
+  static void AddToEach(const std::vector<agx_session*>& sessions) {
+    std::vector<agx_addition> additions(sessions.size());
+    for (size_t i = 0; i < sessions.size(); ++i) {
+      additions[i].session = sessions[i];
+      additions[i].event = {"event", "bench", kBody};
+    }
+    Check(agx_add_each(additions.data(), additions.size()), "agx_add_each");
+  }
   void ReadAll(agx_session* session) const {
     agx_listen_options options = AGX_LISTEN_OPTIONS_INIT;
     options.limit = scale_.replay;
@@ -218,9 +226,7 @@ class Bench {
     }
     *threads = std::max(*threads, Threads());
     auto began = Clock::now();
-    std::thread adder([&] {
-      for (agx_session* session : sessions) Add(session, 1);
-    });
+    std::thread adder([&] { AddToEach(sessions); });
     for (int i = 0; i < scale_.listeners; ++i) {
       agx_listener* listener = nullptr;
       agx_event* event = nullptr;
