@@ -1166,7 +1166,8 @@ AGX_API agx_status agx_group_process(agx_group* group, const agx_group_process_o
                                      agx_group_handler handler, void* user_data);
 
 /** Says why the event is about to fail that the handler of agx_group_process has: what it returns
- * tells only a status. Up to 4096 bytes of it are kept. Does not block. Errors: AGX_EINVAL. */
+ * tells only a status. Up to 4096 bytes of it are kept, with U+FFFD for what is not UTF-8. Does not
+ * block. Errors: AGX_EINVAL. */
 AGX_API agx_status agx_group_fail_reason(agx_group* group, const char* reason);
 
 /** An event that could not be handled. The texts and the event live until agx_event_free(event).

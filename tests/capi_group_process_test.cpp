@@ -302,12 +302,16 @@ TEST_P(CapiGroupProcess, AReasonFromBeforeIsNoneOfAnEvent) {
   EXPECT_STREQ(letters[0].told.reason, "the handler returned AGX_ESTATE");
 }
 
-TEST_P(CapiGroupProcess, AReasonIsKeptUpTo4096Bytes) {
+TEST_P(CapiGroupProcess, AReasonIsKeptInUtf8UpTo4096Bytes) {
   std::string longest(4096, 'x');
   std::string euros;  // of three bytes each, so that the bound is in the middle of one
   while (euros.size() < 5000) euros += "\xe2\x82\xac";
   const std::pair<std::string, std::string> cases[] = {
-      {longest, longest}, {longest + "y", longest}, {euros, euros.substr(0, 4095)}};
+      {longest, longest},
+      {longest + "y", longest},
+      {euros, euros.substr(0, 4095)},
+      {"caf\xe9, \xe2\x82\xac, \xe2\x82", "caf\xef\xbf\xbd, \xe2\x82\xac, \xef\xbf\xbd"},
+      {longest.substr(2) + "\xff", longest.substr(2)}};
   GroupPtr group = OpenGroup(session_);
   std::string after;
   for (const auto& [reason, kept] : cases) {

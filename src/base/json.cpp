@@ -426,6 +426,20 @@ bool ValidateUtf8(std::string_view text) {
   }
 }
 
+void AppendRepaired(std::string_view text, std::string* out) {
+  const Byte* begin = BytesOf(text);
+  const Byte* end = begin + text.size();
+  for (const Byte* p = begin; p != end;) {
+    const Byte* special = Find<Block::NotAscii>(begin, p, end);
+    out->append(reinterpret_cast<const char*>(p), static_cast<size_t>(special - p));
+    for (p = special; p != end && *p >= 0x80;) {
+      Utf8 character = ReadUtf8(p, end);
+      AppendCharacter(p, character, false, out);
+      p += character.length;
+    }
+  }
+}
+
 void AppendJsonString(std::string_view text, std::string* out) { AppendString(text, false, out); }
 
 size_t JsonStringSize(std::string_view text) {

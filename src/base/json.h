@@ -24,6 +24,8 @@ bool ValidatePythonJson(std::string_view text, size_t max_depth);
 
 // No overlong forms, no surrogates, nothing above U+10FFFF.
 bool ValidateUtf8(std::string_view text);
+// Appends the text with U+FFFD for what is not UTF-8.
+void AppendRepaired(std::string_view text, std::string* out);
 
 // Appends the text as a JSON string with its quotes. Control characters are escaped; what is not
 // UTF-8 becomes U+FFFD, so that the result is always valid.

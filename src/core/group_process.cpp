@@ -8,6 +8,7 @@
 #include <random>
 #include <utility>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "core/group.h"
 
@@ -359,8 +360,9 @@ void Processor::Call(Holding* one) {
   }
   if (!given.empty()) reason = std::move(given);
   if (reason.empty()) reason = Cat("the handler returned ", agx_status_string(result));
-  reason.resize(CutShort(reason, kLongestReason).size());
-  one->reason = std::move(reason);
+  one->reason.clear();
+  AppendRepaired(reason, &one->reason);
+  one->reason.resize(CutShort(one->reason, kLongestReason).size());
   if (one->attempt >= limits_.max_retries) {
     one->dying = true;
     one->due = TimePoint::min();

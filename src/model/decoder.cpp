@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "base/json.h"
+
 namespace agx {
 namespace {
 
 constexpr size_t kErrorTextMax = 4000;
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // Of an error: its message, and its kind if that says more.
 std::string Describe(JsonValue error) {
@@ -29,27 +30,6 @@ std::string Describe(JsonValue error) {
 }
 
 int64_t Count(JsonValue value) { return std::max<int64_t>(0, value.Integer().value_or(0)); }
-
-bool IsNotAscii(char c) { return static_cast<unsigned char>(c) >= 0x80; }
-
-// The length of the character at the front of a text, or of what could have begun one; *valid.
-// Table 3-7 of the Unicode standard.
-size_t CharacterLength(std::string_view text, bool* valid) {
-  auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  unsigned lead = byte(0);
-  *valid = false;
-  if (lead < 0xC2 || lead > 0xF4) return 1;
-  size_t length = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-  unsigned low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  unsigned high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  for (size_t i = 1; i < length; ++i) {
-    if (i == text.size() || byte(i) < low || byte(i) > high) return i;
-    low = 0x80;
-    high = 0xBF;
-  }
-  *valid = true;
-  return length;
-}
 
 }  // namespace
 
@@ -129,20 +109,6 @@ std::string Excerpt(std::string_view text, size_t max) {
   while (line.ends_with(' ')) line.pop_back();
   if (cut) line += "…";
   return line;
-}
-
-void AppendRepaired(std::string_view text, std::string* out) {
-  while (!text.empty()) {
-    const auto* rest = std::find_if(text.begin(), text.end(), IsNotAscii);
-    auto ascii = static_cast<size_t>(rest - text.begin());
-    out->append(text.substr(0, ascii));
-    text.remove_prefix(ascii);
-    if (text.empty()) return;
-    bool valid;
-    size_t length = CharacterLength(text, &valid);
-    out->append(valid ? text.substr(0, length) : kReplacement);
-    text.remove_prefix(length);
-  }
 }
 
 }  // namespace agx

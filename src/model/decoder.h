@@ -67,7 +67,5 @@ Status ModelError(std::string_view text);
 
 // At most max bytes of a text, for a message: UTF-8, and one line.
 std::string Excerpt(std::string_view text, size_t max);
-// Appends the text with U+FFFD for what is not UTF-8.
-void AppendRepaired(std::string_view text, std::string* out);
 
 }  // namespace agx
