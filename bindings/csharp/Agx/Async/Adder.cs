@@ -250,7 +250,8 @@ namespace Agx
             var statuses = new byte[events.Count * sizeof(int)];
             var ids = new byte[events.Count * AgxSession.IdSize];
             var owners = new AgxSession[events.Count];
-            byte[] packed = Text.Pack(events.ConvertAll(static one => one.Event), out int size);
+            using var packed = new PackedEvents();
+            foreach (Adding one in events) packed.Add(one.Event);
             var uses = new List<Use>();
             int status;
             AgxException? error;
@@ -263,7 +264,7 @@ namespace Agx
                     // One that was disposed of is none: tried alone it is told.
                     BitConverter.TryWriteBytes(sessions.AsSpan(i * sizeof(long)), uses[queue].Number.ToInt64());
                 }
-                status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed, (ulong)size, (ulong)events.Count, ids, statuses);
+                status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed.Bytes, packed.Size, (ulong)events.Count, ids, statuses);
                 error = status == 0 ? null : AgxException.Last(status);
             }
             finally
