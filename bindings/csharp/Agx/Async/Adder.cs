@@ -179,7 +179,13 @@ namespace Agx
             var queues = new List<AddQueue>();
             var ends = new List<int>(); // of each queue's events
             var events = new List<Adding>();
-            Take(queues, ends, events);
+            Action? call = Take(queues, ends, events);
+            // With nothing else to do, this thread makes it; else events would wait for it.
+            if (call != null && events.Count > 0)
+            {
+                workers.Post(call);
+                call = null;
+            }
             Adding? last = null;
             if (queues.Count == 1) last = queues[0].Session.AddNow(events);
             else if (events.Count > 0) last = AddEach(queues, ends, events);
@@ -192,10 +198,13 @@ namespace Agx
             }
             if (more) workers.Post(Round);
             if (last != null) workers.Complete(last);
+            call?.Invoke();
         }
 
-        void Take(List<AddQueue> queues, List<int> ends, List<Adding> events)
+        // The first call that was found; the others are on their way.
+        Action? Take(List<AddQueue> queues, List<int> ends, List<Adding> events)
         {
+            Action? first = null;
             lock (gate)
             {
                 long size = 0;
@@ -203,7 +212,8 @@ namespace Agx
                 {
                     if (queue.TakeCall() is Action call)
                     {
-                        workers.Post(call);
+                        if (first == null) first = call;
+                        else workers.Post(call);
                         continue;
                     }
                     // A function of the user's is called, for which the others do not wait.
@@ -219,6 +229,7 @@ namespace Agx
                     ends.Add(events.Count);
                 }
             }
+            return first;
         }
 
         void Alone(AddQueue queue)
