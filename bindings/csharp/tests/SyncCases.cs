@@ -496,6 +496,24 @@ namespace Agx.Tests
             });
         }
 
+        public static void ACancelIsToldAlsoWhereEventsAreThere(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.AddMany(Hundred("some"));
+                using (AgxListener listener = session.OpenListener(new AgxListenOptions { Limit = 100 }))
+                using (CancellationTokenSource source = new CancellationTokenSource())
+                {
+                    Equal("\"some0\"", listener.Next().Body);
+                    Equal("\"some1\"", listener.Next(source.Token).Body);
+                    source.Cancel();
+                    Throws<OperationCanceledException>(() => listener.Next(source.Token));
+                    for (int i = 2; i < 100; ++i) Equal("\"some" + i + "\"", listener.Next().Body);
+                    True(listener.Next() == null, "the limit");
+                }
+            });
+        }
+
         public static void text(string url)
         {
             Each(url, (client, session) =>

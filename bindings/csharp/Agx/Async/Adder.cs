@@ -180,7 +180,7 @@ namespace Agx
             var ends = new List<int>(); // of each queue's events
             var events = new List<Adding>();
             Action? call = Take(queues, ends, events);
-            // With nothing else to do, this thread makes it; else events would wait for it.
+            // With nothing else to do, this thread makes it; else it would wait for events, and for who awaits them.
             if (call != null && events.Count > 0)
             {
                 workers.Post(call);
