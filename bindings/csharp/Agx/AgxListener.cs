@@ -150,6 +150,11 @@ namespace Agx
         /// command_timeout.</remarks>
         public bool TryNext(TimeSpan timeout, out AgxEvent? next, CancellationToken cancellationToken = default(CancellationToken))
         {
+            lock (gate)
+            {
+                // Most often it came with another.
+                if (ready.Count > 0 && IsMyTurn(cancellationToken)) return TakeReady(out next);
+            }
             long whole = Text.Milliseconds(timeout);
             Stopwatch clock = Stopwatch.StartNew();
             bool queued = false, came = false;
@@ -192,13 +197,18 @@ namespace Agx
         {
             for (;;)
             {
-                if (closed) throw AgxException.Closed("listener");
-                cancellationToken.ThrowIfCancellationRequested();
-                if (!receiving) return true;
+                if (IsMyTurn(cancellationToken)) return true;
                 long left = Left(whole, clock);
                 if (left == 0) return false;
                 Monitor.Wait(gate, (int)Math.Min(left, int.MaxValue));
             }
+        }
+
+        bool IsMyTurn(CancellationToken cancellationToken)
+        {
+            if (closed) throw AgxException.Closed("listener");
+            cancellationToken.ThrowIfCancellationRequested();
+            return !receiving;
         }
 
         void WakeAll()
@@ -260,8 +270,7 @@ namespace Agx
                     while (outcome.Status == (int)AgxStatus.Interrupted);
                     if (outcome.Status != 0)
                     {
-                        outcome.Message = Text.Read(agxnative.agx_last_error());
-                        outcome.EntryId = Text.Read(agxnative.agx_last_error_entry());
+                        outcome.Say(Text.Read(agxnative.agx_last_error()), Text.Read(agxnative.agx_last_error_entry()));
                     }
                 }
             }

@@ -138,34 +138,22 @@ namespace Agx
 
         IReadOnlyList<string> AddManyNow(IEnumerable<AgxNewEvent> events)
         {
-            List<Packed> packed = Pack(events);
-            string[] ids = new string[packed.Count];
-            AgxException? error = AddManyNow(packed, ids);
-            if (error != null) throw error;
-            return ids;
-        }
-
-        static List<Packed> Pack(IEnumerable<AgxNewEvent> events)
-        {
-            if (events == null) throw new ArgumentNullException("events");
-            List<Packed> packed = new List<Packed>();
-            foreach (AgxNewEvent one in events)
+            using (PackedEvents packed = new PackedEvents(events))
             {
-                if (one == null) throw new ArgumentException("an event is null", "events");
-                packed.Add(new Packed(one.Type, one.Origin, Text.Encode(one.Body, "body")));
+                string[] ids = new string[packed.Count];
+                AgxException? error = AddManyNow(packed, ids);
+                if (error != null) throw error;
+                return ids;
             }
-            return packed;
         }
 
         /// <summary>What went wrong, if anything; the ids of those that are stored, in any case.</summary>
-        AgxException? AddManyNow(IReadOnlyList<Packed> events, string[] ids)
+        AgxException? AddManyNow(PackedEvents events, string[] ids)
         {
-            int size;
-            byte[] buffer = Text.Pack(events, out size);
             byte[] room = new byte[Math.Max(1, events.Count) * IdSize];
             ulong added;
             int status;
-            using (Use use = handle.Enter()) status = agxnative.agxb_add_many(use.Number, buffer, (ulong)size, (ulong)events.Count, room, out added);
+            using (Use use = handle.Enter()) status = agxnative.agxb_add_many(use.Number, events.Bytes, events.Size, (ulong)events.Count, room, out added);
             AgxException? error = status == 0 || status == (int)AgxStatus.Swallowed ? null : AgxException.Last(status);
             GC.KeepAlive(this);
             Callbacks.Rethrow(status);
@@ -191,10 +179,8 @@ namespace Agx
 
         void AddCheckedNow(IEnumerable<AgxNewEvent> events, string name, string from, string to)
         {
-            List<Packed> packed = Pack(events);
-            int size;
-            byte[] buffer = Text.Pack(packed, out size);
-            using (Use use = handle.Enter()) Done(agxnative.agxb_add_checked(use.Number, buffer, (ulong)size, (ulong)packed.Count, Text.EncodeGiven(name, "name"),
+            using (PackedEvents packed = new PackedEvents(events))
+            using (Use use = handle.Enter()) Done(agxnative.agxb_add_checked(use.Number, packed.Bytes, packed.Size, (ulong)packed.Count, Text.EncodeGiven(name, "name"),
                 Text.EncodeGiven(from, "from"), Text.EncodeGiven(to, "to")));
         }
 
@@ -498,11 +484,9 @@ namespace Agx
 
         long ReplaceNow(IEnumerable<AgxNewEvent> events)
         {
-            List<Packed> packed = Pack(events);
-            int size;
-            byte[] buffer = Text.Pack(packed, out size);
             ulong removed;
-            using (Use use = handle.Enter()) Done(agxnative.agxb_history_replace(use.Number, buffer, (ulong)size, (ulong)packed.Count, out removed));
+            using (PackedEvents packed = new PackedEvents(events))
+            using (Use use = handle.Enter()) Done(agxnative.agxb_history_replace(use.Number, packed.Bytes, packed.Size, (ulong)packed.Count, out removed));
             return (long)removed;
         }
 

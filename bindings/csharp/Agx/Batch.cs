@@ -15,17 +15,45 @@ namespace Agx
 
         const int Header = 40;
 
+        /// <summary>Small, as events are many: what they do not have is elsewhere.</summary>
         internal struct Record
         {
             internal int Kind;
             internal int Status;
             internal long Token;
             internal AgxEvent? Value;
-            internal string Message;
-            internal string EntryId;
-            // Of what tells of something: its texts, and its numbers.
-            internal AgxEvent? Texts;
-            internal long[] Numbers;
+            Rest? rest;
+
+            internal string Message
+            {
+                get { return rest == null ? "" : rest.Message; }
+            }
+
+            internal string EntryId
+            {
+                get { return rest == null ? "" : rest.EntryId; }
+            }
+
+            /// <summary>Of what tells of something: its texts, and its numbers.</summary>
+            internal AgxEvent? Texts
+            {
+                get { return rest == null ? null : rest.Texts; }
+            }
+
+            internal long[] Numbers
+            {
+                get { return rest == null ? NoNumbers : rest.Numbers; }
+            }
+
+            internal void Say(string message, string entryId)
+            {
+                rest = new Rest { Message = message, EntryId = entryId };
+            }
+
+            internal void Tell(AgxEvent texts, long[] numbers)
+            {
+                rest = new Rest { Texts = texts, Numbers = numbers };
+            }
 
             /// <summary>What an outcome is to whoever asked.</summary>
             internal AgxException Error()
@@ -34,6 +62,14 @@ namespace Agx
                 error.SetEntry(EntryId);
                 return error;
             }
+        }
+
+        sealed class Rest
+        {
+            internal string Message = "";
+            internal string EntryId = "";
+            internal AgxEvent? Texts;
+            internal long[] Numbers = NoNumbers;
         }
 
         IntPtr at;
@@ -96,20 +132,22 @@ namespace Agx
             int texts = checked(id + type + origin + body);
             long end = Header + (long)texts;
             long extraAt = extra == 0 ? end : Aligned(end);
-            bool told = record.Kind != Outcome && record.Kind != MuxOutcome;
             int kept = record.Kind == Event ? extra : 0;
             byte[] bytes = new byte[checked(texts + kept)];
             if (texts > 0) Marshal.Copy(new IntPtr(start.ToInt64() + Header), bytes, 0, texts);
             if (kept > 0) Marshal.Copy(new IntPtr(start.ToInt64() + extraAt), bytes, texts, kept);
-            AgxEvent? value = told ? new AgxEvent(bytes, id, type, origin, body) : null;
-            if (record.Kind == Event) record.Value = value;
-            else record.Texts = value;
-            if (!told)
+            if (record.Kind == Event)
             {
-                record.EntryId = System.Text.Encoding.UTF8.GetString(bytes, 0, id);
-                record.Message = System.Text.Encoding.UTF8.GetString(bytes, texts - body, body);
+                record.Value = new AgxEvent(bytes, id, type, origin, body);
             }
-            record.Numbers = ReadNumbers(new IntPtr(start.ToInt64() + extraAt), record.Kind == Event ? 0 : extra / 8);
+            else if (record.Kind == Outcome || record.Kind == MuxOutcome)
+            {
+                record.Say(System.Text.Encoding.UTF8.GetString(bytes, texts - body, body), System.Text.Encoding.UTF8.GetString(bytes, 0, id));
+            }
+            else
+            {
+                record.Tell(new AgxEvent(bytes, id, type, origin, body), ReadNumbers(new IntPtr(start.ToInt64() + extraAt), extra / 8));
+            }
             return Aligned(extraAt + extra);
         }
 

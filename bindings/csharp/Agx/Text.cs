@@ -9,7 +9,7 @@ namespace Agx
     /// in.</summary>
     internal static class Text
     {
-        static readonly UTF8Encoding Strict = new UTF8Encoding(false, true);
+        internal static readonly UTF8Encoding Strict = new UTF8Encoding(false, true);
 
         /// <summary>null stays null. What cannot be said in C is refused.</summary>
         internal static byte[]? Encode(string? text, string what)
@@ -24,7 +24,7 @@ namespace Agx
             }
             catch (EncoderFallbackException)
             {
-                throw Invalid(what + " has half of a surrogate pair");
+                throw HasHalf(what);
             }
         }
 
@@ -64,9 +64,14 @@ namespace Agx
             return AgxException.Of(AgxStatus.Invalid, message);
         }
 
-        static AgxException HasNul(string what)
+        internal static AgxException HasNul(string what)
         {
             return Invalid(what + " has a U+0000, which libagx cannot carry");
+        }
+
+        internal static AgxException HasHalf(string what)
+        {
+            return Invalid(what + " has half of a surrogate pair");
         }
 
         /// <summary>A text of C's that ends with a NUL. What is not UTF-8 becomes U+FFFD.</summary>
@@ -118,18 +123,6 @@ namespace Agx
             }
             return packed.ToArray();
         }
-
-        /// <summary>Packs events as agxb_add_many takes them.</summary>
-        internal static byte[] Pack(IReadOnlyList<Packed> events, out int size)
-        {
-            long total = 0;
-            foreach (Packed one in events) total += one.Size;
-            if (total > int.MaxValue) throw AgxException.Of(AgxStatus.TooBig, "the events are larger than 2 GiB together");
-            byte[] buffer = new byte[Math.Max(1, (int)total)];
-            size = 0;
-            foreach (Packed one in events) one.Write(buffer, ref size);
-            return buffer;
-        }
     }
 
     /// <summary>An event to be added, checked and encoded; each text with its NUL.</summary>
@@ -149,31 +142,6 @@ namespace Agx
         internal long Size
         {
             get { return 12L + Type.Length + Origin.Length + (Body == null ? 1 : Body.Length); }
-        }
-
-        internal void Write(byte[] buffer, ref int at)
-        {
-            Number(buffer, ref at, Type.Length - 1);
-            Number(buffer, ref at, Origin.Length - 1);
-            Number(buffer, ref at, Body == null ? -1 : Body.Length - 1);
-            Bytes(buffer, ref at, Type);
-            Bytes(buffer, ref at, Origin);
-            if (Body == null) buffer[at++] = 0;
-            else Bytes(buffer, ref at, Body);
-        }
-
-        static void Number(byte[] buffer, ref int at, int number)
-        {
-            buffer[at++] = (byte)number;
-            buffer[at++] = (byte)(number >> 8);
-            buffer[at++] = (byte)(number >> 16);
-            buffer[at++] = (byte)(number >> 24);
-        }
-
-        static void Bytes(byte[] buffer, ref int at, byte[] bytes)
-        {
-            Buffer.BlockCopy(bytes, 0, buffer, at, bytes.Length);
-            at += bytes.Length;
         }
     }
 }

@@ -399,6 +399,121 @@ namespace Agx.Tests
             });
         }
 
+        static void SameRefusal(AgxSession session, AgxNewEvent refused, string says)
+        {
+            AgxException one = Throws<AgxInvalidException>(() => session.Add(refused.Type, refused.Origin, refused.Body));
+            AgxException many = Throws<AgxInvalidException>(() => session.AddMany(new[] { new AgxNewEvent("good", "test", "1"), refused }));
+            True(one.Message.Contains(says), one.Message);
+            Equal(one.Message, many.Message);
+            Equal(0, many.Added);
+        }
+
+        static string Repeat(string text, int count)
+        {
+            return new StringBuilder().Insert(0, text, count).ToString();
+        }
+
+        public static void ManyTextsAreCheckedAsOneIs(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                string odd = "a \u00e4 \u20ac \U0001F600 \u2028 \uFFFD \uFFFF \u007f";
+                List<AgxNewEvent> events = new List<AgxNewEvent>();
+                // Characters of one to four bytes; and lengths below, at and above what has room before it grows.
+                foreach (int length in new[] { 0, 1, 262000, 340, 1300, 1365, 1366, 4000, 4096, 5000, 70000 })
+                {
+                    foreach (string one in new[] { "x", "\u00e4", "\u20ac", "\U0001F600" })
+                    {
+                        events.Add(new AgxNewEvent(odd, odd + one, "\"" + Repeat(one, length) + "\""));
+                        events.Add(new AgxNewEvent("none", "test", null));
+                    }
+                }
+                List<string> ids = session.AddMany(events).ToList();
+                foreach (AgxNewEvent one in events) ids.Add(session.AddMany(new[] { one }).Single());
+                foreach (string bad in new[] { "\0", "a\0b", "\0a", "a\0", "\u20ac\0", Repeat("x", 5000) + "\0" })
+                {
+                    SameRefusal(session, new AgxNewEvent(bad, "test", "1"), "type has a U+0000");
+                    SameRefusal(session, new AgxNewEvent("a", bad, "1"), "origin has a U+0000");
+                    SameRefusal(session, new AgxNewEvent("a", "test", bad), "body has a U+0000");
+                }
+                foreach (string bad in new[] { "\ud83d", "\ude00", "a\ud83d", "\ud83da", "\ude00\ud83d", Repeat("x", 500000) + "\ud83d", "\ude00" + Repeat("x", 5000) })
+                {
+                    SameRefusal(session, new AgxNewEvent(bad, "test", "1"), "type has half of a surrogate pair");
+                    SameRefusal(session, new AgxNewEvent("a", bad, "1"), "origin has half of a surrogate pair");
+                    SameRefusal(session, new AgxNewEvent("a", "test", bad), "body has half of a surrogate pair");
+                }
+                Throws<ArgumentNullException>(() => session.AddMany(new[] { new AgxNewEvent(null, "test", "1") }));
+                Throws<ArgumentNullException>(() => session.AddMany(new[] { new AgxNewEvent("a", null, "1") }));
+                Throws<AgxInvalidException>(() => session.AddMany(new[] { new AgxNewEvent("", "test", "1") }));
+                Throws<AgxJsonException>(() => session.AddMany(new[] { new AgxNewEvent("a", "test", "") }));
+                session.Stop();
+                List<AgxEvent> got = session.Listen().Skip(1).ToList();
+                Same(string.Join(" ", ids.ToArray()), got.Select(e => e.Id));
+                for (int i = 0; i < got.Count; ++i)
+                {
+                    AgxNewEvent added = events[i % events.Count];
+                    Equal(added.Type, got[i].Type);
+                    Equal(added.Origin, got[i].Origin);
+                    True(got[i].Body == (added.Body ?? "{}"), "body " + i);
+                }
+            });
+        }
+
+        static AgxNewEvent[] Hundred(string of)
+        {
+            return Enumerable.Range(0, 100).Select(i => new AgxNewEvent(of, of, "\"" + of + i + "\"")).ToArray();
+        }
+
+        // Which adds others before it is through.
+        static IEnumerable<AgxNewEvent> AddsMeanwhile(AgxSession session, AgxNewEvent[] events, AgxNewEvent[] others)
+        {
+            for (int i = 0; i < events.Length; ++i)
+            {
+                if (i == events.Length / 2) session.AddMany(others);
+                yield return events[i];
+            }
+        }
+
+        public static void AddingManyWithinAndBesideOthersMixesNothing(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.Start();
+                Thread[] threads = Enumerable.Range(0, 4).Select(n => new Thread(() =>
+                {
+                    for (int i = 0; i < 20; ++i) session.AddMany(AddsMeanwhile(session, Hundred("outer" + n), Hundred("in" + n)));
+                })).ToArray();
+                foreach (Thread thread in threads) thread.Start();
+                foreach (Thread thread in threads) Joined(thread);
+                session.Stop();
+                ILookup<string, AgxEvent> got = session.Listen().Skip(1).ToLookup(e => e.Type);
+                foreach (string of in Enumerable.Range(0, 4).SelectMany(n => new[] { "outer" + n, "in" + n }))
+                {
+                    string all = string.Join(" ", Enumerable.Repeat(Hundred(of), 20).SelectMany(e => e).Select(e => e.Body).ToArray());
+                    Same(all, got[of].Select(e => e.Origin == of ? e.Body : e.Origin));
+                }
+            });
+        }
+
+        public static void ACancelIsToldAlsoWhereEventsAreThere(string url)
+        {
+            Each(url, (client, session) =>
+            {
+                session.AddMany(Hundred("some"));
+                using (AgxListener listener = session.OpenListener(new AgxListenOptions { Limit = 100 }))
+                using (CancellationTokenSource source = new CancellationTokenSource())
+                {
+                    Equal("\"some0\"", listener.Next().Body);
+                    Equal("\"some1\"", listener.Next(source.Token).Body);
+                    source.Cancel();
+                    Throws<OperationCanceledException>(() => listener.Next(source.Token));
+                    for (int i = 2; i < 100; ++i) Equal("\"some" + i + "\"", listener.Next().Body);
+                    True(listener.Next() == null, "the limit");
+                }
+            });
+        }
+
         public static void text(string url)
         {
             Each(url, (client, session) =>

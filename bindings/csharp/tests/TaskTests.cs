@@ -155,6 +155,34 @@ public sealed class TaskTests(Stores stores) : IClassFixture<Stores>
     });
 
     [Theory, MemberData(nameof(All))]
+    public Task NobodyWaitsForACallThatTakesLong(string store) => Each(store, async (client, session) =>
+    {
+        using var begun = new SemaphoreSlim(0);
+        using var go = new ManualResetEventSlim();
+        IEnumerable<AgxNewEvent> Late()
+        {
+            begun.Release();
+            Assert.True(go.Wait(Long));
+            yield return new AgxNewEvent("late", "test", null);
+        }
+        // More than there are rounds of adding at once.
+        AgxSession[] slow = Enumerable.Range(0, 6).Select(_ => Session(client)).ToArray();
+        var calls = new List<Task<IReadOnlyList<string>>>();
+        foreach (AgxSession one in slow)
+        {
+            calls.Add(one.AddManyAsync(Late()));
+            Assert.True(await begun.WaitAsync(Long));
+        }
+        await session.AddAsync("one", "test").WaitAsync(Long);
+        await session.AddManyAsync([new AgxNewEvent("many", "test", null)]).WaitAsync(Long);
+        await Task.WhenAll(Enumerable.Range(0, 100).Select(_ => session.AddAsync("one", "test"))).WaitAsync(Long);
+        Assert.DoesNotContain(calls, call => call.IsCompleted);
+        go.Set();
+        foreach (IReadOnlyList<string> ids in await Task.WhenAll(calls).WaitAsync(Long)) Assert.Single(ids);
+        foreach (AgxSession one in slow) await one.DisposeAsync();
+    });
+
+    [Theory, MemberData(nameof(All))]
     public Task NothingOvertakesWhatWasAddedBefore(string store) => Each(store, async (client, session) =>
     {
         for (int round = 0; round < 20; ++round)

@@ -6,7 +6,7 @@ sources=$1
 build=$2
 mkdir -p "$build/mono/source"
 for file in "$sources"/Agx/*.cs; do
-  sed -E 's/\b(string|byte\[\]|Batch|Delegate|LogPump|Exception|ExceptionDispatchInfo|Target|Frame|(Action|Func)(<[^>]*>)?|Agx[A-Za-z]+|SubscriptionHandle|Thread|WeakReference)\?([ ,)>])/\1\4/g' \
+  sed -E 's/\b(string|byte\[\]|Batch|Delegate|LogPump|Exception|ExceptionDispatchInfo|Target|Frame|Rest|(Action|Func)(<[^>]*>)?|Agx[A-Za-z]+|SubscriptionHandle|Thread|WeakReference)\?([ ,)>])/\1\4/g' \
     "$file" >"$build/mono/source/$(basename "$file")"
 done
 mcs -langversion:7.2 -warnaserror -nologo -target:library -out:"$build/mono/Agx.dll" \

@@ -179,7 +179,13 @@ namespace Agx
             var queues = new List<AddQueue>();
             var ends = new List<int>(); // of each queue's events
             var events = new List<Adding>();
-            Take(queues, ends, events);
+            Action? call = Take(queues, ends, events);
+            // With nothing else to do, this thread makes it; else it would wait for events, and for who awaits them.
+            if (call != null && events.Count > 0)
+            {
+                workers.Post(call);
+                call = null;
+            }
             Adding? last = null;
             if (queues.Count == 1) last = queues[0].Session.AddNow(events);
             else if (events.Count > 0) last = AddEach(queues, ends, events);
@@ -192,10 +198,13 @@ namespace Agx
             }
             if (more) workers.Post(Round);
             if (last != null) workers.Complete(last);
+            call?.Invoke();
         }
 
-        void Take(List<AddQueue> queues, List<int> ends, List<Adding> events)
+        // The first call that was found; the others are on their way.
+        Action? Take(List<AddQueue> queues, List<int> ends, List<Adding> events)
         {
+            Action? first = null;
             lock (gate)
             {
                 long size = 0;
@@ -203,7 +212,8 @@ namespace Agx
                 {
                     if (queue.TakeCall() is Action call)
                     {
-                        workers.Post(call);
+                        if (first == null) first = call;
+                        else workers.Post(call);
                         continue;
                     }
                     // A function of the user's is called, for which the others do not wait.
@@ -219,6 +229,7 @@ namespace Agx
                     ends.Add(events.Count);
                 }
             }
+            return first;
         }
 
         void Alone(AddQueue queue)
@@ -250,7 +261,8 @@ namespace Agx
             var statuses = new byte[events.Count * sizeof(int)];
             var ids = new byte[events.Count * AgxSession.IdSize];
             var owners = new AgxSession[events.Count];
-            byte[] packed = Text.Pack(events.ConvertAll(static one => one.Event), out int size);
+            using var packed = new PackedEvents();
+            foreach (Adding one in events) packed.Add(one.Event);
             var uses = new List<Use>();
             int status;
             AgxException? error;
@@ -263,7 +275,7 @@ namespace Agx
                     // One that was disposed of is none: tried alone it is told.
                     BitConverter.TryWriteBytes(sessions.AsSpan(i * sizeof(long)), uses[queue].Number.ToInt64());
                 }
-                status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed, (ulong)size, (ulong)events.Count, ids, statuses);
+                status = agxnative.agxb_add_each(sessions, (ulong)sessions.Length, packed.Bytes, packed.Size, (ulong)events.Count, ids, statuses);
                 error = status == 0 ? null : AgxException.Last(status);
             }
             finally

@@ -144,7 +144,9 @@ namespace Agx
             AgxException? error;
             try
             {
-                error = AddManyNow(now.ConvertAll(static one => one.Event), ids);
+                using var packed = new PackedEvents();
+                foreach (Adding one in now) packed.Add(one.Event);
+                error = AddManyNow(packed, ids);
             }
             catch (Exception other)
             {
