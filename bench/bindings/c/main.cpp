@@ -93,7 +93,9 @@ class Bench {
     std::printf("%s\tC\t%.1f\t%s\n", row, value, unit.c_str());
     std::fflush(stdout);
   }
+  // Behind a second that does not count.
   static double Median(const std::function<double()>& once) {
+    for (auto began = Clock::now(); Seconds(began) < 1;) once();
     std::vector<double> values;
     for (int round = 0; round < kRounds; ++round) values.push_back(once());
     std::sort(values.begin(), values.end());

@@ -35,7 +35,10 @@ var opens = []func(url string) (library, error){openAgx}
 // A hundred bytes.
 const body = `{"event":"part_delta","event_idx":7,"part_delta_kind":"text","content_delta":"some words more"}`
 
-const rounds = 5
+const (
+	rounds = 5
+	warmUp = time.Second
+)
 
 type scale struct{ add, addMany, replay, latency, listeners int }
 
@@ -52,7 +55,8 @@ func main() {
 	one := flag.String("one", "", "used by the program itself: the library whose listeners to measure")
 	flag.Usage = func() {
 		fmt.Fprint(os.Stderr, `Measures libagx and its opponents on one server, and prints
-row<TAB>library<TAB>value<TAB>unit; of each row the median of 5 rounds, in which they take turns.
+row<TAB>library<TAB>value<TAB>unit; of each row the median of 5 rounds, in which they take turns,
+behind a second of each that does not count.
 
 run.sh builds and runs it. Opponents are built in where their sources are: go-redis where
 $AGX_BENCH_GO_REDIS says, rueidis where $AGX_BENCH_RUEIDIS does: directories with a go.mod, or versions
@@ -105,9 +109,17 @@ func (b *bench) key() string {
 	return fmt.Sprint(os.Getpid(), "-", b.keys)
 }
 
-// turns has each library do something in turn, and prints each one's median.
+// turns has each library do something in turn, behind a second of each that does not count, and prints
+// each one's median.
 func (b *bench) turns(row, unit string, do func(l library) (float64, error)) error {
 	got := make([][]float64, len(b.libraries))
+	for _, l := range b.libraries {
+		for began := time.Now(); time.Since(began) < warmUp; {
+			if _, err := do(l); err != nil {
+				return fmt.Errorf("%s, %s: %w", row, l.name(), err)
+			}
+		}
+	}
 	for round := 0; round < rounds; round++ {
 		for i := range b.libraries {
 			at := (i + round) % len(b.libraries)
