@@ -72,8 +72,8 @@ final class EventBytes {
   private void grow(long size, int left) {
     long needed = out.position() + size;
     long guess = out.position() + size * Math.max(left, 1);
-    int room = (int) Math.max(checked(needed), Math.min(guess, 2 * needed + (1 << 20)));
-    out = ByteBuffer.wrap(Arrays.copyOf(out.array(), Math.min(room, MOST)))
+    long room = Math.max(checked(needed), Math.min(guess, 2 * needed + (1 << 20)));
+    out = ByteBuffer.wrap(Arrays.copyOf(out.array(), (int) Math.min(room, MOST)))
               .order(ByteOrder.nativeOrder())
               .position(out.position());
   }
