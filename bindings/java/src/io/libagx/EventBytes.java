@@ -47,7 +47,7 @@ final class EventBytes {
     return count;
   }
 
-  /** To be called once: it may be what they were gathered in. */
+  /** All of them. May be what they were gathered in, and not a copy. */
   byte[] array() {
     byte[] bytes = out.array();
     return out.position() == bytes.length ? bytes : Arrays.copyOf(bytes, out.position());

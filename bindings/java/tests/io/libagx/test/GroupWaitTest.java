@@ -56,13 +56,13 @@ class GroupWaitTest {
 
   /** Until one of the client's threads that wait is in such a frame. */
   private static void awaitFrame(Predicate<StackTraceElement> frame) {
-    while (!Thread.currentThread().isInterrupted()) {
-      for (var entry : Thread.getAllStackTraces().entrySet()) {
-        if (!entry.getKey().getName().startsWith("agx-waiter")) continue;
-        if (Arrays.stream(entry.getValue()).anyMatch(frame)) return;
-      }
-      Thread.onSpinWait();
-    }
+    Waiting.until(()
+                      -> Thread.getAllStackTraces()
+                             .entrySet()
+                             .stream()
+                             .filter(entry -> entry.getKey().getName().startsWith("agx-waiter"))
+                             .flatMap(entry -> Arrays.stream(entry.getValue()))
+                             .anyMatch(frame));
   }
 
   private static void awaitCalling() {
@@ -116,8 +116,8 @@ class GroupWaitTest {
       List<AgxEvent> one = cancelled.cancel(round % 2 == 0) ? group.read(NEW, LONG, 1)
                                                             : cancelled.get(30, TimeUnit.SECONDS);
       List<AgxEvent> two = group.read(NEW, LONG, 1);
-      assertEquals(List.of(first, second), List.of(one.get(0).id(), two.get(0).id()),
-          "round " + round);
+      assertEquals(
+          List.of(first, second), List.of(one.get(0).id(), two.get(0).id()), "round " + round);
     }
   }
 

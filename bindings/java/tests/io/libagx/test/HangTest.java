@@ -76,7 +76,7 @@ class HangTest {
 
   /** Until a thread is in a call of C's whose name begins so. */
   private static void awaitInC(String call) {
-    while (!isInC(call)) Thread.onSpinWait();
+    Waiting.until(() -> isInC(call));
   }
 
   private static boolean isInC(String call) {
@@ -276,10 +276,10 @@ class HangTest {
       seen.addAll(bodies);
     });
     closing.start();
-    while (closing.getState() != Thread.State.WAITING && !isInC("agx_group_close")) {
-      assertTrue(closing.isAlive(), "it did not wait");
-      Thread.onSpinWait();
-    }
+    Waiting.until(()
+                      -> !closing.isAlive() || closing.getState() == Thread.State.WAITING
+            || isInC("agx_group_close"));
+    assertTrue(closing.isAlive(), "it did not wait");
     go.countDown();
     closing.join(30_000);
     assertFalse(closing.isAlive());
@@ -380,16 +380,9 @@ class HangTest {
     Waiting looking = new Waiting(() -> listener.next(Duration.ZERO));
     awaitInC("agxb_listen_batch");
     CompletableFuture<AgxEvent> first = new CompletableFuture<>();
-    Thread waiting = new Thread(() -> {
-      try {
-        first.complete(listener.next());
-      } catch (Throwable e) {
-        first.completeExceptionally(e);
-      }
-    });
-    waiting.start();
+    Waiting waiting = new Waiting(() -> first.complete(listener.next()));
     assertInstanceOf(AgxException.Timeout.class, looking.failure());
-    while (waiting.getState() != Thread.State.WAITING) Thread.onSpinWait();
+    waiting.awaitBlocked();
     server.hang(false);
     assertEquals("begin", first.get(30, TimeUnit.SECONDS).type());
   }
@@ -411,10 +404,10 @@ class HangTest {
     Thread.sleep(5 * lease.toMillis());
     Thread closing = new Thread(subscription::close);
     closing.start();
-    while (closing.getState() != Thread.State.WAITING && !isInC("agx_subscription_close")) {
-      assertTrue(closing.isAlive(), "it did not wait for the function");
-      Thread.onSpinWait();
-    }
+    Waiting.until(()
+                      -> !closing.isAlive() || closing.getState() == Thread.State.WAITING
+            || isInC("agx_subscription_close"));
+    assertTrue(closing.isAlive(), "it did not wait for the function");
     assertFalse(subscription.done().isDone());
     go.countDown();
     closing.join(20_000);

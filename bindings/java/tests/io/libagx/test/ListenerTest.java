@@ -255,9 +255,8 @@ class ListenerTest {
           behind.add(Thread.currentThread().isInterrupted());
         });
         cancelling.start();
-        while (cancelling.getState() != Thread.State.TIMED_WAITING && behind.isEmpty()) {
-          Thread.onSpinWait();
-        }
+        Waiting.until(
+            () -> cancelling.getState() == Thread.State.TIMED_WAITING || !behind.isEmpty());
         subscriber.go.countDown();
         assertEquals(interrupted, behind.poll(30, TimeUnit.SECONDS));
         assertEquals(String.valueOf(n), subscriber.take());

@@ -125,11 +125,12 @@ abstract class OwnBehaviour extends Behaviour {
   }
 
   private static AgxEvent lookUntilAppeared(AgxListener listener) throws InterruptedException {
-    for (;;) {
+    for (long begin = System.nanoTime();;) {
       try {
         return lookUntil(listener);
       } catch (AgxException.Absent e) {
         // Once more, before it was started.
+        if (System.nanoTime() - begin > PATIENCE.toNanos()) throw e;
       }
     }
   }

@@ -74,11 +74,10 @@ class ThreadKindTest {
 
     /** Until it waits. */
     void interruptWaiting() {
-      while (thread.getState() != Thread.State.WAITING
-          && thread.getState() != Thread.State.TIMED_WAITING && !isIn("agxb_")) {
-        if (isDone()) throw new AssertionError("it did not wait");
-        Thread.onSpinWait();
-      }
+      Waiting.until(()
+                        -> isDone() || thread.getState() == Thread.State.WAITING
+              || thread.getState() == Thread.State.TIMED_WAITING || isIn("agxb_"));
+      if (isDone()) throw new AssertionError("it did not wait");
       thread.interrupt();
     }
 

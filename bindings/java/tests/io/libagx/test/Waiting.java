@@ -1,10 +1,13 @@
 package io.libagx.test;
 
 import java.util.Arrays;
+import java.util.function.BooleanSupplier;
 import org.junit.jupiter.api.function.Executable;
 
 /** A thread that waits in a call, and what comes of it. */
 final class Waiting {
+  private static final long MOST_NANOS = 30_000_000_000L;
+
   private final Thread thread;
   private volatile Throwable failure;
   private volatile boolean interrupted;
@@ -23,17 +26,25 @@ final class Waiting {
 
   /** Until it waits for what another thread is to bring, or in a call of C's. */
   void awaitBlocked() {
-    while (thread.getState() != Thread.State.WAITING
-        && thread.getState() != Thread.State.TIMED_WAITING && !isIn("agxb_listen_batch")) {
-      if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
-      Thread.onSpinWait();
-    }
+    await(()
+              -> thread.getState() == Thread.State.WAITING
+            || thread.getState() == Thread.State.TIMED_WAITING || isIn("agxb_listen_batch"));
   }
 
   /** Until it is in a call of C's on a group, in which it waits. */
   void awaitCalling() {
-    while (!isIn("agxb_group_")) {
-      if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
+    await(() -> isIn("agxb_group_"));
+  }
+
+  private void await(BooleanSupplier waits) {
+    until(() -> !thread.isAlive() || waits.getAsBoolean());
+    if (!thread.isAlive()) throw new AssertionError("it did not wait", failure);
+  }
+
+  /** As soon as it is so, or else never. */
+  static void until(BooleanSupplier condition) {
+    for (long began = System.nanoTime(); !condition.getAsBoolean(); Thread.onSpinWait()) {
+      if (System.nanoTime() - began > MOST_NANOS) throw new AssertionError("it does not come");
     }
   }
 
